@@ -1,0 +1,1 @@
+"""Reads a results store and says what it shows: effects, plots, a report."""

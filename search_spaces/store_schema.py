@@ -1,0 +1,169 @@
+"""The results store's tables and columns: the one contract between who writes and who reads.
+
+A store is a folder (or an ``s3://`` prefix) ``results/<study>/``::
+
+    study.yaml            the study as it was run last
+    environment.json      commit, package versions, hardware
+    trials/KEY.parquet    one row for each trial
+    epochs/KEY.parquet    one row for each epoch of a trial
+    quantiles/KEY.parquet one row for each epoch, layer and percentile, where probed
+    landscape/KEY-....parquet  one row for each grid point
+    checkpoints/<digest>/ best.pt, last.pt
+    report/
+
+KEY is ``<digest>-<fingerprint>`` (trial config, data). A trial's files are renamed into place whole, ``trials`` last:
+a trial whose row can be read has all its other rows. Fractions are 0 to 1, times are UTC, durations are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+Status = Literal["completed", "pruned", "diverged", "failed"]
+STATUSES: tuple[str, ...] = get_args(Status)
+"""completed: every epoch trained; pruned: stopped early by the scheduler; diverged: a loss was not finite;
+failed: an error, after all attempts."""
+
+
+def _column(name: str, kind: pa.DataType, text: str, nullable: bool = True) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"description": text})
+
+
+_KEYS = [
+    _column("digest", pa.string(), "name of the trial config, 16 hexadecimal digits", nullable=False),
+    _column(
+        "fingerprint",
+        pa.string(),
+        "name of the data it was trained on, 16 hexadecimal digits",
+        nullable=False,
+    ),
+]
+SPLITS = ("train", "val", "test")
+METRICS = ("loss", "accuracy", "f1_micro", "f1_macro")
+
+
+def _metrics(*splits: str) -> list[pa.Field]:
+    return [
+        _column(f"{split}_{metric}", pa.float64(), f"{metric} on the {split} split")
+        for split in splits
+        for metric in METRICS
+    ]
+
+
+TRIALS = pa.schema(
+    [
+        *_KEYS,
+        _column("schema_version", pa.int64(), "version of this table", nullable=False),
+        _column("study", pa.string(), "study that trained it", nullable=False),
+        _column("mode", pa.string(), "ablation or search", nullable=False),
+        _column("arm", pa.string(), "arm's name", nullable=False),
+        _column("is_baseline", pa.bool_(), "whether the arm is the baseline", nullable=False),
+        _column("levels", pa.string(), "JSON object: factor -> level", nullable=False),
+        _column("seed", pa.int64(), "seed", nullable=False),
+        _column("config", pa.string(), "JSON of the full trial config", nullable=False),
+        _column("status", pa.string(), "completed, pruned, diverged or failed", nullable=False),
+        _column("epochs_planned", pa.int64(), "epochs of a full training", nullable=False),
+        _column("epochs_trained", pa.int64(), "epochs trained", nullable=False),
+        _column("best_epoch", pa.int64(), "epoch (from 1) of the best validation accuracy: the model kept"),
+        *_metrics("train", "val", "test"),
+        _column(
+            "test_confusion", pa.list_(pa.int64()), "test confusion matrix by rows of true classes, flattened"
+        ),
+        _column("classes", pa.list_(pa.string()), "class names"),
+        _column("parameters", pa.int64(), "trainable parameters"),
+        _column("precision", pa.string(), "precision used: float32 or bfloat16"),
+        _column("device", pa.string(), "device type: cpu or cuda"),
+        _column("device_name", pa.string(), "device's own name"),
+        _column("node", pa.string(), "host that trained it"),
+        _column("cpus", pa.float64(), "CPUs given"),
+        _column("gpus", pa.float64(), "share of a GPU given"),
+        _column("started_at", pa.timestamp("us", tz="UTC"), "start of the first attempt"),
+        _column("finished_at", pa.timestamp("us", tz="UTC"), "when this row was written"),
+        _column("seconds", pa.float64(), "training time, all epochs, without waiting"),
+        _column("attempts", pa.int64(), "starts, the successful one included"),
+        _column("history", pa.string(), "JSON list of what went wrong in earlier attempts"),
+        _column("error", pa.string(), "traceback of a failed trial"),
+    ]
+)
+"""Metrics of a trial are those of its best epoch (by validation accuracy, the earliest of equals): train as measured
+while training, val after the epoch, test once at the end with the model kept. A pruned, diverged or failed trial has no
+test figures."""
+
+EPOCHS = pa.schema(
+    [
+        *_KEYS,
+        _column("epoch", pa.int64(), "epoch, from 1", nullable=False),
+        *_metrics("train", "val"),
+        _column("learning_rate", pa.float64(), "learning rate of the epoch's last step"),
+        _column(
+            "gradient_norm", pa.float64(), "mean over steps of the L2 norm of all gradients, before clipping"
+        ),
+        _column("weight_norm", pa.float64(), "L2 norm of all parameters after the epoch"),
+        _column(
+            "dead_fraction",
+            pa.float64(),
+            "share of features before the classifier that are 0 on every probed image",
+        ),
+        _column("images_per_second", pa.float64(), "training images per second of training time"),
+        _column("seconds", pa.float64(), "the epoch's duration, validation included"),
+    ]
+)
+
+QUANTILES = pa.schema(
+    [
+        *_KEYS,
+        _column("epoch", pa.int64(), "epoch, from 1", nullable=False),
+        _column(
+            "layer", pa.string(), "'features' (before the classifier) or a norm layer's name", nullable=False
+        ),
+        _column("percentile", pa.float64(), "1, 20, 80 or 99", nullable=False),
+        _column("value", pa.float64(), "that percentile of the layer's values"),
+    ]
+)
+
+LANDSCAPE = pa.schema(
+    [
+        *_KEYS,
+        _column(
+            "surface",
+            pa.string(),
+            "name of the surface: direction seed, range, points, options",
+            nullable=False,
+        ),
+        _column("x", pa.float64(), "step along the first direction, in filter norms", nullable=False),
+        _column("y", pa.float64(), "step along the second direction", nullable=False),
+        _column("split", pa.string(), "images evaluated: train, val or test", nullable=False),
+        _column("loss", pa.float64(), "mean cross entropy"),
+        _column("accuracy", pa.float64(), "accuracy"),
+    ]
+)
+
+CURVATURE = pa.schema(
+    [
+        *_KEYS,
+        _column("surface", pa.string(), "name of the surface it belongs to", nullable=False),
+        _column(
+            "top_eigenvalue", pa.float64(), "largest Hessian eigenvalue of the mean loss, by power iteration"
+        ),
+        _column("iterations", pa.int64(), "power iterations used"),
+        _column("residual", pa.float64(), "||Hv - lambda v|| / |lambda| at the end"),
+    ]
+)
+
+TABLES: Mapping[str, pa.Schema] = {
+    "trials": TRIALS,
+    "epochs": EPOCHS,
+    "quantiles": QUANTILES,
+    "landscape": LANDSCAPE,
+    "curvature": CURVATURE,
+}
+
+
+def key(digest: str, fingerprint: str) -> str:
+    """Return the stem of a trial's files in every table."""
+    return f"{digest}-{fingerprint}"

@@ -1,0 +1,1 @@
+"""Trains image classifiers and runs studies of them on Ray."""
