@@ -71,9 +71,7 @@ TRIALS = pa.schema(
         _column("epochs_trained", pa.int64(), "epochs trained", nullable=False),
         _column("best_epoch", pa.int64(), "epoch (from 1) of the best validation accuracy: the model kept"),
         *_metrics("train", "val", "test"),
-        _column(
-            "test_confusion", pa.list_(pa.int64()), "test confusion matrix by rows of true classes, flattened"
-        ),
+        _column("test_confusion", pa.list_(pa.int64()), "test confusion matrix by rows of true classes, flattened"),
         _column("classes", pa.list_(pa.string()), "class names"),
         _column("parameters", pa.int64(), "trainable parameters"),
         _column("precision", pa.string(), "precision used: float32 or bfloat16"),
@@ -100,9 +98,7 @@ EPOCHS = pa.schema(
         _column("epoch", pa.int64(), "epoch, from 1", nullable=False),
         *_metrics("train", "val"),
         _column("learning_rate", pa.float64(), "learning rate of the epoch's last step"),
-        _column(
-            "gradient_norm", pa.float64(), "mean over steps of the L2 norm of all gradients, before clipping"
-        ),
+        _column("gradient_norm", pa.float64(), "mean over steps of the L2 norm of all gradients, before clipping"),
         _column("weight_norm", pa.float64(), "L2 norm of all parameters after the epoch"),
         _column(
             "dead_fraction",
@@ -118,9 +114,7 @@ QUANTILES = pa.schema(
     [
         *_KEYS,
         _column("epoch", pa.int64(), "epoch, from 1", nullable=False),
-        _column(
-            "layer", pa.string(), "'features' (before the classifier) or a norm layer's name", nullable=False
-        ),
+        _column("layer", pa.string(), "'features' (before the classifier) or a norm layer's name", nullable=False),
         _column("percentile", pa.float64(), "1, 20, 80 or 99", nullable=False),
         _column("value", pa.float64(), "that percentile of the layer's values"),
     ]
@@ -147,9 +141,7 @@ CURVATURE = pa.schema(
     [
         *_KEYS,
         _column("surface", pa.string(), "name of the surface it belongs to", nullable=False),
-        _column(
-            "top_eigenvalue", pa.float64(), "largest Hessian eigenvalue of the mean loss, by power iteration"
-        ),
+        _column("top_eigenvalue", pa.float64(), "largest Hessian eigenvalue of the mean loss, by power iteration"),
         _column("iterations", pa.int64(), "power iterations used"),
         _column("residual", pa.float64(), "||Hv - lambda v|| / |lambda| at the end"),
     ]

@@ -43,16 +43,10 @@ class DataConfig(Part):
         lt=1,
         description="share of the source's training images held out for validation, stratified",
     )
-    validation_size: int | None = Field(
-        None, ge=1, description="validation images kept, stratified; all if null"
-    )
+    validation_size: int | None = Field(None, ge=1, description="validation images kept, stratified; all if null")
     test_size: int | None = Field(None, ge=1, description="test images kept, stratified; all if null")
-    resolution: int | None = Field(
-        None, ge=4, le=512, description="side in pixels to resize to; as is if null"
-    )
-    split_seed: int = Field(
-        0, ge=0, description="seed of the split, one for all trials so that they are paired"
-    )
+    resolution: int | None = Field(None, ge=4, le=512, description="side in pixels to resize to; as is if null")
+    split_seed: int = Field(0, ge=0, description="seed of the split, one for all trials so that they are paired")
 
 
 class ModelConfig(Part):
@@ -76,9 +70,7 @@ class ModelConfig(Part):
 
     family: Family = Field("resnet", description="architecture")
     depth: int = Field(14, description="weighted layers of a resnet or plain network: 6n+2")
-    width: int | None = Field(
-        None, ge=1, le=2048, description="channels of the first stage; the family's own if null"
-    )
+    width: int | None = Field(None, ge=1, le=2048, description="channels of the first stage; the family's own if null")
     norm: Norm = Field("batch", description="normalization layer")
     norm_groups: int = Field(8, ge=1, description="groups of group norm")
     norm_placement: Literal["conv_norm_relu", "conv_relu_norm"] = Field(
@@ -88,16 +80,12 @@ class ModelConfig(Part):
     shortcut: Literal["identity", "projection"] = Field(
         "identity", description="He's option A (zero-padded identity) or option B (1x1 convolution)"
     )
-    zero_init_last_norm: bool = Field(
-        False, description="start the last norm weight of each residual block at zero"
-    )
+    zero_init_last_norm: bool = Field(False, description="start the last norm weight of each residual block at zero")
     dropout: float = Field(0.5, ge=0, lt=1, description="dropout before the cnn's linear layers, probability")
     stem: Literal["small", "large"] = Field(
         "small", description="3x3 stride-1 stem for small images, or 7x7/2 with a 3x3/2 max pool"
     )
-    blocks: tuple[int, ...] | None = Field(
-        None, strict=False, description="blocks per stage; the family's own if null"
-    )
+    blocks: tuple[int, ...] | None = Field(None, strict=False, description="blocks per stage; the family's own if null")
     bottleneck_stride: Literal["v1", "v1.5"] = Field(
         "v1.5", description="a bottleneck strides on its first 1x1 convolution (v1) or on its 3x3 (v1.5)"
     )
@@ -106,9 +94,7 @@ class ModelConfig(Part):
         0.5, gt=0, le=4, description="width of a resnext bottleneck over the block's output channels"
     )
     growth_rate: int = Field(32, ge=1, description="channels that each densenet layer adds")
-    dense_bottleneck: bool = Field(
-        False, description="densenet layers with a 1x1 to 4 growth rates (DenseNet-B)"
-    )
+    dense_bottleneck: bool = Field(False, description="densenet layers with a 1x1 to 4 growth rates (DenseNet-B)")
 
     @model_validator(mode="after")
     def _shape_is_possible(self) -> Self:
@@ -134,9 +120,7 @@ class OptimizerConfig(Part):
     beta1: float = Field(0.9, ge=0, lt=1, description="Adam's decay of the first moment")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the second moment")
     weight_decay: float = Field(5e-4, ge=0, description="L2 coefficient (decoupled for adamw)")
-    clip_norm: float | None = Field(
-        None, gt=0, description="largest gradient norm (L2, all parameters); off if null"
-    )
+    clip_norm: float | None = Field(None, gt=0, description="largest gradient norm (L2, all parameters); off if null")
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Self:
@@ -162,9 +146,7 @@ class ScheduleConfig(Part):
     }
 
     kind: ScheduleKind = Field("cosine", description="shape of the schedule")
-    step_size: int | None = Field(
-        None, ge=1, description="epochs between steps; a third of all epochs if null"
-    )
+    step_size: int | None = Field(None, ge=1, description="epochs between steps; a third of all epochs if null")
     milestones: tuple[int, ...] | None = Field(
         None, strict=False, description="epochs after which to step; at 1/2 and 3/4 of all epochs if null"
     )
@@ -176,9 +158,7 @@ class ScheduleConfig(Part):
     pct_start: float = Field(0.3, gt=0, lt=1, description="share of onecycle spent rising")
     div_factor: float = Field(25.0, ge=1, description="peak over first learning rate of onecycle")
     final_div_factor: float = Field(1e4, ge=1, description="first over last learning rate of onecycle")
-    warmup_epochs: float = Field(
-        0.0, ge=0, description="epochs of linear rise, step by step, before the schedule"
-    )
+    warmup_epochs: float = Field(0.0, ge=0, description="epochs of linear rise, step by step, before the schedule")
     warmup_until_train_error: float | None = Field(
         None,
         gt=0,
@@ -237,9 +217,7 @@ class TrialConfig(Part):
     model: ModelConfig = Field(default_factory=ModelConfig, description="network")
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="optimizer")
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig, description="learning-rate schedule")
-    weight_decay_grouping: WeightDecayConfig = Field(
-        default_factory=WeightDecayConfig, description="what decays"
-    )
+    weight_decay_grouping: WeightDecayConfig = Field(default_factory=WeightDecayConfig, description="what decays")
     augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig, description="augmentation")
     batch_size: int = Field(128, ge=1, le=65536, description="images per optimizer step")
     epochs: int = Field(10, ge=1, le=100_000, description="passes over the training images")
