@@ -1,0 +1,102 @@
+"""Designs: which combinations of levels become arms.
+
+A design sees only how many levels each factor has and answers with rows of level indices; index 0 is the baseline's own
+level. So a row of zeros is the baseline.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from pydoe import fracfact, fracfact_aliasing, fracfact_by_res
+
+from search_spaces.errors import StudyError
+
+Row = tuple[int, ...]
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+def one_factor_at_a_time(levels: Sequence[int]) -> list[Row]:
+    """Return the baseline, then each other level of each factor alone: 1 + sum(levels - 1) rows."""
+    zero = (0,) * len(levels)
+    rows = [zero]
+    for factor, count in enumerate(levels):
+        rows += [(*zero[:factor], level, *zero[factor + 1 :]) for level in range(1, count)]
+    return rows
+
+
+def leave_one_out(levels: Sequence[int]) -> list[Row]:
+    """Return everything on, then everything but one factor, then the baseline: n + 2 rows for n > 1 factors.
+
+    "On" is the level that differs from the baseline's, so each factor has two. The first row is the one to compare with.
+    """
+    _needs_two_levels(levels, "leave_one_out")
+    full = (1,) * len(levels)
+    without = [(*full[:factor], 0, *full[factor + 1 :]) for factor in range(len(levels))]
+    return list(dict.fromkeys([full, *without, (0,) * len(levels)]))
+
+
+def full_factorial(levels: Sequence[int]) -> list[Row]:
+    """Return every combination, the baseline first, the last factor moving fastest."""
+    return list(itertools.product(*(range(count) for count in levels)))
+
+
+def fractional_factorial(levels: Sequence[int], generator: str | int) -> list[Row]:
+    """Return a two-level fraction (Box & Hunter 1961) that holds the baseline.
+
+    ``generator`` is a pydoe generator such as ``"a b c abc"``, one word for each factor, or a resolution (3, 4 or 5).
+    The fraction of the family that is returned is the one with the row of zeros: signs are turned to reach it.
+    """
+    signs = _fraction(levels, generator)
+    return [tuple(int(x) for x in row) for row in (signs != signs[0]).astype(int)]
+
+
+def aliases(levels: Sequence[int], generator: str | int, names: Sequence[str]) -> list[str]:
+    """Return which effects a fraction cannot tell apart, up to sign: ``"norm = depth:placement"``.
+
+    Only chains that begin with a main effect or a two-factor interaction are given: the others are negligible together.
+    """
+    letters = dict(zip("abcdefghijklmnopqrstuvwxyz", names, strict=False))
+    chains, _ = fracfact_aliasing(_fraction(levels, generator))
+    effects = [chain.split(" = ") for chain in chains]
+    return [
+        " = ".join(":".join(letters[letter] for letter in effect) for effect in chain)
+        for chain in effects
+        if len(chain) > 1 and len(chain[0]) <= 2
+    ]
+
+
+def with_seeds(arms: Iterable[T], seeds: Sequence[S]) -> list[tuple[T, S]]:
+    """Return each arm with each seed, seed by seed, so that an interrupted study has whole pairs."""
+    arms = list(arms)
+    return [(arm, seed) for seed in seeds for arm in arms]
+
+
+def _fraction(levels: Sequence[int], generator: str | int) -> np.ndarray:
+    """Return the matrix of signs, shape (runs, factors)."""
+    _needs_two_levels(levels, "fractional_factorial")
+    try:
+        if isinstance(generator, int):
+            signs = fracfact_by_res(len(levels), generator)
+        else:
+            signs = fracfact(generator)
+    except ValueError as error:
+        raise StudyError(f"`design.generator` is {generator!r}, which is not a usable generator: {error}") from None
+    if signs.shape[1] != len(levels):
+        raise StudyError(
+            f"`design.generator` is {generator!r} with {signs.shape[1]} words, but must have one for each of the "
+            f"{len(levels)} factors, such as 'a b ab' for three"
+        )
+    return np.asarray(signs)
+
+
+def _needs_two_levels(levels: Sequence[int], design: str) -> None:
+    if any(count != 2 for count in levels):
+        raise StudyError(
+            f"`design` is {design}, which needs factors of two levels (the baseline's and one other), but the factors "
+            f"have {', '.join(map(str, levels))}; use one_factor_at_a_time or full_factorial, or drop levels"
+        )

@@ -1,0 +1,145 @@
+"""Domains: the sets of values that one field may take in a search."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from search_spaces._part import Part, must
+
+
+class Choice(Part):
+    """One of several values, without order."""
+
+    kind: Literal["choice"] = "choice"
+    values: tuple[Any, ...] = Field(strict=False, description="the values")
+
+    @field_validator("values")
+    @classmethod
+    def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not values:
+            raise must("", [], "at least one value")
+        for i, value in enumerate(values):
+            if any(value == other and type(value) is type(other) for other in values[:i]):
+                raise must("", list(values), f"a list without duplicates ({value!r} is given twice)")
+        return values
+
+    @property
+    def size(self) -> int | None:
+        """Number of values."""
+        return len(self.values)
+
+    def grid(self) -> tuple[Any, ...]:
+        """Return every value."""
+        return self.values
+
+    def edges(self) -> tuple[Any, ...]:
+        """Return the values that decide whether the whole domain is allowed."""
+        return self.values
+
+    def sample(self, rng: np.random.Generator) -> Any:
+        """Draw one value, all equally likely."""
+        return self.values[int(rng.integers(len(self.values)))]
+
+
+class _Range(Part):
+    low: float = Field(description="smallest value")
+    high: float = Field(description="largest value")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise must("", [self.low, self.high], "two finite numbers, the smaller first")
+        return self
+
+    @property
+    def size(self) -> int | None:
+        """None: a continuous range has no finite number of values."""
+        return None
+
+    def edges(self) -> tuple[Any, ...]:
+        """Return the smallest and the largest value."""
+        return (self.low, self.high)
+
+
+class IntRange(_Range):
+    """Whole numbers from low to high, both included, in steps."""
+
+    kind: Literal["int"] = "int"
+    low: int
+    high: int
+    step: int = Field(1, ge=1, description="distance of neighbours")
+
+    @property
+    def size(self) -> int | None:
+        """Number of values."""
+        return len(self.grid())
+
+    def grid(self) -> tuple[int, ...]:
+        """Return every value."""
+        return tuple(range(self.low, self.high + 1, self.step))
+
+    def edges(self) -> tuple[Any, ...]:
+        """Return the smallest and the largest value that the steps reach."""
+        return (self.grid()[0], self.grid()[-1])
+
+    def sample(self, rng: np.random.Generator) -> int:
+        """Draw one value, all equally likely."""
+        return self.grid()[int(rng.integers(len(self.grid())))]
+
+
+class Uniform(_Range):
+    """Real numbers from low to high, evenly."""
+
+    kind: Literal["uniform"] = "uniform"
+
+    def grid(self) -> tuple[float, ...]:
+        """Refuse: a continuous range has no grid (ValueError)."""
+        raise must("", [self.low, self.high], "a list or an int range to be laid out on a grid")
+
+    def sample(self, rng: np.random.Generator) -> float:
+        """Draw one value from the uniform distribution."""
+        return float(rng.uniform(self.low, self.high))
+
+
+class LogUniform(Uniform):
+    """Real numbers from low to high, their logarithms evenly."""
+
+    kind: Literal["loguniform"] = "loguniform"  # type: ignore[assignment]
+
+    @model_validator(mode="after")
+    def _positive(self) -> Self:
+        if self.low <= 0:
+            raise must("", [self.low, self.high], "above 0 to have a logarithm")
+        return self
+
+    def sample(self, rng: np.random.Generator) -> float:
+        """Draw one value whose logarithm is uniform."""
+        return float(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
+
+
+_SHORT = ("choice", "int", "uniform", "loguniform")
+
+
+def _from_short(value: Any) -> Any:
+    """Accept what people write: ``[a, b]``, ``{loguniform: [1e-3, 1]}``, ``{int: [8, 64, 8]}``."""
+    if isinstance(value, list | tuple):
+        return {"kind": "choice", "values": value}
+    if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _SHORT:
+        kind, spec = next(iter(value.items()))
+        if kind == "choice":
+            return {"kind": kind, "values": spec}
+        if isinstance(spec, list) and 2 <= len(spec) <= (3 if kind == "int" else 2):
+            return {"kind": kind} | dict(zip(("low", "high", "step"), spec, strict=False))
+        raise must("", spec, "[low, high]" + (" or [low, high, step]" if kind == "int" else ""))
+    if not isinstance(value, dict | Part):
+        raise must("", value, "a list of values or one of {int: [low, high]}, {uniform: ...}, {loguniform: ...}")
+    return value
+
+
+Domain = Annotated[
+    Annotated[Choice | IntRange | Uniform | LogUniform, Field(discriminator="kind")], BeforeValidator(_from_short)
+]

@@ -1,0 +1,101 @@
+"""From a study to its cells: arms by the design, each with every seed, no two alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from search_spaces import designs
+from search_spaces.errors import StudyError
+from search_spaces.factors import Factor
+from search_spaces.space import apply_values
+from search_spaces.study import StudySpec
+from search_spaces.trial import TrialConfig
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One combination of levels."""
+
+    name: str
+    levels: Mapping[str, str]
+    is_baseline: bool
+    config: TrialConfig
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm with one seed: what is trained once."""
+
+    arm: Arm
+    config: TrialConfig
+    digest: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that an ablation will train."""
+
+    arms: tuple[Arm, ...]
+    cells: tuple[Cell, ...]
+    reference_arm: str
+    aliases: tuple[str, ...] = ()
+
+
+def make_plan(spec: StudySpec) -> Plan:
+    """Return the arms and cells of an ablation.
+
+    Raises StudyError where levels cannot be combined, or where two arms would train the very same thing.
+    """
+    factors = spec.read_factors()
+    counts = [len(factor.levels) for factor in factors]
+    kind, generator = spec.design.kind, spec.design.generator
+    match kind:
+        case "one_factor_at_a_time":
+            rows = designs.one_factor_at_a_time(counts)
+        case "leave_one_out":
+            rows = designs.leave_one_out(counts)
+        case "full_factorial":
+            rows = designs.full_factorial(counts)
+        case "fractional_factorial":
+            rows = designs.fractional_factorial(counts, generator)
+    arms = [_arm(spec, factors, row) for row in rows]
+    _refuse_twins(arms)
+    cells = [
+        Cell(arm, config := arm.config.model_copy(update={"seed": seed}), config.digest())
+        for arm, seed in designs.with_seeds(arms, spec.seeds)
+    ]
+    names = [_short(factor.name, factors) for factor in factors]
+    confounded = designs.aliases(counts, generator, names) if kind == "fractional_factorial" else []
+    reference = arms[0] if kind == "leave_one_out" else next(arm for arm in arms if arm.is_baseline)
+    return Plan(tuple(arms), tuple(cells), reference.name, tuple(confounded))
+
+
+def _arm(spec: StudySpec, factors: tuple[Factor, ...], row: designs.Row) -> Arm:
+    chosen = [(factor, factor.levels[index]) for factor, index in zip(factors, row, strict=True)]
+    values = {path: value for _, level in chosen for path, value in level.values.items()}
+    differing = [
+        f"{_short(factor.name, factors)}={level.label}"
+        for (factor, level), index in zip(chosen, row, strict=True)
+        if index or len(factors) == 1
+    ]
+    name = ", ".join(differing) or "baseline"
+    config = apply_values(spec.baseline, values, f"factors, arm {name!r}")
+    return Arm(name, {factor.name: level.label for factor, level in chosen}, not any(row), config)
+
+
+def _short(name: str, factors: tuple[Factor, ...]) -> str:
+    """Return the last word of a factor's path where that is clear, else the path."""
+    last = name.rsplit(".", 1)[-1]
+    return last if sum(factor.name.rsplit(".", 1)[-1] == last for factor in factors) == 1 else name
+
+
+def _refuse_twins(arms: list[Arm]) -> None:
+    seen: dict[str, Arm] = {}
+    for arm in arms:
+        twin = seen.setdefault(arm.config.digest(), arm)
+        if twin is not arm:
+            raise StudyError(
+                f"arms {twin.name!r} and {arm.name!r} would train the very same thing: a field that tells them apart "
+                "has no effect there; drop one of them from `factors`, or choose another `design`"
+            )

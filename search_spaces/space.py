@@ -1,0 +1,81 @@
+"""A search space: domains by dotted path into a trial config, checked when it is made."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from search_spaces.domains import Choice, IntRange, LogUniform, Uniform
+from search_spaces.errors import StudyError, explain, nearest
+from search_spaces.trial import TrialConfig, field_paths
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Domains by dotted path, around a baseline that gives all other fields.
+
+    Raises StudyError when it is made if a path is not a field of a trial config, or if the field refuses a value.
+    """
+
+    domains: Mapping[str, Choice | IntRange | Uniform | LogUniform]
+    baseline: TrialConfig
+
+    def __post_init__(self) -> None:
+        """Try the edges of each domain, one at a time, on the baseline."""
+        if not self.domains:
+            raise StudyError("`space` is empty, but must name at least one field to search over")
+        for path, domain in self.domains.items():
+            check_path(path, "space")
+            for value in domain.edges():
+                apply_values(self.baseline, {path: value}, f"space.{path}")
+
+    @property
+    def size(self) -> int | None:
+        """Number of different trial configs, or None where a domain is continuous."""
+        sizes = [domain.size for domain in self.domains.values()]
+        return None if None in sizes else math.prod(size for size in sizes if size is not None)
+
+    def grid(self) -> Iterator[dict[str, Any]]:
+        """Yield every combination, the last path moving fastest; StudyError for a continuous domain."""
+        axes = []
+        for path, domain in self.domains.items():
+            if domain.size is None:
+                raise StudyError(f"`space.{path}` is continuous, but a grid needs a list or {{int: [low, high]}}")
+            axes.append(domain.grid())
+        for values in itertools.product(*axes):
+            yield dict(zip(self.domains, values, strict=True))
+
+    def sample(self, rng: np.random.Generator) -> dict[str, Any]:
+        """Draw one combination, each field independently."""
+        return {path: domain.sample(rng) for path, domain in self.domains.items()}
+
+    def config(self, values: Mapping[str, Any]) -> TrialConfig:
+        """Return the baseline with ``values`` in place."""
+        return apply_values(self.baseline, values, "space")
+
+
+def check_path(path: str, place: str) -> None:
+    """Raise StudyError unless ``path`` is a field of a trial config that a study may vary."""
+    known = field_paths()
+    if path not in known:
+        raise StudyError(
+            f"`{place}.{path}` is not a field of a trial config{nearest(path, known)}; fields are, for example, "
+            "model.norm, batch_size, optimizer.lr (all: `tune-app schema`)"
+        )
+    if path in ("seed", "data.path"):
+        remedy = {"seed": "list seeds under `seeds`", "data.path": "make one study for each data set"}[path]
+        raise StudyError(f"`{place}.{path}` cannot be varied: {remedy}")
+
+
+def apply_values(baseline: TrialConfig, values: Mapping[str, Any], place: str) -> TrialConfig:
+    """Return ``baseline`` with ``values`` in place; StudyError that names ``place`` where one is refused."""
+    try:
+        return baseline.with_values(values)
+    except ValidationError as error:
+        raise StudyError(f"{explain(error)} (from `{place}`)") from None

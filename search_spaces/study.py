@@ -1,0 +1,164 @@
+"""A study: what a person writes in one YAML file, checked and planned into cells."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from search_spaces._part import Part, must
+from search_spaces.domains import Domain
+from search_spaces.errors import StudyError
+from search_spaces.factors import Factor, expand_names, read_factors
+from search_spaces.reference import Reference
+from search_spaces.space import SearchSpace
+from search_spaces.store_schema import METRICS, SPLITS
+from search_spaces.trial import TrialConfig
+
+METRIC_NAMES = tuple(f"{split}_{metric}" for split in SPLITS for metric in METRICS)
+DesignKind = Literal["one_factor_at_a_time", "leave_one_out", "full_factorial", "fractional_factorial"]
+
+
+class Design(Part):
+    """How arms follow from factors."""
+
+    has_effect = {"generator": ("kind", frozenset({"fractional_factorial"}))}
+
+    kind: DesignKind = Field("one_factor_at_a_time", description="name of the design")
+    generator: str | int = Field(
+        3, description="of a fractional factorial: a pydoe generator ('a b c abc') or a resolution (3, 4 or 5)"
+    )
+
+
+class Resources(Part):
+    """What each trial is given. A GPU share is a scheduling share that also caps the trial's memory."""
+
+    cpu: float = Field(1.0, gt=0, description="CPUs, which are also the trial's threads")
+    gpu: float | Literal["auto"] = Field(
+        "auto",
+        description="share of a GPU (0.25: four trials on each); auto: a quarter where there are GPUs, else none",
+    )
+
+    @field_validator("gpu")
+    @classmethod
+    def _share(cls, gpu: float | str) -> float | str:
+        if isinstance(gpu, float) and not (0 <= gpu <= 1 or gpu == int(gpu)):
+            raise must("", gpu, "a share from 0 to 1, a whole number of GPUs, or auto")
+        if isinstance(gpu, float) and gpu < 0:
+            raise must("", gpu, "0 or more")
+        return gpu
+
+
+class Asha(Part):
+    """Asynchronous successive halving (Li et al. 2020): which trials a search stops early."""
+
+    grace_period: int = Field(1, ge=1, description="epochs that every trial gets")
+    reduction_factor: int = Field(3, ge=2, description="one in so many goes on at each rung")
+    brackets: int = Field(1, ge=1, description="brackets, each with a longer grace period than the one before")
+
+
+class Search(Part):
+    """How a search proposes trials and stops them."""
+
+    searcher: Literal["random", "grid", "tpe"] = Field("tpe", description="who proposes: tpe is Optuna's")
+    trials: int = Field(32, ge=1, description="trials to propose; a grid has its own number and stops there")
+    asha: Asha | None = Field(default_factory=Asha, description="early stopping; every trial in full if null")
+    seed: int = Field(0, ge=0, description="seed of the searcher")
+
+
+class ProbeConfig(Part):
+    """What is measured beside the metrics, each epoch. Changes no result."""
+
+    quantiles: bool = Field(True, description="1, 20, 80, 99 % quantiles of the features before the classifier")
+    norm_inputs: bool = Field(False, description="the same quantiles of every norm layer's input")
+    norms: bool = Field(True, description="gradient norm, weight norm, share of dead features")
+
+
+class StudySpec(Part):
+    """One study, as written. `plan` turns it into arms and cells."""
+
+    name: str = Field(description="name of the study and of its folder of results")
+    question: str = Field("", description="what the study asks, one sentence, for the head of its report")
+    mode: Literal["ablation", "search"] = Field("ablation", description="every cell in full, or a search")
+    baseline: TrialConfig = Field(default_factory=TrialConfig, description="the trial config that all else is held to")
+    factors: dict[str, Any] | list[str] | None = Field(
+        None, description="ablation: path -> list of values, or name -> named levels, or names from the catalog"
+    )
+    design: Design = Field(default_factory=Design, description="how arms follow from factors")
+    space: dict[str, Domain] | list[str] | None = Field(
+        None,
+        description="search: path -> list, {int: [low, high]}, {uniform: ...}, {loguniform: ...}, or catalog names",
+    )
+    search: Search = Field(default_factory=Search, description="how to search")
+    seeds: tuple[int, ...] = Field(
+        (0, 1, 2, 3, 4), strict=False, description="seeds, the same for every arm; n: 0..n-1"
+    )
+    metric: str = Field("test_accuracy", description="column of the trials table that the verdicts are about")
+    rope: float = Field(
+        0.005, ge=0, description="region of practical equivalence: a difference in the metric too small to matter"
+    )
+    resources: Resources = Field(default_factory=Resources, description="what each trial is given")
+    probes: ProbeConfig = Field(default_factory=ProbeConfig, description="what else is measured each epoch")
+    checkpoint_seconds: float = Field(5.0, ge=0, description="least seconds between checkpoints; 0: after each epoch")
+    keep: tuple[Literal["best", "last"], ...] = Field(
+        ("best",), strict=False, description="checkpoints kept when a trial is complete"
+    )
+    max_failures: int = Field(1, ge=0, description="further attempts for a trial that raises an error")
+    max_failed_trials: int | None = Field(None, ge=1, description="failed trials that stop the study; no limit if null")
+    fail_fast: bool = Field(False, description="stop the study at its first failed trial")
+    sizes: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="named sets of overrides, path -> value, chosen by --size"
+    )
+    reference: Reference | None = Field(None, description="reported figures and claims to put beside ours")
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
+            raise must("", name, "1 to 64 of a-z, 0-9, '.', '_' and '-', the first a letter or digit")
+        return name
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seed_list(cls, seeds: Any) -> Any:
+        if isinstance(seeds, int) and not isinstance(seeds, bool):
+            if not 1 <= seeds <= 10_000:
+                raise must("", seeds, "a number of seeds from 1 to 10,000, or a list of seeds")
+            return tuple(range(seeds))
+        return seeds
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+        if not seeds or repeated or min(seeds) < 0:
+            why = f" (repeated: {', '.join(map(str, repeated))})" if repeated else ""
+            raise must("", list(seeds), f"a number, or a list of different seeds from 0 up{why}")
+        return seeds
+
+    @field_validator("metric")
+    @classmethod
+    def _known_metric(cls, metric: str) -> str:
+        if metric not in METRIC_NAMES:
+            raise must("", metric, f"one of {', '.join(METRIC_NAMES)}")
+        return metric
+
+    @model_validator(mode="after")
+    def _mode_has_its_part(self) -> Self:
+        needed, other = ("factors", "space") if self.mode == "ablation" else ("space", "factors")
+        if not getattr(self, needed):
+            raise must(needed, getattr(self, needed), f"given and not empty in a study of mode {self.mode}")
+        if getattr(self, other):
+            raise must(other, "given", f"left out in a study of mode {self.mode} (it has `{needed}`)")
+        return self
+
+    def read_factors(self) -> tuple[Factor, ...]:
+        """Return the factors with their levels, the baseline's own first; StudyError where one is refused."""
+        return read_factors(self.factors, self.baseline)
+
+    def search_space(self) -> SearchSpace:
+        """Return the space of a search, tried on the baseline; StudyError where it is refused."""
+        if self.space is None:
+            raise StudyError("`space` is missing: a study of mode search names the fields to search over")
+        return SearchSpace(expand_names(self.space, "space"), self.baseline)
