@@ -32,7 +32,7 @@ def one_factor_at_a_time(levels: Sequence[int]) -> list[Row]:
 def leave_one_out(levels: Sequence[int]) -> list[Row]:
     """Return everything on, then everything but one factor, then the baseline: n + 2 rows for n > 1 factors.
 
-    "On" is the level that differs from the baseline's, so each factor has two. The first row is the one to compare with.
+    "On" is the level that differs from the baseline's, so each factor has two. The first row is the reference.
     """
     _needs_two_levels(levels, "leave_one_out")
     full = (1,) * len(levels)
@@ -80,10 +80,7 @@ def _fraction(levels: Sequence[int], generator: str | int) -> np.ndarray:
     """Return the matrix of signs, shape (runs, factors)."""
     _needs_two_levels(levels, "fractional_factorial")
     try:
-        if isinstance(generator, int):
-            signs = fracfact_by_res(len(levels), generator)
-        else:
-            signs = fracfact(generator)
+        signs = fracfact_by_res(len(levels), generator) if isinstance(generator, int) else fracfact(generator)
     except ValueError as error:
         raise StudyError(f"`design.generator` is {generator!r}, which is not a usable generator: {error}") from None
     if signs.shape[1] != len(levels):

@@ -135,9 +135,9 @@ def _from_short(value: Any) -> Any:
         if isinstance(spec, list) and 2 <= len(spec) <= (3 if kind == "int" else 2):
             return {"kind": kind} | dict(zip(("low", "high", "step"), spec, strict=False))
         raise must("", spec, "[low, high]" + (" or [low, high, step]" if kind == "int" else ""))
-    if not isinstance(value, dict | Part):
-        raise must("", value, "a list of values or one of {int: [low, high]}, {uniform: ...}, {loguniform: ...}")
-    return value
+    if isinstance(value, Part) or (isinstance(value, dict) and value.get("kind") in _SHORT):
+        return value
+    raise must("", value, "a list of values or one of {int: [low, high]}, {uniform: ...}, {loguniform: ...}")
 
 
 Domain = Annotated[

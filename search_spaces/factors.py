@@ -35,8 +35,8 @@ class Factor:
 def read_factors(factors: Mapping[str, Any] | list[str] | None, baseline: TrialConfig) -> tuple[Factor, ...]:
     """Return the factors of a study, each level tried on the baseline.
 
-    ``factors`` maps a dotted path to a list of values, or a name of one's own to named levels, each a mapping from paths
-    to values; or it lists names of the catalog. Raises StudyError at the place of a mistake.
+    ``factors`` maps a dotted path to a list of values, or a name of one's own to named levels, each a mapping from
+    paths to values; or it lists names of the catalog. Raises StudyError at the place of a mistake.
     """
     return tuple(_factor(name, levels, baseline) for name, levels in expand_names(factors or {}, "factors").items())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -23,7 +23,7 @@ DesignKind = Literal["one_factor_at_a_time", "leave_one_out", "full_factorial", 
 class Design(Part):
     """How arms follow from factors."""
 
-    has_effect = {"generator": ("kind", frozenset({"fractional_factorial"}))}
+    has_effect: ClassVar = {"generator": ("kind", frozenset({"fractional_factorial"}))}
 
     kind: DesignKind = Field("one_factor_at_a_time", description="name of the design")
     generator: str | int = Field(
@@ -35,18 +35,16 @@ class Resources(Part):
     """What each trial is given. A GPU share is a scheduling share that also caps the trial's memory."""
 
     cpu: float = Field(1.0, gt=0, description="CPUs, which are also the trial's threads")
-    gpu: float | Literal["auto"] = Field(
+    gpu: float | str = Field(
         "auto",
-        description="share of a GPU (0.25: four trials on each); auto: a quarter where there are GPUs, else none",
+        description="share of a GPU (0.25: four trials on each); auto: a quarter, or none without GPUs",
     )
 
     @field_validator("gpu")
     @classmethod
     def _share(cls, gpu: float | str) -> float | str:
-        if isinstance(gpu, float) and not (0 <= gpu <= 1 or gpu == int(gpu)):
+        if gpu != "auto" and not (isinstance(gpu, float) and (0 <= gpu <= 1 or (gpu > 1 and gpu.is_integer()))):
             raise must("", gpu, "a share from 0 to 1, a whole number of GPUs, or auto")
-        if isinstance(gpu, float) and gpu < 0:
-            raise must("", gpu, "0 or more")
         return gpu
 
 
@@ -86,14 +84,12 @@ class StudySpec(Part):
         None, description="ablation: path -> list of values, or name -> named levels, or names from the catalog"
     )
     design: Design = Field(default_factory=Design, description="how arms follow from factors")
-    space: dict[str, Domain] | list[str] | None = Field(
+    space: dict[str, Domain] | None = Field(
         None,
-        description="search: path -> list, {int: [low, high]}, {uniform: ...}, {loguniform: ...}, or catalog names",
+        description="search: path -> list, {int: [low, high]}, {uniform: ..}, {loguniform: ..}; or catalog names",
     )
     search: Search = Field(default_factory=Search, description="how to search")
-    seeds: tuple[int, ...] = Field(
-        (0, 1, 2, 3, 4), strict=False, description="seeds, the same for every arm; n: 0..n-1"
-    )
+    seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), strict=False, description="seeds, the same for all arms; n: 0..n-1")
     metric: str = Field("test_accuracy", description="column of the trials table that the verdicts are about")
     rope: float = Field(
         0.005, ge=0, description="region of practical equivalence: a difference in the metric too small to matter"
@@ -111,6 +107,16 @@ class StudySpec(Part):
         default_factory=dict, description="named sets of overrides, path -> value, chosen by --size"
     )
     reference: Reference | None = Field(None, description="reported figures and claims to put beside ours")
+
+    @field_validator("design", mode="before")
+    @classmethod
+    def _design_by_name(cls, design: Any) -> Any:
+        return {"kind": design} if isinstance(design, str) else design
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _space_by_names(cls, space: Any) -> Any:
+        return expand_names(space, "space") if isinstance(space, list) else space
 
     @field_validator("name")
     @classmethod
@@ -161,4 +167,4 @@ class StudySpec(Part):
         """Return the space of a search, tried on the baseline; StudyError where it is refused."""
         if self.space is None:
             raise StudyError("`space` is missing: a study of mode search names the fields to search over")
-        return SearchSpace(expand_names(self.space, "space"), self.baseline)
+        return SearchSpace(self.space, self.baseline)
