@@ -1,0 +1,77 @@
+"""What every family is made of: convolutions and norms as the config wants them, and the classifier around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from search_spaces.trial import ModelConfig
+from tune_app.models.norms import NORMS
+
+
+class ImageClassifier(nn.Module):
+    """A network in two parts: ``features`` maps images (N, C, H, W) to (N, D), ``head`` maps those to logits (N, K)."""
+
+    def __init__(self, features: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.features = features
+        self.head = head
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Return the logits (N, K)."""
+        logits: Tensor = self.head(self.features(x_NCHW))
+        return logits
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Makes the layers of a network with the bias, the norm and the placement that the config asks for."""
+
+    config: ModelConfig
+
+    def conv(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+        """Return a convolution padded so that a stride of 1 keeps the size."""
+        bias = self.config.conv_bias
+        return nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=bias)
+
+    def norm(self, channels: int) -> nn.Module:
+        """Return the config's norm for ``channels`` channels."""
+        return NORMS[self.config.norm](self.config, channels)
+
+    def last_norm(self, channels: int) -> nn.Module:
+        """Return the last norm of a residual branch: its weight starts at zero where the config says so."""
+        norm = self.norm(channels)
+        if self.config.zero_init_last_norm and self.config.norm != "none":
+            nn.init.zeros_(norm.get_parameter("weight"))
+        return norm
+
+    @property
+    def norm_first(self) -> bool:
+        """Whether the norm sits between convolution and ReLU; where there is no norm, the order is that one."""
+        return self.config.norm == "none" or self.config.norm_placement == "conv_norm_relu"
+
+    def named_norm_relu(self, channels: int, suffix: str = "1") -> dict[str, nn.Module]:
+        """Return a norm ``bn<suffix>`` and a ReLU ``relu<suffix>`` in the order of the config."""
+        pair = {f"bn{suffix}": self.norm(channels), f"relu{suffix}": nn.ReLU()}
+        return pair if self.norm_first else dict(reversed(pair.items()))
+
+
+class GlobalAveragePool(nn.Module):
+    """The mean over all positions: (N, C, H, W) -> (N, C)."""
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Return the channel means (N, C)."""
+        return x_NCHW.mean((2, 3))
+
+
+def initialize(model: nn.Module) -> None:
+    """Draw convolutions after He et al. 2015 (normal, fan-out, ReLU) and set the biases of all layers to zero.
+
+    Linear weights keep torch's own start, uniform within 1/sqrt(fan-in). Norm layers start as the identity map.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
