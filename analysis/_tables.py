@@ -1,0 +1,134 @@
+"""The store's files as Arrow tables: every file that can be read, and a sentence for each kind of thing that cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from search_spaces.errors import StudyError
+from search_spaces.store_schema import TABLES
+
+FILE = "_file"
+"""Column that `read_table` adds: index of the file a row came from, later files higher."""
+_THREADS = 4
+
+
+@dataclass
+class Problems:
+    """What could not be read, gathered so that a thousand files with one fault make one sentence."""
+
+    places: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, sentence: str, place: str = "") -> None:
+        """Note ``sentence`` once, with the places it holds for."""
+        self.places.setdefault(sentence, []).append(place)
+
+    def sentences(self) -> tuple[str, ...]:
+        """Return one sentence for each problem."""
+        return tuple(_with_places(sentence, places) for sentence, places in self.places.items())
+
+
+def _with_places(sentence: str, places: list[str]) -> str:
+    named = list(dict.fromkeys(filter(None, places)))
+    if not named:
+        return sentence
+    more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+    return f"{sentence} ({', '.join(named[:3])}{more})"
+
+
+def open_filesystem(path: str) -> tuple[pafs.FileSystem, str]:
+    """Return the filesystem and the path in it: a folder, ``file://``, or any URL that fsspec knows (``s3://``)."""
+    if "://" not in path or path.startswith("file://"):
+        return pafs.LocalFileSystem(), path.removeprefix("file://")
+    try:
+        filesystem, root = fsspec.core.url_to_fs(path)
+    except (ImportError, ValueError) as error:
+        raise StudyError(
+            f"{path}: cannot be opened: {error}; for s3:// install the extra: pip install 'tune-app[s3]'"
+        ) from None
+    return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), root
+
+
+def is_there(filesystem: pafs.FileSystem, path: str) -> bool:
+    """Return whether there is a file or folder at ``path``."""
+    return bool(filesystem.get_file_info(path).type != pafs.FileType.NotFound)
+
+
+def read_table(filesystem: pafs.FileSystem, root: str, name: str, problems: Problems) -> pa.Table:
+    """Return the rows of all files of a table with the schema's columns, compacted files first, plus ``FILE``.
+
+    Files under a temporary name (a leading dot, or ending in .tmp) are another writer's business and passed over.
+    """
+    schema = pa.schema([f.with_nullable(True) for f in TABLES[name]])
+    paths = _files(filesystem, f"{root}/{name}")
+    with ThreadPoolExecutor(_THREADS) as threads:
+        found = list(threads.map(lambda path: _read_file(filesystem, path), paths))
+    tables, sources = [schema.empty_table()], [np.zeros(0, np.int32)]
+    for index, (path, table) in enumerate(zip(paths, found, strict=True)):
+        place = f"{name}/{path.rsplit('/', 1)[-1]}"
+        if isinstance(table, str):
+            problems.add(f"a file cannot be read and was left out: {table}", place)
+            continue
+        tables.append(_conform(table, schema, place, problems))
+        sources.append(np.full(table.num_rows, index, np.int32))
+    return pa.concat_tables(tables).append_column(FILE, pa.array(np.concatenate(sources)))
+
+
+def _files(filesystem: pafs.FileSystem, folder: str) -> list[str]:
+    found = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+    names = [
+        info.base_name for info in found if info.type == pafs.FileType.File and not info.base_name.startswith(".")
+    ]
+    names = [name for name in names if name.endswith(".parquet")]
+    return [f"{folder}/{name}" for name in sorted(names, key=lambda name: (not name.startswith("compact-"), name))]
+
+
+def _read_file(filesystem: pafs.FileSystem, path: str) -> pa.Table | str:
+    """Return the file's table, or why it cannot be read."""
+    source = path if isinstance(filesystem, pafs.LocalFileSystem) else filesystem.open_input_file(path)
+    try:
+        with pq.ParquetFile(source) as file:
+            return file.read(use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        return str(error).split("\n")[0].split(". ")[0].removesuffix(".")
+
+
+def _conform(table: pa.Table, schema: pa.Schema, place: str, problems: Problems) -> pa.Table:
+    """Return the table with exactly the schema's columns: null where one is missing or of another type."""
+    if table.schema.names == schema.names and table.schema.types == schema.types:
+        return pa.Table.from_arrays(table.columns, schema=schema)
+    for name in table.schema.names:
+        if name not in schema.names:
+            problems.add(f"column `{name}` is not known and was left out", place)
+    return pa.Table.from_arrays([_column(table, wanted, place, problems) for wanted in schema], schema=schema)
+
+
+def _column(table: pa.Table, wanted: pa.Field, place: str, problems: Problems) -> pa.Array | pa.ChunkedArray:
+    if wanted.name not in table.schema.names:
+        problems.add(f"column `{wanted.name}` is missing and was read as empty", place)
+        return pa.nulls(table.num_rows, wanted.type)
+    column = table.column(wanted.name)
+    try:
+        return column if column.type == wanted.type else column.cast(wanted.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        problems.add(f"column `{wanted.name}` is {column.type}, not {wanted.type}, and was read as empty", place)
+        return pa.nulls(table.num_rows, wanted.type)
+
+
+def trial_keys(table: pa.Table) -> pa.ChunkedArray:
+    """Return ``<digest>-<fingerprint>`` for each row; null where either is."""
+    return pc.binary_join_element_wise(table["digest"], table["fingerprint"], "-")
+
+
+def positions(table: pa.Table, keys: Iterable[str]) -> np.ndarray:
+    """Return for each row the position of its trial in ``keys``, int64; -1 where it has none."""
+    found = pc.index_in(trial_keys(table), value_set=pa.array(list(keys), pa.string()))
+    return np.asarray(pc.fill_null(found, -1).to_numpy(), dtype=np.int64)

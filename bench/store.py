@@ -1,0 +1,68 @@
+"""How long a large results store takes to read, and how much memory: 10,000 trials of 100 epochs.
+
+``python bench/store.py`` prints the figures; each is measured in a process of its own, imports not counted in the time
+and counted in the memory.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+from bench.make_store import write_store
+
+TRIALS, EPOCHS, SEEDS = 10_000, 100, 5
+_READ = """
+import json, resource, sys, time
+from analysis import load_study
+start = time.perf_counter()
+results = load_study(sys.argv[1])
+seconds = time.perf_counter() - start
+assert len(results.trials) == int(sys.argv[2]) and not results.problems, results.problems
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps([seconds, peak, len(results.epochs)]))
+"""
+
+
+def measure(trials: int = TRIALS, epochs: int = EPOCHS, files: bool = True) -> dict[str, float]:
+    """Return seconds and peak MB for a compacted store, and with ``files`` for one file per trial and table."""
+    found: dict[str, float] = {}
+    for compact in (True, False) if files else (True,):
+        with tempfile.TemporaryDirectory() as folder:
+            _write(Path(folder), trials, epochs, compact)
+            seconds, peak, rows = _read(Path(folder), trials)
+        assert rows == trials * epochs
+        prefix = "store.load" if compact else "store.load_files"
+        found |= {f"{prefix}_seconds": seconds, f"{prefix}_peak_mb": peak}
+    return found
+
+
+def _write(folder: Path, trials: int, epochs: int, compact: bool) -> None:
+    rates = [0.001 * (1 + level) for level in range(trials // SEEDS)]
+    baseline = {"optimizer": {"lr": rates[0]}}
+    write_store(
+        folder,
+        factors={"optimizer.lr": rates},
+        seeds=SEEDS,
+        epochs=epochs,
+        baseline=baseline,
+        compact=compact,
+        extras=False,
+    )
+
+
+def _read(folder: Path, trials: int) -> tuple[float, float, int]:
+    command = [sys.executable, "-c", _READ, str(folder), str(trials)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    seconds, peak, rows = json.loads(done.stdout)
+    return seconds, peak, rows
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(), indent=2))
