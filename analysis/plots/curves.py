@@ -1,0 +1,171 @@
+"""Learning curves: the mean over seeds with its interval; stopped trials end where they were stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from scipy import stats
+
+from analysis.plots.picture import Picture
+from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
+from analysis.plots.units import unit_of
+
+CURVES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
+_COLUMNS = ["metric", "arm", "kind", "trial", "epoch", "value", "low", "high", "n"]
+
+
+def curve_data(epochs: pd.DataFrame, metrics: Sequence[str] = CURVES, confidence: float = 0.95) -> pd.DataFrame:
+    """Return the points of learning curves, one row each: metric, arm, kind, trial, epoch, value, low, high, n.
+
+    ``kind`` is "mean" (over the arm's completed trials, with the t interval of the mean; none for n = 1) or the status
+    of a trial that was not completed, which has a curve of its own. A mean over survivors would bend at every stop.
+    """
+    parts = [_means(epochs, metric, confidence) for metric in metrics]
+    parts += [_stopped(epochs, metric) for metric in metrics]
+    parts = [part for part in parts if len(part)]
+    return pd.concat(parts, ignore_index=True)[_COLUMNS] if parts else pd.DataFrame(columns=_COLUMNS)
+
+
+def _means(epochs: pd.DataFrame, metric: str, confidence: float) -> pd.DataFrame:
+    done = epochs[epochs["status"] == "completed"].dropna(subset=[metric])
+    table = done.groupby(["arm", "epoch"], sort=False)[metric].agg(["mean", "std", "count"]).reset_index()
+    t = stats.t.ppf((1 + confidence) / 2, np.maximum(table["count"] - 1, 1))
+    half = (t * table["std"] / np.sqrt(table["count"])).where(table["count"] > 1)
+    table["low"], table["high"] = table["mean"] - half, table["mean"] + half
+    table = table.rename(columns={"mean": "value", "count": "n"}).sort_values(["arm", "epoch"])
+    return table.assign(metric=metric, kind="mean", trial="")
+
+
+def _stopped(epochs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    cut = epochs[epochs["status"] != "completed"].dropna(subset=[metric])
+    table = cut.rename(columns={metric: "value", "status": "kind", "digest": "trial"})
+    table = table[["arm", "kind", "trial", "epoch", "value"]].sort_values(["trial", "epoch"])
+    return table.assign(metric=metric, low=np.nan, high=np.nan, n=1)
+
+
+@themed
+def draw_overlay(
+    curves: pd.DataFrame, styles: Styles, *, width: float = PAGE, stopped: bool = True, theme: Theme = LIGHT
+) -> Picture:
+    """Draw every arm into the same axes, one panel for each metric of ``curve_data``."""
+    metrics = list(dict.fromkeys(curves["metric"]))
+    columns = 2 if len(metrics) > 1 and width > PAGE / 2 else 1
+    rows = -(-len(metrics) // columns)
+    legend_rows = -(-len(styles) // (3 if columns == 2 else 1))
+    figure = new_figure(width, rows * width / columns * 0.62 + 0.16 * legend_rows + 0.1)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, metric in zip(axes, metrics, strict=False):
+        panel = curves[curves["metric"] == metric]
+        for arm, style in styles.items():
+            _draw_arm(ax, panel[panel["arm"] == arm], style.color(theme), style.dash, str(arm), styles, stopped)
+        _label(ax, metric)
+        ax.set_gid(f"panel-{metric}")
+    for ax in axes[len(metrics) :]:
+        ax.set_axis_off()
+    handles = {line.get_label(): line for ax in axes for line in ax.get_lines() if line.get_gid() and line.get_label()}
+    shown = [arm for arm in styles if arm in handles]
+    legend = figure.legend(
+        [handles[arm] for arm in shown],
+        [shorten(arm, 40) for arm in shown],
+        loc="outside lower center",
+        ncols=3 if columns == 2 else 1,
+    )
+    for arm, line, text in zip(shown, legend.get_lines(), legend.get_texts(), strict=True):
+        styles[arm].tag(line)
+        styles[arm].tag(text)
+    return Picture(figure, "Learning curves of all arms", curve_caption(curves, stopped), _alt(curves, metrics))
+
+
+def _draw_arm(
+    ax: Axes, points: pd.DataFrame, color: str, dash: object, arm: str, styles: Styles, stopped: bool
+) -> None:
+    style = styles[arm]
+    scale = unit_of(str(points["metric"].iloc[0])).scale if len(points) else 1.0
+    mean = points[points["kind"] == "mean"]
+    if len(mean):
+        (line,) = ax.plot(mean["epoch"], mean["value"] * scale, color=color, linestyle=dash, label=arm)
+        style.tag(line)
+        band = mean.dropna(subset=["low"])
+        if len(band):
+            low, high = band["low"] * scale, band["high"] * scale
+            style.tag(ax.fill_between(band["epoch"], low, high, color=color, alpha=0.16, linewidth=0))
+    if not stopped:
+        return
+    for _, run in points[points["kind"] != "mean"].groupby("trial", sort=False):
+        (line,) = ax.plot(run["epoch"], run["value"] * scale, color=color, linestyle=dash, linewidth=0.6, alpha=0.7)
+        style.tag(line)
+        if len(mean) == 0:
+            line.set_label(arm)
+        end = ax.plot(run["epoch"].iloc[-1], run["value"].iloc[-1] * scale, "x", color=color, markersize=4)[0]
+        style.tag(end).set_label("")
+
+
+@themed
+def draw_arms(curves: pd.DataFrame, styles: Styles, *, width: float = PAGE, theme: Theme = LIGHT) -> Picture:
+    """Draw one column for each arm, training dashed and validation solid: loss above, accuracy below."""
+    arms = [arm for arm in styles if (curves["arm"] == arm).any()]
+    columns = min(len(arms), 4 if width > PAGE / 2 else 2)
+    bands = -(-len(arms) // columns)
+    figure = new_figure(width, bands * (1.9 if columns > 2 else 2.6) + 0.3)
+    grid = figure.subplots(bands * 2, columns, sharex=True, sharey=False, squeeze=False)
+    for ax in grid.ravel():
+        ax.set_axis_off()
+    for place, arm in enumerate(arms):
+        band, column = divmod(place, columns)
+        for row, quantity in enumerate(("loss", "accuracy")):
+            ax = grid[band * 2 + row, column]
+            ax.set_axis_on()
+            mine = curves[curves["arm"] == arm]
+            for split, dash in (("train", "--"), ("val", "-")):
+                points = mine[mine["metric"] == f"{split}_{quantity}"]
+                _draw_arm(ax, points, styles[arm].color(theme), dash, arm, styles, True)
+            _label(ax, f"val_{quantity}")
+            ax.set_ylabel(("loss (nats)" if quantity == "loss" else "accuracy (%)") if column == 0 else "")
+            ax.set_xlabel("epoch" if row else "")
+            if row == 0:
+                styles[arm].tag(ax.set_title(shorten(arm, 20)))
+    for row in range(grid.shape[0]):
+        _share_y(list(grid[row]), list(grid[row % 2 :: 2].ravel()))
+    caption = f"Training dashed, validation solid. {curve_caption(curves, True)}"
+    return Picture(figure, "Training and validation, arm by arm", caption, _alt(curves, ["loss", "accuracy"]))
+
+
+def _share_y(row: list[Axes], alike: list[Axes]) -> None:
+    limits = [ax.get_ylim() for ax in alike if ax.lines]
+    for ax in row:
+        ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+
+
+def _label(ax: Axes, metric: str) -> None:
+    ax.set_ylabel(unit_of(metric).axis)
+    ax.set_xlabel("epoch")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    if metric.endswith("_loss"):
+        values = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines] or [np.ones(1)])
+        values = values[np.isfinite(values)]
+        if len(values) and values.min() > 0 and values.max() / values.min() > 30:
+            ax.set_yscale("log")
+
+
+def curve_caption(curves: pd.DataFrame, stopped: bool) -> str:
+    """Return what the lines, bands and crosses are, with the numbers of trials."""
+    sizes = curves[curves["kind"] == "mean"].groupby(["metric", "arm"], observed=True)["n"].max()
+    if len(sizes):
+        n = f"n = {sizes.min()}" if sizes.min() == sizes.max() else f"n = {sizes.min()} to {sizes.max()}"
+        words = f"Lines: mean over the completed trials of an arm ({n} seeds); bands: 95 % t interval of that mean."
+    else:
+        words = "No trial was completed."
+    cut = curves[curves["kind"] != "mean"].drop_duplicates("trial")
+    if stopped and len(cut):
+        counts = ", ".join(f"{count} {kind}" for kind, count in cut["kind"].value_counts().items())
+        words += f" Thin lines: trials that were not completed ({counts}), each ending at a cross where it stopped."
+    return words
+
+
+def _alt(curves: pd.DataFrame, metrics: Sequence[str]) -> str:
+    arms = curves["arm"].nunique()
+    last = int(curves["epoch"].max()) if len(curves) else 0
+    return f"Line charts of {', '.join(metrics)} against epochs 1 to {last} for {arms} arms."
