@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from analysis.plots.picture import Picture
@@ -142,7 +143,7 @@ def _share_y(row: list[Axes], alike: list[Axes]) -> None:
 def _label(ax: Axes, metric: str) -> None:
     ax.set_ylabel(unit_of(metric).axis)
     ax.set_xlabel("epoch")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     if metric.endswith("_loss"):
         values = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines] or [np.ones(1)])
         values = values[np.isfinite(values)]

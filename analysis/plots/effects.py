@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analysis._rows import rows_of
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
 from analysis.plots.units import unit_of
@@ -29,13 +30,13 @@ def draw_effects(
     if rope:
         ax.axvspan(-rope * unit.scale, rope * unit.scale, color=theme.wash, zorder=0)
     ax.axvline(0, color=theme.muted, linewidth=0.8, zorder=1)
-    for place, row in rows.iterrows():
-        style = styles[row["arm"]]
+    for place, row in enumerate(rows_of(rows)):
+        style = styles[row.arm]
         color = style.color(theme)
-        low, high = row["low"] * unit.scale, row["high"] * unit.scale
+        low, high = row.low * unit.scale, row.high * unit.scale
         if np.isfinite(low) and np.isfinite(high):
             style.tag(ax.plot([low, high], [place, place], color=color, linewidth=1.6, solid_capstyle="butt")[0])
-        style.tag(ax.plot(row["difference"] * unit.scale, place, style.marker, color=color, markersize=5)[0])
+        style.tag(ax.plot(row.difference * unit.scale, place, style.marker, color=color, markersize=5)[0])
     ax.set_yticks(range(len(rows)), [shorten(arm, 26 if width > PAGE / 2 else 18) for arm in rows["arm"]])
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.grid(False, axis="y")
@@ -47,7 +48,7 @@ def draw_effects(
 def _verdicts(ax: Axes, rows: pd.DataFrame, theme: Theme) -> None:
     """Write each verdict and n on the right, clear of the intervals."""
     right = ax.secondary_yaxis("right")
-    right.set_yticks(range(len(rows)), [f"{row.verdict}, n = {row.n}" for row in rows.itertuples()])
+    right.set_yticks(range(len(rows)), [f"{row.verdict}, n = {row.n}" for row in rows_of(rows)])
     right.tick_params(length=0, labelcolor=theme.muted)
     right.spines["right"].set_visible(False)
 
@@ -69,7 +70,7 @@ def _alt(rows: pd.DataFrame, metric: str) -> str:
     said = [
         f"{row.arm} {row.difference * unit.scale:+.2f} "
         f"({row.low * unit.scale:+.2f} to {row.high * unit.scale:+.2f}), {row.verdict}"
-        for row in rows.head(12).itertuples()
+        for row in rows_of(rows.head(12))
     ]
     more = f"; and {len(rows) - 12} more" if len(rows) > 12 else ""
     return f"Forest plot of differences in {unit.difference or unit.name}: {'; '.join(said)}{more}."

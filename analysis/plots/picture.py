@@ -53,7 +53,7 @@ def save(figure: Figure, path: str | Path) -> Path:
 def to_svg(figure: Figure, text: bool = True) -> str:
     """Return a figure as an ``<svg>`` element; its words as text that can be selected, or as outlines."""
     buffer = io.StringIO()
-    settings = {"svg.hashsalt": LIGHT.rc["svg.hashsalt"], "svg.fonttype": "none" if text else "path"}
+    settings: dict[Any, Any] = {"svg.hashsalt": LIGHT.rc["svg.hashsalt"], "svg.fonttype": "none" if text else "path"}
     with mpl.rc_context(settings):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     written = buffer.getvalue()

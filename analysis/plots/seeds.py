@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis._rows import rows_of
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
 from analysis.plots.units import unit_of
@@ -40,7 +41,7 @@ def draw_seeds(
     for _, pair in seeds.groupby("seed"):
         values = pair.drop_duplicates("arm").set_index("arm")["value"].reindex(list(rows)) * unit.scale
         ax.plot(values, range(len(rows)), color=theme.muted, linewidth=0.5, alpha=0.45, zorder=1)
-    for row in means.itertuples():
+    for row in rows_of(means):
         style, place = styles[row.arm], rows[row.arm]
         values = seeds.loc[seeds["arm"] == row.arm, "value"].dropna() * unit.scale
         points = ax.scatter(
@@ -74,5 +75,5 @@ def _caption(means: pd.DataFrame, metric: str) -> str:
 
 def _alt(means: pd.DataFrame, metric: str) -> str:
     unit = unit_of(metric)
-    said = [f"{row.arm} {unit.show(row.mean)} (n = {row.n})" for row in means.head(12).itertuples()]
+    said = [f"{row.arm} {unit.show(row.mean)} (n = {row.n})" for row in rows_of(means.head(12))]
     return f"Strip plot of {unit.name} by arm. Means: {'; '.join(said)}."

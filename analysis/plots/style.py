@@ -47,7 +47,7 @@ class Theme:
         return roles | {f"hue-{index}": color for index, color in enumerate(self.palette)}
 
     @property
-    def rc(self) -> dict[str, Any]:
+    def rc(self) -> dict[Any, Any]:
         """Return the matplotlib settings of this theme."""
         inks = ("text.color", "axes.labelcolor", "axes.titlecolor", "legend.labelcolor")
         mutes = ("axes.edgecolor", "xtick.color", "ytick.color")
@@ -82,7 +82,7 @@ DARK = Theme(
     palette=("#5a9fd8", "#e77e3c", "#4fdca0", "#d58bb0", "#dfc92a", "#8f74f2", "#d8404f"),
 )
 
-_SHAPES: dict[str, Any] = {
+_SHAPES: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 7.5,
     "axes.titlesize": 8,
