@@ -218,10 +218,15 @@ def _from_json(text: str, column: str, place: str, problems: Problems) -> dict[s
     return {}
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields by dotted path; a config has two levels."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: _plain(value)}
+        if isinstance(value, dict):
+            for inner, item in value.items():
+                flat[f"{key}.{inner}"] = _plain(item)
+        else:
+            flat[key] = _plain(value)
     return flat
 
 
