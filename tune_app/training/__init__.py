@@ -1,0 +1,36 @@
+"""Training: ``fit`` turns a trial config and images into epoch metrics."""
+
+from tune_app.training.checkpoints import BEST, LAST, CorruptCheckpoint, read_checkpoint
+from tune_app.training.decay import DECAY_POLICIES, decayed_names, misnamed, parameter_groups
+from tune_app.training.epoch_metrics import EpochMetrics, QuantileRow
+from tune_app.training.evaluation import evaluate
+from tune_app.training.fit import fit
+from tune_app.training.hardware import autocast, resolve_device, resolve_precision, set_threads
+from tune_app.training.metrics import SplitMetrics
+from tune_app.training.optimizers import OPTIMIZERS
+from tune_app.training.probes import Probes
+from tune_app.training.schedules import SCHEDULES, learning_rate_factors
+
+__all__ = [
+    "BEST",
+    "DECAY_POLICIES",
+    "LAST",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "CorruptCheckpoint",
+    "EpochMetrics",
+    "Probes",
+    "QuantileRow",
+    "SplitMetrics",
+    "autocast",
+    "decayed_names",
+    "evaluate",
+    "fit",
+    "learning_rate_factors",
+    "misnamed",
+    "parameter_groups",
+    "read_checkpoint",
+    "resolve_device",
+    "resolve_precision",
+    "set_threads",
+]

@@ -1,0 +1,89 @@
+"""``best.pt`` and ``last.pt`` of one trial, in a folder or under an fsspec URL.
+
+A file is what ``torch.save`` writes (plain data and tensors: ``torch.load(path, weights_only=True)`` reads it) with the
+SHA-256 of it behind. It appears whole or not at all. ``last.pt`` holds all that a training needs to go on, the best
+model included, so the two files never have to agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tune_app.storage import Folder
+
+BEST, LAST = "best.pt", "last.pt"
+FORMAT = 1
+
+_CHECKSUM_BYTES = hashlib.sha256().digest_size
+_log = logging.getLogger(__name__)
+
+Payload = dict[str, Any]
+
+
+class CorruptCheckpoint(ValueError):  # noqa: N818
+    """A checkpoint file that is cut off, altered, or of another format."""
+
+
+class CheckpointFolder:
+    """The two checkpoints of the trial with this digest on the data with this fingerprint."""
+
+    def __init__(self, folder: Path | str, digest: str, fingerprint: str) -> None:
+        self._folder = folder
+        self._identity = {"digest": digest, "fingerprint": fingerprint}
+
+    def write(self, name: str, payload: Payload) -> None:
+        """Write a checkpoint that carries the trial's name."""
+        write_checkpoint(self._folder, name, {**self._identity, **payload})
+
+    def read_last(self, device: torch.device) -> Payload | None:
+        """Return the payload of ``last.pt``; None where there is none that can be gone on from, which is logged."""
+        try:
+            payload = read_checkpoint(self._folder, LAST, device)
+        except FileNotFoundError:
+            return None
+        except CorruptCheckpoint as error:
+            _log.warning("%s; training starts again from the first epoch", error)
+            return None
+        found = {key: payload.get(key) for key in self._identity}
+        if found != self._identity:
+            _log.warning(
+                "%s/%s belongs to %s, not to %s; training starts from the first epoch and replaces it",
+                *(self._folder, LAST, found, self._identity),
+            )
+            return None
+        return payload
+
+
+def write_checkpoint(folder: Path | str, name: str, payload: Payload) -> None:
+    """Write ``folder/name`` atomically."""
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **payload}, buffer)
+    data = buffer.getvalue()
+    Folder(folder).write(name, data + hashlib.sha256(data).digest())
+
+
+def read_checkpoint(folder: Path | str, name: str, device: torch.device) -> Payload:
+    """Return the payload of ``folder/name`` with its tensors on ``device``.
+
+    FileNotFoundError where there is no such file, CorruptCheckpoint where it is not what was written.
+    """
+    content = Folder(folder).read(name)
+    data, checksum = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
+    if hashlib.sha256(data).digest() != checksum:
+        raise CorruptCheckpoint(f"{folder}/{name} is cut off or altered: its SHA-256 does not match")
+    try:
+        payload: Payload = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise CorruptCheckpoint(f"{folder}/{name} is not a checkpoint: {error}") from error
+    if payload.get("format") != FORMAT:
+        raise CorruptCheckpoint(
+            f"{folder}/{name} has format {payload.get('format')!r}, but this version reads {FORMAT}"
+        )
+    return payload

@@ -1,0 +1,76 @@
+"""What one epoch yields: the row of the results store, and what the last epoch adds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from search_spaces.store_schema import METRICS
+from tune_app.training.metrics import SplitMetrics
+
+EpochStatus = Literal["running", "completed", "diverged"]
+
+
+@dataclass(frozen=True)
+class QuantileRow:
+    """One percentile of the values that reach a layer; the layer ``features`` is what the classifier sees."""
+
+    layer: str
+    percentile: float
+    value: float
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """The figures of one epoch; fields are described in ``store_schema.EPOCHS``.
+
+    ``status`` is ``running`` until the last epoch, which is ``completed``, or ``diverged`` where a loss was not finite.
+    ``best_epoch`` is the epoch of the best validation accuracy so far, the earliest of equals, and None where the first
+    epoch diverged. ``test`` comes with the status ``completed`` alone: the figures of the model of the best epoch.
+    """
+
+    epoch: int
+    epochs: int
+    train: SplitMetrics
+    val: SplitMetrics
+    learning_rate: float
+    gradient_norm: float | None
+    weight_norm: float | None
+    dead_fraction: float | None
+    images_per_second: float
+    seconds: float
+    status: EpochStatus
+    best_epoch: int | None
+    test: SplitMetrics | None = None
+    quantiles: tuple[QuantileRow, ...] = ()
+
+    def to_row(self) -> dict[str, float | int | None]:
+        """Return the columns of the store's ``epochs`` table, less its keys."""
+        splits = {"train": self.train, "val": self.val}
+        columns = {f"{name}_{metric}": getattr(split, metric) for name, split in splits.items() for metric in METRICS}
+        return {
+            "epoch": self.epoch,
+            **columns,
+            "learning_rate": self.learning_rate,
+            "gradient_norm": self.gradient_norm,
+            "weight_norm": self.weight_norm,
+            "dead_fraction": self.dead_fraction,
+            "images_per_second": self.images_per_second,
+            "seconds": self.seconds,
+        }
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return everything as dicts, tuples and numbers."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> EpochMetrics:
+        """Return what ``to_plain`` was made from."""
+        nested = {
+            "train": SplitMetrics(**plain["train"]),
+            "val": SplitMetrics(**plain["val"]),
+            "test": SplitMetrics(**plain["test"]) if plain["test"] is not None else None,
+            "quantiles": tuple(QuantileRow(**row) for row in plain["quantiles"]),
+        }
+        return cls(**{**plain, **nested})

@@ -1,0 +1,43 @@
+"""A pass over a split in eval mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tune_app.models import ImageClassifier
+from tune_app.training.hardware import UsedPrecision, autocast
+from tune_app.training.metrics import SplitMetrics, Tally
+
+
+def evaluate(
+    model: ImageClassifier,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    num_classes: int,
+    device: torch.device,
+    precision: UsedPrecision,
+    *,
+    keep_features: int = 0,
+    with_confusion: bool = False,
+) -> tuple[SplitMetrics, Tensor | None]:
+    """Return the model's figures on the batches, and the features (N, D) of their first ``keep_features`` images.
+
+    The model is left in eval mode.
+    """
+    model.eval()
+    tally = Tally(num_classes, device)
+    kept: list[Tensor] = []
+    room = keep_features
+    with torch.inference_mode():
+        for x_NCHW, y_N in batches:
+            with autocast(precision, device):
+                features_ND = model.features(x_NCHW)
+                logits = model.head(features_ND).float()
+            tally.add(logits, y_N, F.cross_entropy(logits, y_N))
+            if room > 0:
+                kept.append(features_ND[:room].float())
+                room -= len(kept[-1])
+        return tally.result(with_confusion), torch.cat(kept) if kept else None

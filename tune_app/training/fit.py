@@ -1,0 +1,204 @@
+"""Training: one epoch after the other, each yielding its figures.
+
+Nothing in the loop over batches waits for the device; what is read is read once an epoch.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, perf_counter
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from search_spaces.trial import TrialConfig
+from tune_app.data import EvalLoader, ImageArrays
+from tune_app.models import project_parameters
+from tune_app.training.checkpoints import BEST, LAST, CheckpointFolder
+from tune_app.training.epoch_metrics import EpochMetrics, EpochStatus, QuantileRow
+from tune_app.training.evaluation import evaluate
+from tune_app.training.hardware import autocast, resolve_device
+from tune_app.training.metrics import SplitMetrics, Tally
+from tune_app.training.optimizers import set_learning_rate
+from tune_app.training.probes import (
+    PROBED_IMAGES,
+    Probes,
+    dead_fraction,
+    norm_input_rows,
+    quantile_rows,
+    total_norm,
+)
+from tune_app.training.schedules import he_warmup_factor
+from tune_app.training.state import BestModel, Training, restore, start, to_best_payload, to_payload
+
+_log = logging.getLogger(__name__)
+_DEFAULT_PROBES = Probes()
+
+
+def fit(
+    config: TrialConfig,
+    arrays: ImageArrays,
+    *,
+    device: str | torch.device = "cpu",
+    checkpoints: Path | str | None = None,
+    probes: Probes = _DEFAULT_PROBES,
+    checkpoint_seconds: float = 0.0,
+) -> Iterator[EpochMetrics]:
+    """Train the model of ``config`` and yield the figures of each epoch as it ends.
+
+    The model of the best validation accuracy (the earliest of equals) is kept and, after the last epoch, evaluated
+    once on the test split. A loss that is not finite ends the training with the status ``diverged``.
+
+    ``checkpoints`` is a folder or fsspec URL for ``best.pt`` and ``last.pt``, written at most every
+    ``checkpoint_seconds`` (0: after every epoch) and at the end. Where it has a ``last.pt`` of this trial, its epochs
+    are yielded again and training goes on after them, to the same figures (times apart, on the same device type with as
+    many threads) as if it had never stopped. Threads are left as they are.
+
+    Raises StudyError for a device, a precision or data that cannot be had.
+    """
+    training = start(config, arrays, resolve_device(device))
+    folder = None
+    if checkpoints is not None:
+        folder = CheckpointFolder(checkpoints, config.digest(), arrays.fingerprint)
+        payload = folder.read_last(training.device)
+        if payload is not None:
+            restore(training, payload)
+            _log.info("going on after epoch %d of %d", len(training.history), config.epochs)
+    yield from tuple(training.history)
+    written_at, written_best = -math.inf, training.best
+    while not training.ended:
+        metrics = train_epoch(training, probes)
+        if folder is not None and (training.ended or monotonic() - written_at >= checkpoint_seconds):
+            if training.best is not written_best:
+                folder.write(BEST, to_best_payload(training))
+            folder.write(LAST, to_payload(training))
+            written_at, written_best = monotonic(), training.best
+        yield metrics
+
+
+def train_epoch(training: Training, probes: Probes) -> EpochMetrics:
+    """Train one epoch, validate, keep the model if it is the best, and return the figures; they join the history."""
+    started = perf_counter()
+    epoch = len(training.history) + 1
+    with training.streams.active():
+        trained = _train(training, epoch, with_norm=probes.norms)
+        val, inside = _validate(training, probes)
+        status = _status(training.config, epoch, trained.metrics, val)
+        if status != "diverged":
+            _keep_best(training, epoch, val)
+        test = _test(training) if status == "completed" else None
+    metrics = EpochMetrics(
+        epoch=epoch,
+        epochs=training.config.epochs,
+        train=trained.metrics,
+        val=val,
+        learning_rate=trained.learning_rate,
+        gradient_norm=trained.gradient_norm,
+        weight_norm=inside.weight_norm,
+        dead_fraction=inside.dead_fraction,
+        images_per_second=len(training.splits.train) / trained.seconds,
+        seconds=perf_counter() - started,
+        status=status,
+        best_epoch=training.best.epoch if training.best is not None else None,
+        test=test,
+        quantiles=inside.quantiles,
+    )
+    training.history.append(metrics)
+    return metrics
+
+
+@dataclass(frozen=True)
+class _Trained:
+    metrics: SplitMetrics
+    learning_rate: float
+    gradient_norm: float | None
+    seconds: float
+
+
+def _train(training: Training, epoch: int, with_norm: bool) -> _Trained:
+    started = perf_counter()
+    config, steps = training.config, training.train.steps_per_epoch
+    warmup = he_warmup_factor(config.schedule, [1 - past.train.accuracy for past in training.history])
+    rates = config.optimizer.lr * warmup * training.factors[(epoch - 1) * steps : epoch * steps]
+    tally = Tally(training.num_classes, training.device)
+    norm_sum = torch.zeros((), device=training.device)
+    training.model.train()
+    for rate, (x_NCHW, y_N) in zip(rates.tolist(), training.train, strict=True):
+        set_learning_rate(training.optimizer, rate)
+        with autocast(training.precision, training.device):
+            logits = training.model(x_NCHW)
+        loss = F.cross_entropy(logits.float(), y_N)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = _clip(training.model, config.optimizer.clip_norm, with_norm)
+        training.optimizer.step()
+        training.optimizer.zero_grad(set_to_none=True)
+        project_parameters(training.model)
+        tally.add(logits, y_N, loss)
+        if norm is not None:
+            norm_sum += norm
+    metrics = tally.result()  # waits for the device, so the time below is the training's
+    gradient_norm = float(norm_sum) / steps if with_norm else None
+    return _Trained(metrics, rates[-1].item(), gradient_norm, perf_counter() - started)
+
+
+def _clip(model: nn.Module, clip_norm: float | None, with_norm: bool) -> Tensor | None:
+    """Scale the gradients down to ``clip_norm`` if they are longer; return their norm before, where it is known."""
+    if clip_norm is None and not with_norm:
+        return None
+    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    norm = total_norm(parameter.grad for parameter in parameters)
+    if clip_norm is not None:
+        nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
+    return norm
+
+
+@dataclass(frozen=True)
+class _Inside:
+    weight_norm: float | None
+    dead_fraction: float | None
+    quantiles: tuple[QuantileRow, ...]
+
+
+def _validate(training: Training, probes: Probes) -> tuple[SplitMetrics, _Inside]:
+    model, device, precision = training.model, training.device, training.precision
+    keep = PROBED_IMAGES if probes.quantiles else 0
+    val, features = evaluate(model, training.val, training.num_classes, device, precision, keep_features=keep)
+    rows: tuple[QuantileRow, ...] = ()
+    if features is not None:
+        rows += quantile_rows("features", features)
+    if probes.norm_inputs:
+        x_NCHW, _ = next(iter(training.val))
+        with torch.inference_mode(), autocast(precision, device):
+            rows += norm_input_rows(model, lambda: model(x_NCHW))
+    weight_norm = float(total_norm(p.detach() for p in model.parameters())) if probes.norms else None
+    return val, _Inside(weight_norm, dead_fraction(features) if features is not None else None, rows)
+
+
+def _status(config: TrialConfig, epoch: int, train: SplitMetrics, val: SplitMetrics) -> EpochStatus:
+    if not (math.isfinite(train.loss) and math.isfinite(val.loss)):
+        return "diverged"
+    return "completed" if epoch == config.epochs else "running"
+
+
+def _keep_best(training: Training, epoch: int, val: SplitMetrics) -> None:
+    if training.best is None or val.accuracy > training.best.accuracy:
+        weights = {name: tensor.detach().clone() for name, tensor in training.model.state_dict().items()}
+        training.best = BestModel(epoch, val.accuracy, weights)
+
+
+def _test(training: Training) -> SplitMetrics:
+    """Evaluate the best model on the test split; nothing else ever looks at that split."""
+    assert training.best is not None
+    model = copy.deepcopy(training.model)
+    model.load_state_dict(training.best.weights)
+    loader = EvalLoader(
+        training.arrays, training.splits.test, "test", training.config, training.train.normalization, training.device
+    )
+    metrics, _ = evaluate(model, loader, training.num_classes, training.device, training.precision, with_confusion=True)
+    return metrics

@@ -1,0 +1,62 @@
+"""What a trial runs on: device, precision, threads."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+from search_spaces.errors import StudyError
+from search_spaces.trial import Precision
+
+UsedPrecision = Literal["float32", "bfloat16"]
+
+
+def resolve_device(name: str | torch.device) -> torch.device:
+    """Return the device named ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    StudyError for a name that is none of these, or a CUDA device that is not there.
+    """
+    text = str(name)
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if text == "auto":
+        return torch.device("cuda" if found else "cpu")
+    kind, _, index = text.partition(":")
+    if text != "cpu" and (kind != "cuda" or not (index.isdecimal() or text == "cuda")):
+        raise StudyError(f"`device` is {text!r}, but must be auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and int(index or 0) >= found:
+        raise StudyError(f"`device` is {text!r}, but {found} CUDA devices are available; use device cpu")
+    return torch.device(text)
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> UsedPrecision:
+    """Return the precision to train in: ``auto`` is bfloat16 where the hardware computes in it, else float32.
+
+    StudyError where bfloat16 is asked for and the hardware would only imitate it.
+    """
+    if precision == "float32":
+        return "float32"
+    if _has_bfloat16(device):
+        return "bfloat16"
+    if precision == "bfloat16":
+        raise StudyError(f"`precision` is 'bfloat16', which this {device.type} lacks; use 'auto' or 'float32'")
+    return "float32"
+
+
+def autocast(precision: UsedPrecision, device: torch.device) -> AbstractContextManager[None]:
+    """Return the context in which a forward pass runs: bfloat16 autocast, or nothing for float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def set_threads(threads: int) -> None:
+    """Let torch compute on this many CPU threads in this process; its figures may depend on it in the last bits."""
+    torch.set_num_threads(threads)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))

@@ -1,0 +1,107 @@
+"""Learning-rate schedules: the factor on the peak learning rate at every optimizer step, known before training.
+
+A schedule is a pure function ``(config, epochs, steps_per_epoch) -> float64 array (epochs * steps_per_epoch,)``.
+Nothing is stepped while training, so a resumed run needs only its position. The shapes are those of
+``torch.optim.lr_scheduler`` (StepLR, MultiStepLR, CosineAnnealingLR, OneCycleLR); the tests hold them equal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.trial import ScheduleConfig
+
+Factors = NDArray[np.float64]
+Schedule = Callable[[ScheduleConfig, int, int], Factors]
+
+HE_WARMUP_FACTOR = 0.1
+
+
+def learning_rate_factors(config: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Factors:
+    """Return the factor on the peak learning rate at each optimizer step, warm-up included.
+
+    Linear warm-up lies over the schedule and multiplies it (torch's ChainedScheduler of LinearLR and the schedule):
+    step k of W, from 0, has the factor (k + 1) / W. So milestones and cosine count epochs from the start of training,
+    whatever the warm-up. Onecycle has its own rise and takes no other.
+    """
+    factors = SCHEDULES[config.kind](config, epochs, steps_per_epoch)
+    if not config.is_idle("warmup_epochs"):
+        factors = factors * _linear_warmup(len(factors), round(config.warmup_epochs * steps_per_epoch))
+    return factors
+
+
+def he_warmup_factor(config: ScheduleConfig, train_errors: Sequence[float]) -> float:
+    """Return the factor of He's warm-up in the epoch that follows epochs of these training errors (fractions).
+
+    A tenth until one epoch's training error was below ``warmup_until_train_error``, then 1 for good. He et al. 2016
+    (arXiv 1512.03385, section 4.2) do so for 110 layers: 0.01 instead of 0.1 until the error is below 80 %, about 400
+    steps. We look at the end of each epoch, not within it.
+    """
+    threshold = config.warmup_until_train_error
+    if threshold is None or config.is_idle("warmup_until_train_error"):
+        return 1.0
+    return 1.0 if any(error < threshold for error in train_errors) else HE_WARMUP_FACTOR
+
+
+def _constant(config: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Factors:
+    return np.ones(epochs * steps_per_epoch)
+
+
+def _step(config: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Factors:
+    size = config.step_size or math.ceil(epochs / 3)
+    return np.power(config.gamma, _epoch_of_step(epochs, steps_per_epoch) // size)
+
+
+def _multistep(config: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Factors:
+    milestones = config.milestones or sorted({math.ceil(epochs / 2), math.ceil(epochs * 3 / 4)})
+    passed = np.searchsorted(milestones, _epoch_of_step(epochs, steps_per_epoch), side="right")
+    return np.power(config.gamma, passed)
+
+
+def _cosine(config: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Factors:
+    """Anneal to ``final_factor`` (Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts)."""
+    if config.interval == "epoch":
+        done = _epoch_of_step(epochs, steps_per_epoch) / epochs
+    else:
+        done = np.arange(epochs * steps_per_epoch) / (epochs * steps_per_epoch)
+    return _anneal(1.0, config.final_factor, done)
+
+
+def _onecycle(config: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Factors:
+    """Rise and fall by cosines (Smith & Topin 2018, arXiv 1708.07120), as OneCycleLR(cycle_momentum=False).
+
+    The paper also moves the momentum against the learning rate; here it stays, so that the schedule alone differs.
+    """
+    first = 1 / config.div_factor
+    last = first / config.final_div_factor
+    steps = np.arange(epochs * steps_per_epoch, dtype=np.float64)
+    top = config.pct_start * len(steps) - 1
+    rise = _anneal(first, 1.0, steps / top) if top > 0 else np.ones_like(steps)
+    fall = _anneal(1.0, last, (steps - top) / (len(steps) - 1 - top))
+    return np.where(steps <= top, rise, fall)
+
+
+SCHEDULES: Mapping[str, Schedule] = {
+    "constant": _constant,
+    "step": _step,
+    "multistep": _multistep,
+    "cosine": _cosine,
+    "onecycle": _onecycle,
+}
+
+
+def _epoch_of_step(epochs: int, steps_per_epoch: int) -> NDArray[np.int64]:
+    return np.repeat(np.arange(epochs), steps_per_epoch)
+
+
+def _anneal(start: float, end: float, done: Factors) -> Factors:
+    """Return the half cosine from ``start`` (done = 0) to ``end`` (done = 1)."""
+    return end + (start - end) * (1 + np.cos(np.pi * done)) / 2
+
+
+def _linear_warmup(steps: int, warmup_steps: int) -> Factors:
+    return np.minimum((np.arange(steps) + 1) / max(warmup_steps, 1), 1.0)

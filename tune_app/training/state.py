@@ -1,0 +1,132 @@
+"""All that a training is made of, built from its config, and how it is saved and taken up again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from search_spaces.trial import TrialConfig
+from tune_app.data import EvalLoader, ImageArrays, Splits, TrainLoader, make_splits
+from tune_app.models import ImageClassifier, build_model
+from tune_app.training.decay import parameter_groups
+from tune_app.training.epoch_metrics import EpochMetrics
+from tune_app.training.hardware import UsedPrecision, resolve_precision
+from tune_app.training.optimizers import build_optimizer
+from tune_app.training.schedules import Factors, learning_rate_factors
+from tune_app.training.seeding import GlobalStreams, order_generator
+
+
+@dataclass(frozen=True)
+class BestModel:
+    """The weights and buffers of the epoch with the best validation accuracy, the earliest of equals."""
+
+    epoch: int
+    accuracy: float
+    weights: dict[str, Tensor]
+
+
+@dataclass
+class Training:
+    """A training between two epochs. ``history``, ``best`` and what the objects hold move on; the rest is fixed."""
+
+    config: TrialConfig
+    arrays: ImageArrays
+    splits: Splits
+    device: torch.device
+    precision: UsedPrecision
+    streams: GlobalStreams
+    order: torch.Generator
+    train: TrainLoader
+    val: EvalLoader
+    model: ImageClassifier
+    optimizer: Optimizer
+    factors: Factors
+    history: list[EpochMetrics] = field(default_factory=list)
+    best: BestModel | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last epoch is trained, or training diverged."""
+        return bool(self.history) and self.history[-1].status != "running"
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.arrays.classes)
+
+
+def start(config: TrialConfig, arrays: ImageArrays, device: torch.device) -> Training:
+    """Return the training of ``config`` before its first epoch."""
+    precision = resolve_precision(config.precision, device)
+    splits = make_splits(arrays, config.data)
+    order = order_generator(config.seed)
+    train = TrainLoader(arrays, splits, config, device, order)
+    val = EvalLoader(arrays, splits.val, "val", config, train.normalization, device)
+    streams = GlobalStreams(config.seed, device)
+    with streams.active():
+        model = _build_model(config, arrays, device)
+    groups = parameter_groups(model, config.optimizer, config.weight_decay_grouping)
+    return Training(
+        config=config,
+        arrays=arrays,
+        splits=splits,
+        device=device,
+        precision=precision,
+        streams=streams,
+        order=order,
+        train=train,
+        val=val,
+        model=model,
+        optimizer=build_optimizer(config.optimizer, groups),
+        factors=learning_rate_factors(config.schedule, config.epochs, train.steps_per_epoch),
+    )
+
+
+def _build_model(config: TrialConfig, arrays: ImageArrays, device: torch.device) -> ImageClassifier:
+    """Draw the weights on the CPU, so that they are the same on every device."""
+    _, height, _, channels = arrays.train_images.shape
+    model = build_model(config.model, channels, len(arrays.classes), config.data.resolution or height)
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def to_payload(training: Training) -> dict[str, Any]:
+    """Return what ``last.pt`` holds: all that ``restore`` needs; the schedule's position is the history's length."""
+    best = training.best
+    return {
+        "config": training.config.model_dump(mode="json"),
+        "history": [metrics.to_plain() for metrics in training.history],
+        "model": training.model.state_dict(),
+        "optimizer": training.optimizer.state_dict(),
+        "streams": training.streams.state,
+        "order": training.order.get_state(),
+        "best": None if best is None else to_best_payload(training),
+    }
+
+
+def to_best_payload(training: Training) -> dict[str, Any]:
+    """Return what ``best.pt`` holds: the model of the best epoch, and what it takes to build it again."""
+    best = training.best
+    assert best is not None
+    return {
+        "config": training.config.model_dump(mode="json"),
+        "classes": list(training.arrays.classes),
+        "epoch": best.epoch,
+        "val_accuracy": best.accuracy,
+        "model": best.weights,
+    }
+
+
+def restore(training: Training, payload: dict[str, Any]) -> None:
+    """Set a training that has just been started to where the payload was taken."""
+    training.history = [EpochMetrics.from_plain(plain) for plain in payload["history"]]
+    training.model.load_state_dict(payload["model"])
+    training.optimizer.load_state_dict(payload["optimizer"])
+    training.streams.state = payload["streams"]
+    training.order.set_state(payload["order"].cpu())
+    best = payload["best"]
+    if best is not None:
+        training.best = BestModel(best["epoch"], best["val_accuracy"], best["model"])
