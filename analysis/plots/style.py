@@ -131,6 +131,11 @@ class ArmStyle:
         """Return the arm's colour in a theme."""
         return theme.ink if self.hue is None else theme.palette[self.hue]
 
+    @property
+    def role(self) -> str:
+        """Return the name of the arm's colour in `Theme.colors`."""
+        return "ink" if self.hue is None else f"hue-{self.hue}"
+
     def tag(self, artist: A) -> A:
         """Mark an artist as the arm's, so that the report can hide it, and return it."""
         artist.set_gid(f"arm-{self.index}")

@@ -1,0 +1,152 @@
+"""The sentences of a report: the question, what came out, the claims put to the test, and how it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis._rows import rows_of
+from analysis.effects import effects
+from analysis.load import StudyResults
+from analysis.plots.units import unit_of
+
+ORDER = ("better", "worse", "equivalent", "undecided")
+
+
+def question(results: StudyResults) -> str:
+    """Return the study's question, or one made from its factors."""
+    asked = str(results.spec.get("question") or "").strip()
+    if asked:
+        return asked
+    names = ", ".join(results.factors) or "the factors"
+    return f"What do {names} do to {unit_of(results.metric).name}?"
+
+
+def summary(table: pd.DataFrame) -> str:
+    """Return one sentence that counts the verdicts of an effects table."""
+    if not len(table):
+        return "There is only one arm with results, so there is nothing to compare it with yet."
+    counts = [(verdict, int((table["verdict"] == verdict).sum())) for verdict in ORDER]
+    said = ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
+    arms = "arm" if len(table) == 1 else "arms"
+    return f"{len(table)} {arms} compared with “{table['reference'].iloc[0]}”: {said}."
+
+
+def effect_rows(table: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
+    """Return the table of effects as printed: differences in points (or the metric's unit), p by Holm."""
+    unit = unit_of(metric)
+
+    def signed(value: float) -> str:
+        return "–" if not np.isfinite(value) else f"{value * unit.scale:+.{unit.digits}f}".replace("-", "−")
+
+    return [
+        {
+            "arm": row.arm,
+            "mean": "–" if not np.isfinite(row.mean) else unit.show(row.mean),
+            "difference": signed(row.difference),
+            "interval": f"{signed(row.low)} to {signed(row.high)}" if np.isfinite(row.low) else "–",
+            "n": int(row.n),
+            "p": _p(row.p_holm),
+            "verdict": row.verdict,
+            "words": row.words,
+        }
+        for row in rows_of(table)
+    ]
+
+
+def _p(value: float) -> str:
+    if not np.isfinite(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def claim_rows(results: StudyResults) -> list[dict[str, str]]:
+    """Return each claim of the study's reference with what this study says: supported, contradicted, undecided."""
+    reference = results.spec.get("reference")
+    claims = reference.get("claims", []) if isinstance(reference, Mapping) else []
+    return [_tested(results, claim) for claim in claims]
+
+
+def _tested(results: StudyResults, claim: Mapping[str, Any]) -> dict[str, str]:
+    told = {"text": str(claim["text"]), "expect": f"{claim['arm']} {claim['expect']} than {claim['against']}"}
+    if claim["expect"] == "equivalent":
+        told["expect"] = f"{claim['arm']} equivalent to {claim['against']}"
+    if not {claim["arm"], claim["against"]} <= set(results.arms):
+        return told | {"outcome": "not tested", "words": "One of its arms has no trials in this study."}
+    table = effects(results, metric=claim.get("metric") or results.metric, reference=claim["against"])
+    rows = table[table["arm"] == claim["arm"]]
+    verdict = rows["verdict"].iloc[0] if len(rows) else "undecided"
+    outcome = "supported" if verdict == claim["expect"] else "undecided" if verdict == "undecided" else "contradicted"
+    return told | {"outcome": outcome, "words": rows["words"].iloc[0] if len(rows) else "No pairs to compare."}
+
+
+def method(results: StudyResults, rope: float) -> list[tuple[str, str]]:
+    """Return (name, sentence) pairs that say how the figures were found."""
+    data = _baseline(results, "data")
+    unit, spec = unit_of(results.metric), results.spec
+    share = float(data.get("validation_fraction", 0.2))
+    kept = data.get("validation_size")
+    size = f", at most {kept} of them" if kept else ""
+    seeds = spec.get("seeds") or sorted(set(results.trials["seed"]))
+    return [
+        (
+            "Splits",
+            f"Source “{data.get('source', 'unknown')}”. {share:.0%} of its training images{size} are held out for "
+            f"validation, stratified, by split seed {data.get('split_seed', 0)}: the same split for every trial. "
+            "The test images take no part in choosing anything.",
+        ),
+        (
+            "Epoch rule",
+            "A trial's figures are those of its epoch of best validation accuracy (the earliest of equals). "
+            "The test split is evaluated once, at the end, with the model of that epoch.",
+        ),
+        (
+            "Comparison",
+            f"Each arm against the reference arm “{results.reference_arm}” in {unit.name}, paired by seed "
+            f"({len(seeds)} seeds planned). Mean difference with the 95 % t interval of the paired differences. "
+            "p: exact sign-flip permutation test up to 12 pairs, paired t test above; "
+            "corrected over all arms by Holm's method.",
+        ),
+        (
+            "Verdicts",
+            f"Region of practical equivalence: ±{rope * unit.scale:g} {unit.difference}. “Equivalent” is claimed only "
+            "by two one-sided tests (TOST) against it, “better” and “worse” only by the corrected p; "
+            "everything else is undecided, which is not the same as equal.",
+        ),
+        (
+            "Missing values",
+            "A pruned, diverged or failed trial has no test figures. Its seed is left out of that arm's pairs, n falls "
+            "accordingly, and the trial is listed under “Trials that did not finish”; nothing is filled in.",
+        ),
+    ]
+
+
+def search_method(results: StudyResults) -> list[tuple[str, str]]:
+    """Return (name, sentence) pairs that say how a search was run."""
+    search = results.spec.get("search")
+    search = search if isinstance(search, Mapping) else {}
+    asha = search.get("asha")
+    stopping = (
+        f"Asynchronous successive halving: at least {asha.get('grace_period', 1)} epochs for each trial, then one in "
+        f"{asha.get('reduction_factor', 3)} goes on at each rung."
+        if isinstance(asha, Mapping)
+        else "No early stopping: every trial is trained in full."
+    )
+    return [
+        ("Search", f"Searcher “{search.get('searcher', 'unknown')}”, seed {search.get('seed', 0)}. {stopping}"),
+        *[(name, text) for name, text in method(results, 0.0) if name in ("Splits", "Epoch rule")],
+        (
+            "Ranking",
+            "Trials are ranked by validation accuracy. The best of many trials looks better than it is: its own "
+            "validation figure is biased upwards by the choice, its test figure is not.",
+        ),
+    ]
+
+
+def _baseline(results: StudyResults, part: str) -> Mapping[str, Any]:
+    baseline = results.spec.get("baseline")
+    found = baseline.get(part) if isinstance(baseline, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
