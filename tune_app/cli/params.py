@@ -1,0 +1,85 @@
+"""The verb `params`: a model's parameters layer by layer, and what each weight-decay policy does with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from search_spaces.errors import StudyError, nearest
+from search_spaces.files import trial_from
+from search_spaces.trial import DecayPolicy, Family, TrialConfig
+from tune_app.cli.common import Set, console
+
+if TYPE_CHECKING:
+    import torch
+
+
+def params(
+    family: Annotated[str, typer.Argument(help=f"One of {', '.join(get_args(Family))}.", show_default=False)],
+    set_: Set = None,
+    channels: Annotated[int, typer.Option(help="Channels of the images.", min=1)] = 3,
+    classes: Annotated[int, typer.Option(help="Number of classes.", min=1)] = 10,
+    resolution: Annotated[int, typer.Option(help="Side of the images in pixels.", min=4)] = 32,
+) -> None:
+    """List a model's parameters by layer, the total, and the weight-decay groups of every policy.
+
+    Example: `tune-app params resnet --set model.depth=20`
+    """
+    if family not in get_args(Family):
+        raise StudyError(
+            f"`FAMILY` is {family!r}, but must be one of {', '.join(get_args(Family))}"
+            f"{nearest(family, get_args(Family))}"
+        )
+    config = trial_from([f"model.family={family}", *(set_ or ())])
+    import torch
+
+    from tune_app.models import build_model, model_notes
+
+    with torch.device("meta"):
+        model = build_model(config.model, channels, classes, resolution)
+    out = console()
+    _layers(model, out)
+    _groups(model, config, out)
+    for note in model_notes(config.model):
+        out.print(f"note: {note}", highlight=False)
+
+
+def _layers(model: torch.nn.Module, out: Console) -> None:
+    from tune_app.models.parameters import parameter_rows
+
+    table = Table(show_footer=True)
+    rows = parameter_rows(model)
+    total = sum(row.count for row in rows)
+    table.add_column("parameter", footer="total", no_wrap=True)
+    table.add_column("layer")
+    table.add_column("shape")
+    table.add_column("role")
+    table.add_column("count", footer=f"{total:,}", justify="right")
+    for row in rows:
+        table.add_row(row.name, row.kind, " x ".join(map(str, row.shape)), row.role, f"{row.count:,}")
+    out.print(table)
+
+
+def _groups(model: torch.nn.Module, config: TrialConfig, out: Console) -> None:
+    from tune_app.training import misnamed, parameter_groups
+
+    table = Table(caption_justify="left")
+    for heading in ("policy", "group", "tensors", "parameters", "weight decay"):
+        table.add_column(heading, justify="left" if heading in ("policy", "group") else "right")
+    for policy in get_args(DecayPolicy):
+        decay = config.weight_decay_grouping.model_copy(update={"policy": policy})
+        mark = " (chosen)" if policy == config.weight_decay_grouping.policy else ""
+        for number, group in enumerate(parameter_groups(model, config.optimizer, decay)):
+            count = sum(parameter.numel() for parameter in group["params"])
+            label = "" if number else policy + mark
+            size = len(group["params"])
+            table.add_row(label, str(group["name"]), str(size), f"{count:,}", f"{group['weight_decay']:g}")
+    out.print(table)
+    wrong = misnamed(model)
+    if wrong:
+        out.print(f"by_name gets {len(wrong)} tensors wrong: {', '.join(wrong)}", highlight=False)
+    else:
+        out.print("by_name agrees with no_bias_or_norm on this model", highlight=False)

@@ -1,0 +1,74 @@
+"""The verb `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from search_spaces.errors import StudyError
+from tune_app.cli.common import Results, Set, Size, Study, console
+from tune_app.storage import Folder
+
+
+def report(
+    study: Study,
+    size: Size = None,
+    set_: Set = None,
+    results: Results = "results",
+    out: Annotated[str | None, typer.Option(help="The page to write; in the store if left out.")] = None,
+) -> None:
+    """Print the verdicts of a study and write its report, one self-contained page.
+
+    Example: `tune-app report quickstart`
+    """
+    from analysis import load_study
+    from analysis.effects import effects
+    from analysis.report import write_report
+
+    store = store_of(study, size, set_, results)
+    found = load_study(store.url)
+    screen = console()
+    if found.spec.get("mode") != "search":
+        screen.print(_verdicts(effects(found).to_dict("records")))
+    for problem in found.problems:
+        screen.print(f"problem: {problem}", highlight=False, markup=False)
+    page = write_report(found, Path(out or default_page(store)))
+    screen.print(f"report: {page}", highlight=False, soft_wrap=True)
+
+
+def store_of(study: str, size: str | None, set_: list[str] | None, results: str) -> Folder:
+    """Return the store of a study: given as a file, a ready study's name, or the name of a store in ``results``."""
+    from search_spaces import read_study
+
+    folder = Folder(results)
+    name = study if (folder / study).exists("study.yaml") else read_study(study, size, set_ or ()).name
+    store = folder / name
+    if not store.exists("study.yaml"):
+        raise StudyError(f"{store.url} has no results yet; `tune-app run {study}` makes them")
+    return store
+
+
+def default_page(store: Folder) -> str:
+    """Return where a store's report goes: into it, or into this folder where the store is remote."""
+    name = store.root.rstrip("/").rsplit("/", 1)[-1]
+    return store.path("report/report.html") if store.is_local else f"{name}-report.html"
+
+
+def _verdicts(rows: list[dict[Any, Any]]) -> Table:
+    shown = Table()
+    for heading in ("arm", "n", "mean %", "difference, points", "95 % interval", "p (Holm)", "verdict"):
+        shown.add_column(heading, justify="right" if heading not in ("arm", "verdict") else "left")
+    for row in rows:
+        shown.add_row(
+            row["arm"],
+            str(row["n"]),
+            f"{100 * row['mean']:.2f}",
+            f"{100 * row['difference']:+.2f}",
+            f"{100 * row['low']:+.2f} to {100 * row['high']:+.2f}",
+            f"{row['p_holm']:.3g}",
+            row["verdict"],
+        )
+    return shown

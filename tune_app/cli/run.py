@@ -1,0 +1,50 @@
+"""The verb `run`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from search_spaces import read_study
+from tune_app.cli.common import Results, Set, Size, Study, console
+
+
+def run(
+    study: Study,
+    size: Size = None,
+    set_: Set = None,
+    results: Results = "results",
+    address: Annotated[
+        str | None, typer.Option(help="Ray to join: auto, or HOST:PORT. A Ray of its own on this machine if left out.")
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard event files beside the store, too.")] = False,
+) -> None:
+    """Train what the results store does not hold yet. Run again to resume, to add seeds, to add levels.
+
+    Example: `tune-app run quickstart --set seeds=3`
+    """
+    spec = read_study(study, size, set_ or ())
+    from tune_app.tuning.runner import run_study  # Ray takes seconds to import: not for --help or a typo
+
+    out = console()
+    out.print(f"{spec.name}: {spec.question}", highlight=False, soft_wrap=True)
+    summary = run_study(spec, results, address, tensorboard)
+    for note in summary.notes:
+        out.print(f"note: {note}", highlight=False)
+    counts = ", ".join(f"{count} {status}" for status, count in summary.counts.items())
+    done = f"trained {summary.trained} ({counts})" if summary.trained else "nothing to train"
+    out.print(
+        f"{done}; {summary.already} were done before; {summary.seconds:.1f} s; results in {summary.store}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for name, error in summary.failed:
+        out.print(f"failed: {name}: {error.strip().splitlines()[-1]}", style="red", markup=False, highlight=False)
+    if summary.interrupted:
+        out.print("interrupted: run the same command again to go on", highlight=False)
+        raise typer.Exit(130)
+    if summary.failed:
+        if summary.stopped:
+            out.print("stopped: the study's limit of failed trials is reached", highlight=False)
+        raise typer.Exit(1)

@@ -1,0 +1,83 @@
+"""The verbs that look before anything is trained: studies, validate, plan, schema."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from search_spaces import json_schema, make_plan, read_study
+from search_spaces.files import ready_studies
+from search_spaces.study import StudySpec
+from tune_app.cli.common import Results, Set, Size, Study, console
+
+
+def studies() -> None:
+    """List the ready studies.
+
+    Example: `tune-app studies`
+    """
+    table = Table()
+    for heading in ("study", "source", "mode", "arms x seeds", "sizes", "question"):
+        table.add_column(heading, no_wrap=heading in ("study", "sizes"))
+    for name in ready_studies():
+        spec = read_study(name)
+        source = f"{spec.reference.source} {spec.reference.table}".strip() if spec.reference else ""
+        count = (
+            f"{len(make_plan(spec).arms)} x {len(spec.seeds)}" if spec.mode == "ablation" else f"{spec.search.trials}"
+        )
+        table.add_row(name, source, spec.mode, count, ", ".join(spec.sizes), spec.question)
+    console().print(table)
+
+
+def validate(study: Study, size: Size = None, set_: Set = None) -> None:
+    """Check a study without training anything; exit code 2 and the place of the mistake if it has one.
+
+    Example: `tune-app validate my-study.yaml`
+    """
+    spec = read_study(study, size, set_ or ())
+    console().print(f"{spec.name}: valid, {_size_in_words(spec)}", highlight=False)
+
+
+def plan(
+    study: Study,
+    size: Size = None,
+    set_: Set = None,
+    results: Results = "results",
+    time: Annotated[bool, typer.Option(help="Estimate the time, by a few steps of each distinct shape.")] = True,
+) -> None:
+    """Show arms and cells, which are done, how long the rest takes, and what difference the seeds can detect.
+
+    Example: `tune-app plan quickstart`
+    """
+    from tune_app.cli import planning
+
+    spec = read_study(study, size, set_ or ())
+    out = console()
+    out.print(f"[bold]{spec.name}[/bold] ({spec.mode}): {spec.question}", highlight=False)
+    planning.show(spec, results, time, out)
+
+
+def schema(
+    study: Annotated[bool, typer.Option("--study/--fields", help="The JSON Schema, or a plain list of fields.")] = True,
+) -> None:
+    """Print the JSON Schema of a study, for editors, or a list of all fields of a trial config.
+
+    Example: `tune-app schema > study.schema.json`
+    """
+    from search_spaces.trial import field_paths
+
+    if study:
+        typer.echo(json.dumps(json_schema(), indent=2))
+        return
+    for path, description in field_paths().items():
+        typer.echo(f"{path}: {description}")
+
+
+def _size_in_words(spec: StudySpec) -> str:
+    if spec.mode == "search":
+        return f"a {spec.search.searcher} search of {spec.search.trials} trials over {', '.join(spec.space or {})}"
+    made = make_plan(spec)
+    return f"{len(made.arms)} arms x {len(spec.seeds)} seeds = {len(made.cells)} cells"

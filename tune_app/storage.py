@@ -1,0 +1,87 @@
+"""A folder on any filesystem that fsspec knows (local, s3://, gs://, memory://): a file is there whole or not."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from search_spaces.errors import StudyError
+
+
+class Folder:
+    """A folder that may not exist yet. Names are relative paths with ``/``."""
+
+    def __init__(self, url: str | Path) -> None:
+        """Open the folder at a path or URL; StudyError for a scheme that is unknown or whose package is missing."""
+        try:
+            self.filesystem, self.root = fsspec.core.url_to_fs(str(url), use_listings_cache=False)
+        except (ImportError, ValueError) as error:
+            raise StudyError(f"{url}: cannot be opened: {error}; s3:// needs `pip install 'tune-app[s3]'`") from None
+        self.url = str(url)
+
+    def __truediv__(self, name: str) -> Folder:
+        """Return the folder ``name`` inside this one."""
+        inner = object.__new__(Folder)
+        inner.filesystem, inner.root = self.filesystem, f"{self.root.rstrip('/')}/{name}"
+        inner.url = f"{self.url.rstrip('/')}/{name}"
+        return inner
+
+    def __repr__(self) -> str:
+        return f"Folder({self.url!r})"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether other machines cannot be expected to see it."""
+        return isinstance(self.filesystem, LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        """Return the filesystem's own path of a file in this folder."""
+        return f"{self.root.rstrip('/')}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Return whether the file ``name`` is there."""
+        return bool(self.filesystem.exists(self.path(name)))
+
+    def names(self, suffix: str = "") -> list[str]:
+        """Return the names of this folder's files with that suffix, sorted; hidden and unfinished ones left out."""
+        try:
+            entries = self.filesystem.ls(self.root, detail=False)
+        except FileNotFoundError:
+            return []
+        names = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+        return sorted(name for name in names if name.endswith(suffix) and not name.startswith("."))
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content; FileNotFoundError where there is none."""
+        return bytes(self.filesystem.cat_file(self.path(name)))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a file in place whole: on a local disk flushed under a hidden name and renamed; elsewhere one put."""
+        path = self.path(name)
+        if not self.is_local:
+            self.filesystem.pipe_file(path, content)
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, unfinished = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(unfinished).chmod(0o644)
+            Path(unfinished).replace(target)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                Path(unfinished).unlink()
+            raise
+
+    def remove(self, name: str) -> None:
+        """Remove a file or a folder with all that is in it; nothing happens where there is none."""
+        with suppress(FileNotFoundError):
+            self.filesystem.rm(self.path(name), recursive=True)

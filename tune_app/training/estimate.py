@@ -1,0 +1,28 @@
+"""How long an epoch takes, from a few steps."""
+
+from __future__ import annotations
+
+import torch
+
+from search_spaces.trial import TrialConfig
+from tune_app.data import ImageArrays, make_splits
+from tune_app.training.fit import fit
+from tune_app.training.probes import Probes
+
+STEPS = 4
+
+
+def epoch_seconds(config: TrialConfig, arrays: ImageArrays, device: torch.device) -> float:
+    """Return the estimated seconds of one epoch, validation included, on the present number of threads.
+
+    Trains two epochs of a few steps each and takes the second, so that one-time costs are left out.
+    """
+    splits = make_splits(arrays, config.data)
+    train = min(len(splits.train), max(STEPS * config.batch_size, len(arrays.classes)))
+    val = min(len(splits.val), max(500, len(arrays.classes)))
+    sizes = {"data.train_size": train, "data.validation_size": val, "data.test_size": len(arrays.classes)}
+    few = config.with_values({**sizes, "epochs": 2, "schedule.warmup_epochs": 0.0})
+    *_, last = fit(few, arrays, device=device, probes=Probes(quantiles=False, norm_inputs=False, norms=False))
+    training = train / last.images_per_second
+    validation = max(0.0, last.seconds - training) / val
+    return training / train * len(splits.train) + validation * len(splits.val)

@@ -1,0 +1,55 @@
+"""What a trial is given, and whether the cluster has it at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import ray
+import torch
+
+from search_spaces.errors import StudyError
+from search_spaces.study import Resources
+
+AUTO_SHARE = 0.25
+
+
+def cluster_resources() -> dict[str, float]:
+    """Return what the Ray that this process has joined has in all: CPU, GPU, memory."""
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
+
+
+def local_resources() -> dict[str, float]:
+    """Return what a Ray started on this machine would have."""
+    return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+
+
+def gpu_share(resources: Resources, cluster: Mapping[str, float], autoscaling: bool = False) -> float:
+    """Return the share of a GPU that each trial gets: ``auto`` is a quarter where the cluster has GPUs, else none.
+
+    Raises StudyError where a trial asks for more than any cluster of this kind will ever have. An autoscaling cluster
+    may still bring up what it lacks now.
+    """
+    gpus = cluster.get("GPU", 0.0)
+    share = (AUTO_SHARE if gpus else 0.0) if resources.gpu == "auto" else float(resources.gpu)
+    if autoscaling:
+        return share
+    if share > gpus:
+        raise StudyError(
+            f"`resources.gpu` is {share:g}, but this Ray has {gpus:g} GPUs; use gpu: auto (which falls back to "
+            "the CPU), or --address of a cluster that has one"
+        )
+    if resources.cpu > cluster.get("CPU", 0.0):
+        raise StudyError(
+            f"`resources.cpu` is {resources.cpu:g}, but this Ray has {cluster.get('CPU', 0.0):g} CPUs in all; lower it"
+        )
+    return share
+
+
+def concurrency(cpus: float, share: float, cluster: Mapping[str, float]) -> int:
+    """Return how many trials run side by side on the cluster as it is now."""
+    fits = cluster.get("CPU", 1.0) / cpus
+    if share:
+        gpus = cluster.get("GPU", 0.0)
+        fits = min(fits, gpus * int(1 / share) if share <= 1 else gpus // share)
+    return max(1, int(fits))

@@ -1,0 +1,128 @@
+"""The results store's writer: rows by digest and fingerprint, renamed into place, the trial's own row last."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from search_spaces.errors import StudyError
+from search_spaces.store_schema import METRICS, SPLITS, TABLES, key
+from tune_app.storage import Folder
+
+_METRIC_COLUMNS = [f"{split}_{metric}" for split in SPLITS for metric in METRICS]
+_COLUMNS = ["digest", "fingerprint", "status", "arm", "seed", "config", "seconds", "finished_at", *_METRIC_COLUMNS]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is known of a trial that the store holds."""
+
+    digest: str
+    fingerprint: str
+    status: str
+    arm: str
+    seed: int
+    config: Mapping[str, Any]
+    seconds: float | None
+    metrics: Mapping[str, float | None]
+
+
+class ResultsStore:
+    """The folder ``results/<study>``, for writing."""
+
+    def __init__(self, results: str, study: str) -> None:
+        """Open (not yet make) the store of a study under a results folder or URL."""
+        self.folder = Folder(results) / study
+
+    def prepare(self) -> None:
+        """Make the folder and try to write in it, so that a store that cannot be written is known before training."""
+        try:
+            self.folder.write(".writable", b"")
+            self.folder.remove(".writable")
+        except (OSError, PermissionError) as error:
+            raise StudyError(
+                f"results folder {self.folder.url} cannot be written: {error}; choose another by --results"
+            ) from None
+
+    def write_study(self, study: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+        """Write what is run and where, replacing what an earlier run wrote."""
+        self.folder.write("study.yaml", yaml.safe_dump(dict(study), sort_keys=False, allow_unicode=True).encode())
+        self.folder.write("environment.json", json.dumps(environment, indent=2).encode())
+
+    def write_trial(self, row: Mapping[str, Any], tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Write one trial: its rows of the other tables first, its own row last, each file whole."""
+        name = f"{key(row['digest'], row['fingerprint'])}.parquet"
+        for table, rows in tables.items():
+            if rows:
+                self.folder.write(f"{table}/{name}", parquet_bytes(table, rows))
+        self.folder.write(f"trials/{name}", parquet_bytes("trials", [row]))
+
+    def trials(self) -> list[Stored]:
+        """Return every trial that the store holds; a file that cannot be read counts as not there."""
+        folder = self.folder / "trials"
+        found: dict[tuple[str, str], Stored] = {}
+        for name in folder.names(".parquet"):
+            try:
+                rows = pq.read_table(io.BytesIO(folder.read(name)), columns=_COLUMNS).to_pylist()
+            except (OSError, pa.ArrowInvalid, KeyError):
+                continue
+            for row in sorted(rows, key=lambda row: row["finished_at"]):
+                found[row["digest"], row["fingerprint"]] = _stored(row)
+        return list(found.values())
+
+    def finished(self, statuses: Iterable[str] = ("completed", "diverged")) -> set[tuple[str, str]]:
+        """Return (digest, fingerprint) of the trials that need no more training."""
+        return {(trial.digest, trial.fingerprint) for trial in self.trials() if trial.status in set(statuses)}
+
+    def curve(self, digest: str, fingerprint: str, column: str) -> dict[int, float]:
+        """Return a column of the epochs table by epoch, finite values alone; empty where the store has none."""
+        name = f"{key(digest, fingerprint)}.parquet"
+        try:
+            rows = pq.read_table(io.BytesIO((self.folder / "epochs").read(name)), columns=["epoch", column]).to_pylist()
+        except (OSError, pa.ArrowInvalid):
+            return {}
+        return {row["epoch"]: row[column] for row in rows if row[column] is not None and math.isfinite(row[column])}
+
+    @property
+    def checkpoints_url(self) -> str:
+        """The folder of all checkpoints as a URL that is the same from every process."""
+        folder = self.folder / "checkpoints"
+        return str(folder.filesystem.unstrip_protocol(folder.root))
+
+    @property
+    def log_file(self) -> Path:
+        """Where what Ray says is kept: beside the results, or with the user's caches where those are remote."""
+        if self.folder.is_local:
+            return Path(self.folder.root) / "ray.log"
+        return Path.home() / ".cache" / "tune-app" / f"{self.folder.root.rsplit('/', 1)[-1]}-ray.log"
+
+    def checkpoints(self, digest: str, fingerprint: str) -> Folder:
+        """Return the folder of a trial's checkpoints."""
+        return self.folder / f"checkpoints/{key(digest, fingerprint)}"
+
+
+def _stored(row: Mapping[str, Any]) -> Stored:
+    return Stored(
+        **{name: row[name] for name in ("digest", "fingerprint", "status", "arm", "seed", "seconds")},
+        config=json.loads(row["config"]),
+        metrics={name: row[name] for name in _METRIC_COLUMNS},
+    )
+
+
+def parquet_bytes(table: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return rows of a table as a Parquet file; a column that the schema lacks is our mistake (AssertionError)."""
+    schema = TABLES[table]
+    unknown = {column for row in rows for column in row} - set(schema.names)
+    assert not unknown, f"{table} has no column {sorted(unknown)}"
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), sink, compression="zstd")
+    return sink.getvalue()
