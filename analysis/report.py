@@ -41,7 +41,7 @@ def write_report(results: StudyResults, out: Path) -> Path:
 
 
 def _ablation(results: StudyResults) -> dict[str, Any]:
-    metric, rope = results.metric, float(results.spec.get("rope") or 0.0)
+    metric, rope = results.metric, results.rope() or 0.0
     table = effects(results) if len(results.trials) else pd.DataFrame()
     styles = arm_styles(results.arms, results.reference_arm if results.arms else None)
     gallery = ablation_gallery(results, table, styles, rope)

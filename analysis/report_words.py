@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from analysis._rows import rows_of
-from analysis.effects import effects
+from analysis.effects import VERDICT_RULE, effects
 from analysis.load import StudyResults
+from analysis.pairs import missing_rule
 from analysis.plots.units import unit_of
 
 ORDER = ("better", "worse", "equivalent", "undecided")
@@ -85,12 +86,26 @@ def _tested(results: StudyResults, claim: Mapping[str, Any]) -> dict[str, str]:
 
 def method(results: StudyResults, rope: float) -> list[tuple[str, str]]:
     """Return (name, sentence) pairs that say how the figures were found."""
+    unit = unit_of(results.metric)
+    seeds = results.spec.get("seeds") or sorted(set(results.trials["seed"]))
+    return [
+        *_training(results),
+        (
+            "Comparison",
+            f"Each arm against the reference arm “{results.reference_arm}” in {unit.name}, paired by seed "
+            f"({len(seeds)} seeds planned). Shown: the mean difference and the 95 % t interval of the "
+            "paired differences; p is that of the paired t test, corrected over all arms by Holm's method.",
+        ),
+        ("Verdicts", f"Region of practical equivalence: ±{rope * unit.scale:g} {unit.difference}. {VERDICT_RULE}"),
+        ("Missing values", " ".join(missing_rule(results))),
+    ]
+
+
+def _training(results: StudyResults) -> list[tuple[str, str]]:
     data = _baseline(results, "data")
-    unit, spec = unit_of(results.metric), results.spec
     share = float(data.get("validation_fraction", 0.2))
     kept = data.get("validation_size")
     size = f", at most {kept} of them" if kept else ""
-    seeds = spec.get("seeds") or sorted(set(results.trials["seed"]))
     return [
         (
             "Splits",
@@ -102,24 +117,6 @@ def method(results: StudyResults, rope: float) -> list[tuple[str, str]]:
             "Epoch rule",
             "A trial's figures are those of its epoch of best validation accuracy (the earliest of equals). "
             "The test split is evaluated once, at the end, with the model of that epoch.",
-        ),
-        (
-            "Comparison",
-            f"Each arm against the reference arm “{results.reference_arm}” in {unit.name}, paired by seed "
-            f"({len(seeds)} seeds planned). Mean difference with the 95 % t interval of the paired differences. "
-            "p: exact sign-flip permutation test up to 12 pairs, paired t test above; "
-            "corrected over all arms by Holm's method.",
-        ),
-        (
-            "Verdicts",
-            f"Region of practical equivalence: ±{rope * unit.scale:g} {unit.difference}. “Equivalent” is claimed only "
-            "by two one-sided tests (TOST) against it, “better” and “worse” only by the corrected p; "
-            "everything else is undecided, which is not the same as equal.",
-        ),
-        (
-            "Missing values",
-            "A pruned, diverged or failed trial has no test figures. Its seed is left out of that arm's pairs, n falls "
-            "accordingly, and the trial is listed under “Trials that did not finish”; nothing is filled in.",
         ),
     ]
 
@@ -137,7 +134,7 @@ def search_method(results: StudyResults) -> list[tuple[str, str]]:
     )
     return [
         ("Search", f"Searcher “{search.get('searcher', 'unknown')}”, seed {search.get('seed', 0)}. {stopping}"),
-        *[(name, text) for name, text in method(results, 0.0) if name in ("Splits", "Epoch rule")],
+        *_training(results),
         (
             "Ranking",
             "Trials are ranked by validation accuracy. The best of many trials looks better than it is: its own "

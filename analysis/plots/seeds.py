@@ -13,8 +13,9 @@ from analysis.plots.units import unit_of
 
 
 def seed_data(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return arm, seed and value (NaN where the trial has none) for every trial."""
-    return trials[["arm", "seed", metric]].rename(columns={metric: "value"}).reset_index(drop=True)
+    """Return arm, seed and value for every trial; NaN for one not completed: its figure is of a shorter training."""
+    value = trials[metric].where(trials["status"] == "completed").astype(float)
+    return trials[["arm", "seed"]].assign(value=value).reset_index(drop=True)
 
 
 def mean_data(seeds: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:

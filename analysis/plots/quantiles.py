@@ -1,0 +1,67 @@
+"""How the spread of the features moves: the 1st, 20th, 80th and 99th percentile against epochs, arm by arm."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from analysis.plots.picture import Picture
+from analysis.plots.style import LIGHT, PAGE, Styles, Theme, literal, new_figure, shorten, themed
+
+
+def quantile_data(quantiles: pd.DataFrame, layer: str = "features") -> pd.DataFrame:
+    """Return arm, epoch, percentile, value (mean over the arm's completed trials) and n for one layer."""
+    done = quantiles[(quantiles["layer"] == layer) & (quantiles["status"] == "completed")].dropna(subset=["value"])
+    table = done.groupby(["arm", "epoch", "percentile"], sort=False)["value"].agg(["mean", "count"]).reset_index()
+    table = table.rename(columns={"mean": "value", "count": "n"})
+    return table.sort_values(["arm", "percentile", "epoch"], ignore_index=True)
+
+
+@themed
+def draw_quantiles(
+    table: pd.DataFrame, styles: Styles, *, layer: str = "features", width: float = PAGE, theme: Theme = LIGHT
+) -> Picture:
+    """Draw ``quantile_data``, one panel for each arm on a common scale."""
+    arms = [arm for arm in styles if (table["arm"] == arm).any()]
+    columns = max(1, min(len(arms), 4 if width > PAGE / 2 else 2))
+    rows = max(1, -(-len(arms) // columns))
+    figure = new_figure(width, 1.55 * rows + 0.25)
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for ax, arm in zip(axes, arms, strict=False):
+        color = styles[arm].color(theme)
+        wide = table[table["arm"] == arm].pivot(index="epoch", columns="percentile", values="value")
+        levels = sorted(wide.columns)
+        for outer in range(len(levels) // 2):
+            low, high = wide[levels[outer]], wide[levels[-1 - outer]]
+            styles[arm].tag(ax.fill_between(wide.index, low, high, color=color, alpha=0.14, linewidth=0))
+        for place, level in enumerate(levels):
+            edge = min(place, len(levels) - 1 - place)
+            styles[arm].tag(ax.plot(wide.index, wide[level], color=color, linewidth=0.8 + 0.5 * edge)[0])
+            if ax is axes[0]:
+                ax.annotate(
+                    f"{level:g} %",
+                    (wide.index[-1], wide[level].iloc[-1]),
+                    xytext=(2, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=6,
+                    color=theme.muted,
+                )
+        ax.set_title(shorten(arm, 20))
+    for ax in axes[len(arms) :]:
+        ax.set_axis_off()
+    figure.supxlabel("epoch", fontsize=7.5)
+    figure.supylabel(f"value of {literal(layer)}", fontsize=7.5)
+    n = table["n"]
+    sizes = f"n = {n.min()}" if n.min() == n.max() else f"n = {n.min()} to {n.max()}"
+    ends = table[table["epoch"] == table["epoch"].max()] if len(table) else table
+    spread = ends.groupby("arm", sort=False)["value"].agg(np.ptp)
+    said = "; ".join(f"{arm} {value:.3g}" for arm, value in spread.head(12).items())
+    return Picture(
+        figure,
+        f"Evolution of {layer} quantiles",
+        f"Percentiles (1, 20, 80, 99) of the values of {layer} in each epoch, mean over the completed trials of an arm "
+        f"({sizes} seeds; no interval). Darker: the middle 60 %.",
+        f"Fan charts of four percentiles against epochs, one for each arm. Range from the lowest to the highest at the "
+        f"last epoch: {said}.",
+    )
