@@ -1,0 +1,40 @@
+import pytest
+from reports import report
+
+from search_spaces.plan import make_plan
+from search_spaces.study import StudySpec
+from tune_app.tuning.jobs import cell_job
+from tune_app.tuning.rows import TrialRecord
+
+TINY = {
+    "data": {"source": "digits", "train_size": 40, "validation_size": 40, "test_size": 40},
+    "model": {"depth": 8, "width": 4},
+    "batch_size": 20,
+    "epochs": 2,
+    "precision": "float32",
+}
+
+
+@pytest.fixture
+def tiny_tree():
+    """A study of two arms by two seeds that trains in a moment."""
+    return {
+        "name": "tiny",
+        "baseline": TINY,
+        "factors": {"model.norm": ["batch", "none"]},
+        "seeds": 2,
+        "checkpoint_seconds": 0,
+    }
+
+
+@pytest.fixture
+def job(tiny_tree):
+    cell = make_plan(StudySpec.model_validate(tiny_tree)).cells[0]
+    return cell_job(cell, fingerprint="f" * 16, gpus=0.0)
+
+
+@pytest.fixture
+def record(job):
+    heard = TrialRecord(job, cpus=1.0)
+    heard.hear(report(0.25, 0.75))
+    return heard

@@ -1,0 +1,48 @@
+import pytest
+
+from search_spaces.errors import StudyError
+from search_spaces.study import Resources
+from tune_app.tuning.resources import concurrency, gpu_share
+
+
+@pytest.mark.parametrize(
+    ("asked", "cluster", "share"),
+    [
+        ("auto", {"CPU": 2.0}, 0.0),
+        ("auto", {"CPU": 2.0, "GPU": 1.0}, 0.25),
+        (0.5, {"CPU": 2.0, "GPU": 1.0}, 0.5),
+        (2.0, {"CPU": 2.0, "GPU": 4.0}, 2.0),
+        (0.0, {"CPU": 2.0, "GPU": 4.0}, 0.0),
+    ],
+)
+def test_a_trial_gets_the_share_it_asks_for(asked, cluster, share):
+    assert gpu_share(Resources(gpu=asked), cluster) == share
+
+
+def test_a_gpu_that_no_machine_has_is_said_before_training():
+    with pytest.raises(StudyError, match=r"`resources.gpu` is 0.5, but this Ray has 0 GPUs; use gpu: auto"):
+        gpu_share(Resources(gpu=0.5), {"CPU": 2.0})
+
+
+def test_cpus_that_no_machine_has_are_said_before_training():
+    with pytest.raises(StudyError, match=r"`resources.cpu` is 8, but this Ray has 2 CPUs"):
+        gpu_share(Resources(cpu=8.0), {"CPU": 2.0})
+
+
+def test_an_autoscaling_cluster_may_bring_up_what_it_lacks():
+    assert gpu_share(Resources(gpu=0.5), {"CPU": 1.0}, autoscaling=True) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("cpus", "share", "cluster", "side_by_side"),
+    [
+        (1.0, 0.0, {"CPU": 2.0}, 2),
+        (4.0, 0.0, {"CPU": 2.0}, 1),
+        (1.0, 0.25, {"CPU": 16.0, "GPU": 2.0}, 8),
+        (1.0, 0.4, {"CPU": 16.0, "GPU": 2.0}, 4),
+        (1.0, 2.0, {"CPU": 16.0, "GPU": 4.0}, 2),
+        (4.0, 0.25, {"CPU": 8.0, "GPU": 2.0}, 2),
+    ],
+)
+def test_trials_side_by_side_never_share_across_a_boundary(cpus, share, cluster, side_by_side):
+    assert concurrency(cpus, share, cluster) == side_by_side
