@@ -1,0 +1,34 @@
+"""Pad, crop at random, mirror: the usual augmentation of small images (He et al. 2016), a batch at a time.
+
+Padding is black, put around the pixels before they are normalised, as torchvision's ``RandomCrop(padding=4)`` does.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def draw_offsets(n: int, padding: int, generator: torch.Generator) -> Tensor:
+    """Return the row and the column, int64 (n, 2), where the crop of each image begins in its padded image."""
+    return torch.randint(2 * padding + 1, (n, 2), generator=generator)
+
+
+def draw_flips(n: int, generator: torch.Generator) -> Tensor:
+    """Return for each image whether it is mirrored, bool (n,), with probability one half."""
+    return torch.randint(2, (n,), generator=generator).bool()
+
+
+def crop(x_NHWC: Tensor, offsets: Tensor, padding: int) -> Tensor:
+    """Return windows of the size of the images, cut at ``offsets`` (N, 2) from the images padded with zeros."""
+    n, height, width, channels = x_NHWC.shape
+    padded = x_NHWC.new_zeros((n, height + 2 * padding, width + 2 * padding, channels))
+    padded[:, padding : padding + height, padding : padding + width] = x_NHWC
+    windows = padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
+    rows, columns = offsets.unbind(1)
+    return windows[torch.arange(n, device=x_NHWC.device), rows, columns].contiguous()
+
+
+def mirror(x_NHWC: Tensor, flips: Tensor) -> Tensor:
+    """Return the images, those where ``flips`` (N,) is true with left and right exchanged."""
+    return torch.where(flips[:, None, None, None], x_NHWC.flip(2), x_NHWC)

@@ -1,0 +1,79 @@
+"""Splits: which images train, which validate, which test. Stratified, seeded, and nested in their sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from search_spaces.errors import StudyError
+from search_spaces.trial import DataConfig
+from tune_app.data.arrays import ImageArrays
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Indices, int64: ``train`` and ``val`` into the source's training images, ``test`` into its test images."""
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+
+def make_splits(arrays: ImageArrays, config: DataConfig) -> Splits:
+    """Return the splits that ``config`` asks for.
+
+    One stratified order of the source's training images is drawn from ``split_seed``. Its first
+    ``validation_fraction`` validates and the rest trains; a smaller size keeps the first images of its split, so
+    that a split of 500 images is part of the one of 1,000. The test images are ordered and cut in the same way.
+
+    Raises StudyError where a size exceeds what there is or leaves a class without an image.
+    """
+    pool = stratified_order(arrays.train_labels, np.random.default_rng([config.split_seed, 0]))
+    tests = stratified_order(arrays.test_labels, np.random.default_rng([config.split_seed, 1]))
+    held_out = round(config.validation_fraction * len(pool))
+    splits = Splits(
+        train=_first(pool[held_out:], config.train_size, "train_size"),
+        val=_first(pool[:held_out], config.validation_size, "validation_size"),
+        test=_first(tests, config.test_size, "test_size"),
+    )
+    _check_classes("train_size", arrays.train_labels[splits.train], arrays.classes)
+    _check_classes("validation_size", arrays.train_labels[splits.val], arrays.classes)
+    _check_classes("test_size", arrays.test_labels[splits.test], arrays.classes)
+    return splits
+
+
+def stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a random order of the images of which every stretch has nearly the classes' shares of the whole.
+
+    The k-th of the n images of a class is placed at (k - 1/2) / n of the way. The first m images, or any m that
+    follow one another, so hold a class as often as m times its share says, to within 1/2 + (share of the class) x
+    (number of classes) / 2 per end; with classes of one size, to within one image.
+    """
+    shuffled: np.ndarray = rng.permutation(len(labels))
+    position = np.empty(len(labels))
+    for label in np.unique(labels):
+        (places,) = np.nonzero(labels[shuffled] == label)
+        position[places] = (np.arange(len(places)) + 0.5) / len(places)
+    return shuffled[np.argsort(position, kind="stable")]
+
+
+def _first(indices: np.ndarray, size: int | None, field: str) -> np.ndarray:
+    if size is not None and size > len(indices):
+        raise StudyError(f"`data.{field}` is {size}, but there are only {len(indices)} images; choose at most as many")
+    return indices[:size]
+
+
+def _check_classes(field: str, labels: np.ndarray, classes: tuple[str, ...]) -> None:
+    counts = np.bincount(labels, minlength=len(classes))
+    if len(labels) < len(classes):
+        raise StudyError(
+            f"`data.{field}` gives {len(labels)} images for {len(classes)} classes; "
+            f"it must be at least {len(classes)}, so that no class is without an image"
+        )
+    if counts.min() == 0:
+        rarest = classes[int(counts.argmin())]
+        raise StudyError(
+            f"`data.{field}`: of {len(labels)} images none shows the rare class {rarest!r}; "
+            "raise the size, or `data.validation_fraction`, or leave the class out of the source"
+        )
