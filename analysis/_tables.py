@@ -50,7 +50,7 @@ def open_filesystem(path: str) -> tuple[pafs.FileSystem, str]:
     if "://" not in path or path.startswith("file://"):
         return pafs.LocalFileSystem(), path.removeprefix("file://")
     try:
-        filesystem, root = fsspec.core.url_to_fs(path)
+        filesystem, root = fsspec.core.url_to_fs(path, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise StudyError(
             f"{path}: cannot be opened: {error}; for s3:// install the extra: pip install 'tune-app[s3]'"
@@ -100,9 +100,7 @@ def _read_batch(
 
 def _files(filesystem: pafs.FileSystem, folder: str) -> list[str]:
     found = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
-    names = [
-        info.base_name for info in found if info.type == pafs.FileType.File and not info.base_name.startswith(".")
-    ]
+    names = [info.base_name for info in found if info.type == pafs.FileType.File and not info.base_name.startswith(".")]
     names = [name for name in names if name.endswith(".parquet")]
     return [f"{folder}/{name}" for name in sorted(names, key=lambda name: (not name.startswith("compact-"), name))]
 

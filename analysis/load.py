@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import yaml
 
+from analysis._rows import rows_of
 from analysis._tables import FILE, Problems, is_there, open_filesystem, positions, read_table, trial_keys
 from search_spaces.errors import StudyError
 from search_spaces.store_schema import SCHEMA_VERSION, STATUSES, TABLES
@@ -48,6 +49,12 @@ class StudyResults:
         """The trials column that the study's verdicts are about."""
         return str(self.spec.get("metric") or "test_accuracy")
 
+    def rope(self, metric: str | None = None) -> float | None:
+        """Return the study's region of practical equivalence, where it is in the unit of ``metric``; else None."""
+        rope = self.spec.get("rope")
+        in_its_unit = metric is None or metric.endswith("_loss") == self.metric.endswith("_loss")
+        return float(rope) if rope and in_its_unit else None
+
     @property
     def factors(self) -> tuple[str, ...]:
         """Names of the factors, as the study orders them."""
@@ -75,9 +82,9 @@ class StudyResults:
 def load_study(path: str | Path) -> StudyResults:
     """Return the results store at ``path``: a folder, ``file://`` or a URL that fsspec knows, such as ``s3://``.
 
-    Rows of a trial that has none in ``trials`` are left out: it is still running or was cut off. Of rows for one trial, of
-    one digest trained on two versions of the data, and of one ablation cell trained with two configs, the one finished
-    last counts. Raises StudyError where there is no store; anything less is told in ``problems``.
+    Rows of a trial that has none in ``trials`` are left out: it is still running or was cut off. Of rows for one
+    trial, of one digest trained on two versions of the data, and of one ablation cell trained with two configs, the
+    one finished last counts. Raises StudyError where there is no store; anything less is told in ``problems``.
     """
     filesystem, root = open_filesystem(str(path).rstrip("/"))
     if not is_there(filesystem, root):
@@ -134,7 +141,9 @@ def _trials(raw: pa.Table, problems: Problems) -> pd.DataFrame:
     if repeated.any():
         problems.add(f"{repeated.sum()} trials have a second row with other figures: the one finished last counts")
     trials = _latest(trials, ["digest", "fingerprint"], None, problems)
-    trials = _latest(trials, ["digest"], "has results on two versions of the data: the one finished last counts", problems)
+    trials = _latest(
+        trials, ["digest"], "has results on two versions of the data: the one finished last counts", problems
+    )
     _check(trials, problems)
     is_cell = trials["mode"] != "search"
     cells = _latest(
@@ -155,7 +164,7 @@ def _natural(name: str) -> list[tuple[int, float, str]]:
 def _latest(trials: pd.DataFrame, keys: list[str], sentence: str | None, problems: Problems) -> pd.DataFrame:
     dropped = trials.duplicated(keys, keep="last")
     if sentence:
-        for row in trials[dropped].itertuples():
+        for row in rows_of(trials[dropped]):
             problems.add(f"a cell {sentence}", f"{row.arm}, seed {row.seed}")
     return trials[~dropped]
 
@@ -167,7 +176,7 @@ def _check(trials: pd.DataFrame, problems: Problems) -> None:
             f"rows have schema versions {', '.join(map(str, versions))}, but this release knows {SCHEMA_VERSION}: "
             "columns that changed their meaning would be misread"
         )
-    for row in trials[~trials["status"].isin(STATUSES)].itertuples():
+    for row in rows_of(trials[~trials["status"].isin(STATUSES)]):
         problems.add(f"a trial has the unknown status {row.status!r}", f"{row.arm}, seed {row.seed}")
 
 
@@ -191,13 +200,14 @@ def _joined(raw: pa.Table, name: str, trials: pd.DataFrame, seen: set[str], prob
         frame.insert(place, column, trials[column].take(of_trial).array)
     for column in ("arm", "seed", "status"):
         frame[column] = trials[column].take(of_trial).array
-    return frame.reset_index(drop=True)
+    joined: pd.DataFrame = frame.reset_index(drop=True)
+    return joined
 
 
 def _expanded(trials: pd.DataFrame, problems: Problems) -> pd.DataFrame:
     """Add a column for each config field and each factor."""
     configs, levels = [], []
-    for row in trials[["config", "levels", "arm", "seed"]].itertuples():
+    for row in rows_of(trials[["config", "levels", "arm", "seed"]]):
         place = f"{row.arm}, seed {row.seed}"
         configs.append(_flat(_from_json(row.config, "config", place, problems)))
         named = _from_json(row.levels, "levels", place, problems)

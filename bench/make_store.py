@@ -23,7 +23,7 @@ from search_spaces.plan import make_plan
 from search_spaces.store_schema import CURVATURE, EPOCHS, LANDSCAPE, QUANTILES, SCHEMA_VERSION, TRIALS, key
 from search_spaces.study import StudySpec
 
-CLASSES = tuple("zero one two three four".split())
+CLASSES = ("zero", "one", "two", "three", "four")
 FINGERPRINT = "f" * 16
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FACTORS = {"model.norm": ["batch", "group", "none"], "batch_size": [128, 32]}
@@ -33,8 +33,8 @@ FACTORS = {"model.norm": ["batch", "group", "none"], "batch_size": [128, 32]}
 class Truth:
     """What the figures are drawn from; accuracies are fractions.
 
-    ``effects`` adds to the accuracy for a level, by ``"<factor>=<level>"`` or by an arm's name; in a search ``score`` maps
-    the sampled values to what they add. ``statuses`` sets cells by (arm, seed); all others are completed.
+    ``effects`` adds to the accuracy for a level, by ``"<factor>=<level>"`` or by an arm's name; in a search ``score``
+    maps the sampled values to what they add. ``statuses`` sets cells by (arm, seed); all others are completed.
     """
 
     effects: Mapping[str, float] = field(default_factory=dict)
@@ -75,7 +75,8 @@ def write_store(
     """Write a store and return its folder: an ablation over ``factors``, or a search of ``trials`` over ``space``.
 
     A search stops the worse two thirds at epochs 1, 3, 9, ... ``compact`` writes one file per table instead of one per
-    trial; ``extras`` adds quantiles, a landscape and a curvature; ``spec`` goes into the study (name, question, rope ...).
+    trial; ``extras`` adds quantiles, a landscape and a curvature; ``spec`` goes into the study (name, question, rope
+    ...).
     """
     truth = truth or Truth()
     chosen = {"space": dict(space)} if space else {"factors": dict(factors or FACTORS), "design": {"kind": design}}
@@ -138,9 +139,7 @@ def _curves(final: np.ndarray, epochs: int, truth: Truth, rng: np.random.Generat
     return np.clip(chance + (final[:, None] - chance) * rise + noise, 0, 1)
 
 
-def _fates(
-    study: StudySpec, cells: Sequence[_Cell], curves: np.ndarray, truth: Truth
-) -> tuple[np.ndarray, list[str]]:
+def _fates(study: StudySpec, cells: Sequence[_Cell], curves: np.ndarray, truth: Truth) -> tuple[np.ndarray, list[str]]:
     """Return the epochs each trial trained, and its status."""
     epochs = curves.shape[1]
     trained = np.full(len(cells), epochs)
@@ -208,9 +207,7 @@ def _extras(cells: Sequence[_Cell], trained: np.ndarray, rng: np.random.Generato
     }
 
 
-def _with_keys(
-    cells: Sequence[_Cell], of_trial: np.ndarray, columns: Mapping[str, Any], schema: pa.Schema
-) -> pa.Table:
+def _with_keys(cells: Sequence[_Cell], of_trial: np.ndarray, columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
     digests = pa.array([cell.digest for cell in cells], pa.string()).take(pa.array(of_trial))
     fingerprints = pa.repeat(pa.scalar(FINGERPRINT), len(of_trial))
     return pa.table({"digest": digests, "fingerprint": fingerprints} | dict(columns)).select(schema.names).cast(schema)

@@ -15,7 +15,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from bench.make_store import write_store
+from bench.make_store import write_store  # noqa: E402
 
 TRIALS, EPOCHS, SEEDS = 10_000, 100, 5
 _READ = """
