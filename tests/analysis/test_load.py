@@ -40,10 +40,12 @@ def first(store: Path, table: str = "trials") -> Path:
 def test_trials_have_config_fields_and_factors_as_columns(results: StudyResults):
     trials = results.trials
     assert set(TRIALS.names) <= set(trials.columns)
-    assert len(trials) == 20 and results.problems == ()
+    assert len(trials) == 20
+    assert results.problems == ()
     none = trials[trials["arm"] == "norm=none"]
     assert set(none["model.norm"]) == set(none["factor:model.norm"]) == {"none"}
-    assert set(none["batch_size"]) == {128} and set(none["factor:batch_size"]) == {"128"}
+    assert set(none["batch_size"]) == {128}
+    assert set(none["factor:batch_size"]) == {"128"}
     assert results.factors == ("model.norm", "batch_size")
     assert (results.reference_arm, results.metric) == ("baseline", "test_accuracy")
     assert (results.rope(), results.rope("val_f1_macro"), results.rope("test_loss")) == (0.005, 0.005, None)
@@ -56,13 +58,16 @@ def test_baseline_comes_first_and_numbers_in_order(tmp_path: Path):
 
 def test_epochs_are_joined_with_arm_seed_and_status(results: StudyResults):
     epochs = results.epochs
-    assert len(epochs) == 20 * 10 and list(epochs["epoch"][:10]) == list(range(1, 11))
+    assert len(epochs) == 20 * 10
+    assert list(epochs["epoch"][:10]) == list(range(1, 11))
     expected = results.trials.set_index("digest")[["arm", "seed", "status"]]
     found = epochs.drop_duplicates("digest").set_index("digest")[["arm", "seed", "status"]]
     pd.testing.assert_frame_equal(found, expected)
     for name in TABLES:
         assert set(TABLES[name].names) <= set(getattr(results, name).columns)
-    assert len(results.landscape) == 81 and len(results.curvature) == 1 and len(results.quantiles) == 800
+    assert len(results.landscape) == 81
+    assert len(results.curvature) == 1
+    assert len(results.quantiles) == 800
 
 
 def test_compacted_store_reads_the_same(tmp_path: Path, results: StudyResults, ablation: Path):
@@ -81,7 +86,9 @@ def test_equal_rows_in_a_compacted_and_a_single_file_count_once_silently(store: 
     for name in ("trials", "epochs"):
         pq.write_table(pq.read_table(store / name), store / name / "compact-1.parquet")
     results = load_study(store)
-    assert len(results.trials) == 8 and len(results.epochs) == 24 and results.problems == ()
+    assert len(results.trials) == 8
+    assert len(results.epochs) == 24
+    assert results.problems == ()
 
 
 def test_of_two_rows_for_one_trial_the_later_counts_and_it_is_said(store: Path):
@@ -106,7 +113,8 @@ def test_of_two_fingerprints_for_one_digest_the_later_counts_and_it_is_said(stor
     assert sorted(results.trials["fingerprint"]) == ["0" * 16, *[FINGERPRINT] * 7]
     assert len(results.epochs) == 24
     [problem] = results.problems
-    assert "two versions of the data" in problem and "seed" in problem
+    assert "two versions of the data" in problem
+    assert "seed" in problem
 
 
 def test_of_two_configs_for_one_ablation_cell_the_later_counts_and_it_is_said(store: Path):
@@ -114,7 +122,8 @@ def test_of_two_configs_for_one_ablation_cell_the_later_counts_and_it_is_said(st
     new = with_value(with_value(old, "digest", "a" * 16), "finished_at", old["finished_at"][0].as_py() + timedelta(1))
     pq.write_table(new, store / "trials" / f"{'a' * 16}-{FINGERPRINT}.parquet")
     results = load_study(store)
-    assert len(results.trials) == 8 and "a" * 16 in set(results.trials["digest"])
+    assert len(results.trials) == 8
+    assert "a" * 16 in set(results.trials["digest"])
     assert "trained with two trial configs" in results.problems[0]
 
 
@@ -122,7 +131,8 @@ def test_search_keeps_every_trial_of_an_arm_and_seed(tmp_path: Path):
     write_store(tmp_path, space={"optimizer.lr": {"loguniform": [0.01, 1]}}, trials=12, epochs=9)
     edit(first(tmp_path), lambda table: with_value(table, "arm", "t00001"))
     results = load_study(tmp_path)
-    assert len(results.trials) == 12 and results.problems == ()
+    assert len(results.trials) == 12
+    assert results.problems == ()
     assert {"pruned", "completed"} == set(results.trials["status"])
     assert results.trials["factor:optimizer.lr"].dtype == float
 
@@ -137,7 +147,8 @@ def test_corrupt_file_is_named_and_the_rest_is_read(store: Path):
     file = first(store)
     file.write_bytes(file.read_bytes()[:-100])
     results = load_study(store)
-    assert len(results.trials) == 7 and len(results.epochs) == 21
+    assert len(results.trials) == 7
+    assert len(results.epochs) == 21
     assert any("cannot be read" in p and file.name in p for p in results.problems)
     assert any("unfinished" in p and "`epochs`" in p for p in results.problems)
 
@@ -189,15 +200,18 @@ def test_missing_tables_and_documents_are_told(store: Path):
     (store / "study.yaml").write_text("a: [")
     (store / "environment.json").unlink()
     results = load_study(store)
-    assert results.epochs.empty and {"epoch", "arm", "seed", "status"} <= set(results.epochs.columns)
-    assert results.name == "store" and results.reference_arm == "baseline"
+    assert results.epochs.empty
+    assert {"epoch", "arm", "seed", "status"} <= set(results.epochs.columns)
+    assert results.name == "store"
+    assert results.reference_arm == "baseline"
     assert {problem.split(" ")[0] for problem in results.problems} == {"study.yaml", "environment.json"}
 
 
 def test_empty_store_says_that_no_trial_has_finished(tmp_path: Path):
     (tmp_path / "study.yaml").write_text("- a list")
     results = load_study(tmp_path)
-    assert results.trials.empty and any("no trial has finished" in problem for problem in results.problems)
+    assert results.trials.empty
+    assert any("no trial has finished" in problem for problem in results.problems)
     with pytest.raises(StudyError, match="no trials yet"):
         _ = results.reference_arm
 
