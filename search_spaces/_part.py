@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
+MAX_SEED = 2**32 - 1
+
 
 class Part(BaseModel):
     """A frozen record that refuses unknown keys and values of the wrong type.
@@ -17,7 +19,7 @@ class Part(BaseModel):
     arms that differ in it alone are found to be one and the same.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
 
     has_effect: ClassVar[Mapping[str, tuple[str, frozenset[str]]]] = {}
 
@@ -30,7 +32,8 @@ class Part(BaseModel):
 
     def canonical(self) -> dict[str, Any]:
         """Return the fields that have an effect, as JSON-ready values."""
-        return {k: v for k, v in self.model_dump(mode="json").items() if not self.is_idle(k)}
+        fields = {k: v for k, v in self.model_dump(mode="json").items() if not self.is_idle(k)}
+        return {k: v + 0.0 if isinstance(v, float) else v for k, v in fields.items()}  # -0.0 is 0.0
 
 
 def must(field: str, value: object, rule: str) -> PydanticCustomError:

@@ -1,4 +1,4 @@
-"""Read YAML that a person wrote: safely, with limits, and with mistakes located."""
+"""Read YAML that a person wrote: YAML 1.2's plain words, within limits, with mistakes located."""
 
 from __future__ import annotations
 
@@ -7,63 +7,136 @@ from typing import Any
 
 import yaml
 
-from search_spaces.errors import StudyError
+from search_spaces.errors import StudyError, shown
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 500_000
 MAX_DEPTH = 32
-MAX_ALIASES = 100
+MAX_NODES = 50_000
+MAX_DIGITS = 400
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader that refuses repeated keys and bombs, and reads 1e-4 as the number it is."""
+    """PyYAML's safe loader, less what surprises in a study: repeated keys, tags, merge keys, circles, bombs.
 
-    aliases = 0
-    depth = 0
+    Plain words follow YAML 1.2's core schema: only ``true`` and ``false`` are booleans (``no`` and ``on`` are words),
+    and ``1e-4`` is a number.
+    """
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own shape
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.depth = 0
+        self.nodes = 0
+        self.weights: dict[str, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            self.aliases += 1
+        """Compose a node, counting an alias as all that it stands for."""
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        before = self.nodes
+        is_alias = isinstance(event, yaml.AliasEvent)
+        if is_alias and event.anchor in self.anchors and event.anchor not in self.weights:
+            raise _mistake(f"alias *{event.anchor} stands inside what it refers to", event)
+        if not is_alias and event.tag is not None:
+            raise _mistake(f"tag {event.tag!r} is not supported; write plain words, numbers, lists and mappings", event)
+        self.nodes += self.weights.get(event.anchor, 1) if is_alias else 1
         self.depth += 1
-        if self.aliases > MAX_ALIASES or self.depth > MAX_DEPTH:
-            limit = f"{MAX_ALIASES} aliases" if self.aliases > MAX_ALIASES else f"{MAX_DEPTH} levels"
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem=f"more than {limit}", problem_mark=mark)
+        if self.nodes > MAX_NODES or self.depth > MAX_DEPTH:
+            limit = f"{MAX_NODES:,} values" if self.nodes > MAX_NODES else f"{MAX_DEPTH} levels"
+            raise _mistake(f"more than {limit}", event)
         node = super().compose_node(parent, index)
         self.depth -= 1
+        if event.anchor is not None and not is_alias:
+            self.weights[event.anchor] = self.nodes - before
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Construct a mapping whose keys are plain and different."""
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str | int | float | bool | None):
-                raise yaml.MarkedYAMLError(problem="a key must be a plain word", problem_mark=key_node.start_mark)
+                raise _mistake("a key must be a plain word", key_node)
+            if key == "<<":
+                raise _mistake("merge keys (<<) are not supported; write the keys out", key_node)
             if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key!r} is given twice", problem_mark=key_node.start_mark)
+                raise _mistake(f"key {key!r} is given twice", key_node)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Construct a whole number of a length that a person could have meant."""
+        if len(node.value) > MAX_DIGITS:
+            raise _mistake(f"a number of {len(node.value):,} digits", node)
+        return super().construct_yaml_int(node)
 
-# YAML 1.1 takes "1e-4" for a word because it has no dot; people mean the number.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+
+def _mistake(problem: str, at: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+    ("float", r"[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
 
 
 def parse_yaml(text: str, place: str) -> Any:
     """Return the plain data in ``text``; StudyError with file, line and column where it is not YAML."""
-    if len(text.encode()) > MAX_BYTES:
-        raise StudyError(f"{place} is {len(text.encode()):,} bytes, but must be at most {MAX_BYTES:,}")
+    if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
+        raise StudyError(f"{place} is larger than {MAX_BYTES:,} bytes, which no study needs")
     try:
-        return yaml.load(text, Loader=_Loader)
+        return _unshared(_load(text))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise StudyError(f"{place}{where}: not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise StudyError(f"{place}: not valid YAML: {error}") from None
+        problem = ", ".join(filter(None, (error.context, error.problem)))
+        hint = "; indent with spaces, not tabs" if r"'\t'" in problem else ""
+        raise StudyError(f"{place}{where}: not valid YAML: {problem}{hint}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise StudyError(f"{place}, line {line}: not valid YAML: holds a character that is not text") from None
 
 
 def parse_value(text: str, place: str) -> Any:
     """Return the value that ``text`` would have in a study file: ``20``, ``1e-4``, ``[1, 2]``, ``null``, ``group``."""
     return parse_yaml(text, place)
+
+
+def read_text(path: Any) -> str:
+    """Return the text of a file of at most MAX_BYTES; StudyError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return str(file.read(MAX_BYTES + 1), "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{path}: byte {error.start + 1} is not UTF-8 text; save the file as UTF-8") from None
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def mapping_in(tree: Any, place: str, keys: str) -> dict[str, Any]:
+    """Return ``tree`` where it is a mapping; StudyError that says which keys are wanted where it is not."""
+    if not isinstance(tree, dict):
+        what = "is empty" if tree is None else f"is {shown(tree)}"
+        raise StudyError(f"{place}: {what}, but must be a mapping with {keys}")
+    return tree
+
+
+def _load(text: str) -> Any:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def _unshared(value: Any) -> Any:
+    """Copy, so that what an alias repeats can be changed in one place alone."""
+    if isinstance(value, dict):
+        return {key: _unshared(inner) for key, inner in value.items()}
+    return [_unshared(inner) for inner in value] if isinstance(value, list) else value

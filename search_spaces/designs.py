@@ -7,6 +7,8 @@ level. So a row of zeros is the baseline.
 from __future__ import annotations
 
 import itertools
+import re
+import string
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -16,6 +18,7 @@ from pydoe import fracfact, fracfact_aliasing, fracfact_by_res
 from search_spaces.errors import StudyError
 
 Row = tuple[int, ...]
+MAX_FRACTION_FACTORS = 15
 T = TypeVar("T")
 S = TypeVar("S")
 
@@ -60,7 +63,7 @@ def aliases(levels: Sequence[int], generator: str | int, names: Sequence[str]) -
 
     Only chains that begin with a main effect or a two-factor interaction are given: the others are negligible together.
     """
-    letters = dict(zip("abcdefghijklmnopqrstuvwxyz", names, strict=False))
+    letters = dict(zip(string.ascii_lowercase, names, strict=False))
     chains, _ = fracfact_aliasing(_fraction(levels, generator))
     effects = [chain.split(" = ") for chain in chains]
     return [
@@ -79,16 +82,29 @@ def with_seeds(arms: Iterable[T], seeds: Sequence[S]) -> list[tuple[T, S]]:
 def _fraction(levels: Sequence[int], generator: str | int) -> np.ndarray:
     """Return the matrix of signs, shape (runs, factors)."""
     _needs_two_levels(levels, "fractional_factorial")
-    try:
-        signs = fracfact_by_res(len(levels), generator) if isinstance(generator, int) else fracfact(generator)
-    except ValueError as error:
-        raise StudyError(f"`design.generator` is {generator!r}, which is not a usable generator: {error}") from None
-    if signs.shape[1] != len(levels):
+    count = len(levels)
+    if not 2 <= count <= MAX_FRACTION_FACTORS:
         raise StudyError(
-            f"`design.generator` is {generator!r} with {signs.shape[1]} words, but must have one for each of the "
-            f"{len(levels)} factors, such as 'a b ab' for three"
+            f"`design` is fractional_factorial, which takes 2 to {MAX_FRACTION_FACTORS} factors, not {count}"
         )
-    return np.asarray(signs)
+    if isinstance(generator, int):
+        return np.asarray(fracfact_by_res(count, generator))
+    words = generator.lower().split()
+    example = "such as 'a b ab' for three factors"
+    if not all(re.fullmatch(r"[-+]?[a-z]+", word) for word in words):
+        raise StudyError(f"`design.generator` is {generator!r}, but must be words of letters, {example}")
+    if len(words) != count:
+        raise StudyError(
+            f"`design.generator` is {generator!r} with {len(words)} words, but must have one for each of the "
+            f"{count} factors, {example}"
+        )
+    try:
+        signs = np.asarray(fracfact(" ".join(words)))
+    except ValueError as error:
+        raise StudyError(f"`design.generator` is {generator!r}, which is not usable: {error} ({example})") from None
+    if not np.array_equal(abs(signs.T @ signs), len(signs) * np.eye(count)) or (abs(signs.sum(axis=0)) > 0).any():
+        raise StudyError(f"`design.generator` is {generator!r}, which cannot tell two of its factors apart ({example})")
+    return signs
 
 
 def _needs_two_levels(levels: Sequence[int], design: str) -> None:

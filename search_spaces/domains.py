@@ -9,6 +9,9 @@ import numpy as np
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from search_spaces._part import Part, must
+from search_spaces.errors import shown
+
+MAX_INT = 2**53
 
 
 class Choice(Part):
@@ -21,10 +24,10 @@ class Choice(Part):
     @classmethod
     def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if not values:
-            raise must("", [], "at least one value")
+            raise must("", [], "a list of at least one value")
         for i, value in enumerate(values):
             if any(value == other and type(value) is type(other) for other in values[:i]):
-                raise must("", list(values), f"a list without duplicates ({value!r} is given twice)")
+                raise must("", list(values), f"a list without duplicates ({shown(value)} is given twice)")
         return values
 
     @property
@@ -51,8 +54,8 @@ class _Range(Part):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise must("", [self.low, self.high], "two finite numbers, the smaller first")
+        if self.low >= self.high:
+            raise must("", [self.low, self.high], "two different numbers, the smaller first")
         return self
 
     @property
@@ -69,18 +72,18 @@ class IntRange(_Range):
     """Whole numbers from low to high, both included, in steps."""
 
     kind: Literal["int"] = "int"
-    low: int
-    high: int
-    step: int = Field(1, ge=1, description="distance of neighbours")
+    low: int = Field(ge=-MAX_INT, le=MAX_INT, description="smallest value")
+    high: int = Field(ge=-MAX_INT, le=MAX_INT, description="largest value, where the steps reach it")
+    step: int = Field(1, ge=1, le=MAX_INT, description="distance of neighbours")
 
     @property
     def size(self) -> int | None:
         """Number of values."""
         return len(self.grid())
 
-    def grid(self) -> tuple[int, ...]:
+    def grid(self) -> range:
         """Return every value."""
-        return tuple(range(self.low, self.high + 1, self.step))
+        return range(self.low, self.high + 1, self.step)
 
     def edges(self) -> tuple[Any, ...]:
         """Return the smallest and the largest value that the steps reach."""
@@ -121,21 +124,21 @@ class LogUniform(Uniform):
         return float(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
 
 
-_SHORT = ("choice", "int", "uniform", "loguniform")
+_KINDS = ("choice", "int", "uniform", "loguniform")
 
 
 def _from_short(value: Any) -> Any:
     """Accept what people write: ``[a, b]``, ``{loguniform: [1e-3, 1]}``, ``{int: [8, 64, 8]}``."""
     if isinstance(value, list | tuple):
         return {"kind": "choice", "values": value}
-    if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _SHORT:
+    if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _KINDS:
         kind, spec = next(iter(value.items()))
         if kind == "choice":
             return {"kind": kind, "values": spec}
         if isinstance(spec, list) and 2 <= len(spec) <= (3 if kind == "int" else 2):
             return {"kind": kind} | dict(zip(("low", "high", "step"), spec, strict=False))
-        raise must("", spec, "[low, high]" + (" or [low, high, step]" if kind == "int" else ""))
-    if isinstance(value, Part) or (isinstance(value, dict) and value.get("kind") in _SHORT):
+        raise must("", value, f"{{{kind}: [low, high]}}" + (" or {int: [low, high, step]}" if kind == "int" else ""))
+    if isinstance(value, Part) or (isinstance(value, dict) and value.get("kind") in _KINDS):
         return value
     raise must("", value, "a list of values or one of {int: [low, high]}, {uniform: ...}, {loguniform: ...}")
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
+
+Location = tuple[str | int, ...]
+NamesAt = Callable[[Location], Sequence[str]]
 
 
 class StudyError(ValueError):
@@ -16,44 +20,24 @@ class StudyError(ValueError):
     """
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return " (did you mean 'x'?)" for the valid name closest to ``name``, or an empty string."""
-    match = get_close_matches(name, list(valid), n=1, cutoff=0.5)
+def nearest(name: object, valid: Iterable[str]) -> str:
+    """Return " (did you mean 'x'?)" for the valid name closest to ``name``, or an empty string.
+
+    The last word of a dotted path stands for the path: ``lr`` is near to ``optimizer.lr``.
+    """
+    names, word = list(valid), str(name)
+    match = [path for path in names if path.rsplit(".", 1)[-1] == word]
+    match = match or get_close_matches(word, names, n=1, cutoff=0.5)
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 
-def explain(error: ValidationError, names_at: Any = None) -> str:
-    """Turn pydantic's report into one line per mistake: "`model.depth` is 21, but must be ...".
-
-    ``names_at`` maps a location (tuple of keys) to the names that are valid there; it serves to suggest
-    the nearest one for an unknown key.
-    """
-    return "\n".join(_explain_one(dict(detail), names_at) for detail in error.errors())
-
-
-def _explain_one(detail: dict[str, Any], names_at: Any) -> str:
-    context = detail.get("ctx", {})
-    location = tuple(detail["loc"]) + tuple(filter(None, context.get("field", "").split(".")))
-    path = dotted(location)
-    value = context.get("value", detail["input"])
-    match detail["type"]:
-        case "extra_forbidden":
-            valid = sorted(names_at(location[:-1])) if names_at else []
-            hint = nearest(str(location[-1]), valid)
-            allowed = f"; allowed here: {', '.join(valid)}" if valid else ""
-            return f"`{path}` is not a known key{hint}{allowed}"
-        case "missing":
-            return f"`{path}` is missing: {detail['msg'].lower()}"
-        case "literal_error":
-            allowed = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-            return f"`{path}` is {value!r}, but must be one of {', '.join(allowed)}{nearest(str(value), allowed)}"
-        case "value_error":
-            return f"`{path}`: {context['error']}" if path else str(context["error"])
-        case "must":
-            return f"`{path}` is {value!r}, but must be {context['must']}"
-        case _:
-            message = detail["msg"].replace("Input should be", "must be").replace("a valid ", "a valid ")
-            return f"`{path}` is {value!r}, but {message[0].lower()}{message[1:]}"
+def shown(value: object, limit: int = 80) -> str:
+    """Return ``value`` as a study file would have it, cut to ``limit`` characters."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        text = str(value).replace("inf", ".inf").replace("nan", ".nan")
+    else:
+        text = repr(value) if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def dotted(location: Iterable[str | int]) -> str:
@@ -62,3 +46,73 @@ def dotted(location: Iterable[str | int]) -> str:
     for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     return path
+
+
+def explain(error: ValidationError, names_at: NamesAt | None = None, paths: Sequence[str] = ()) -> str:
+    """Turn pydantic's report into one line per mistake: "`model.depth` is 21, but must be ...".
+
+    ``names_at`` maps a location to the names that are valid there, and ``paths`` are all dotted paths: they serve to
+    suggest the nearest one for an unknown key.
+    """
+    return "\n".join(_explain_one(dict(detail), names_at, paths) for detail in error.errors(include_url=False))
+
+
+def _explain_one(detail: dict[str, Any], names_at: NamesAt | None, paths: Sequence[str]) -> str:
+    context = detail.get("ctx", {})
+    location = _location(detail["loc"]) + tuple(filter(None, context.get("field", "").split(".")))
+    path = dotted(location)
+    value = shown(context.get("value", detail["input"]))
+    names = sorted(names_at(location)) if names_at else []
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"`{path}` is not a known key{_allowed_keys(location, names_at, paths)}"
+        case "missing":
+            return f"`{path}` is missing"
+        case "value_error":
+            return str(context["error"])
+        case "literal_error":
+            allowed = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+            return f"`{path}` is {value}, but must be one of {', '.join(allowed)}{nearest(detail['input'], allowed)}"
+        case "must":
+            return f"`{path}` is {value}, but must be {context['must']}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            keys = f" with keys such as {', '.join(names[:4])}" if names else ""
+            return f"`{path}` is {value}, but must be a mapping{keys}; leave it out for the default"
+        case "invalid_key":
+            return f"`{dotted(location[:-1])}` has the key {value}, but keys must be words"
+        case kind:
+            rule = _RULES.get(kind, "of another kind or size")
+            if location and location[-1] == "[key]":
+                return f"`{dotted(location[:-2])}` has the key {value}, but keys must be {rule} (quote it)"
+            return f"`{path}` is {value}, but must be {rule.format(**context)}"
+
+
+def _allowed_keys(location: Location, names_at: NamesAt | None, paths: Sequence[str]) -> str:
+    valid = sorted(names_at(location[:-1])) if names_at else []
+    above, word = dotted(location[:-1]), str(location[-1])
+    elsewhere = [path for path in paths if path.endswith(f".{word}")]
+    inside = [path for path in elsewhere if path.startswith(above)]
+    return nearest(word, inside or elsewhere or valid) + (f"; allowed here: {', '.join(valid)}" if valid else "")
+
+
+def _location(location: Location) -> Location:
+    """Leave out the kind of domain, which pydantic puts after the path: ``("space", "optimizer.lr", "uniform")``."""
+    return location[:2] + location[3:] if location[:1] == ("space",) and location[2:3] != ("[key]",) else location
+
+
+_RULES = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a whole number of fewer digits",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "tuple_type": "a list: [a, b]",
+    "list_type": "a list: [a, b]",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+}
+"""pydantic's type of error -> what must be, in a person's words."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,11 @@ from pydantic import ValidationError
 
 from search_spaces.catalog import CATALOG
 from search_spaces.domains import Choice
-from search_spaces.errors import StudyError, explain, nearest
+from search_spaces.errors import StudyError, explain, nearest, shown
 from search_spaces.space import apply_values, check_path
 from search_spaces.trial import TrialConfig
+
+MAX_NAME = 64
 
 
 @dataclass(frozen=True)
@@ -32,72 +34,86 @@ class Factor:
     levels: tuple[Level, ...]
 
 
-def read_factors(factors: Mapping[str, Any] | list[str] | None, baseline: TrialConfig) -> tuple[Factor, ...]:
+def read_factors(factors: Mapping[str, Any] | None, baseline: TrialConfig) -> tuple[Factor, ...]:
     """Return the factors of a study, each level tried on the baseline.
 
     ``factors`` maps a dotted path to a list of values, or a name of one's own to named levels, each a mapping from
-    paths to values; or it lists names of the catalog. Raises StudyError at the place of a mistake.
+    paths to values. Raises StudyError at the place of a mistake.
     """
-    return tuple(_factor(name, levels, baseline) for name, levels in expand_names(factors or {}, "factors").items())
+    found = tuple(_factor(name, levels, baseline) for name, levels in (factors or {}).items())
+    owner: dict[str, str] = {}
+    for factor in found:
+        for path in {path for level in factor.levels for path in level.values}:
+            if owner.setdefault(path, factor.name) != factor.name:
+                raise StudyError(
+                    f"`factors.{owner[path]}` and `factors.{factor.name}` both set {path}, but a field belongs to one "
+                    "factor; make them one factor with named levels"
+                )
+    return found
 
 
-def expand_names(entries: Mapping[str, Any] | list[str], place: str) -> dict[str, Any]:
-    """Return ``entries`` with a list of catalog names replaced by the catalog's domains."""
-    if isinstance(entries, Mapping):
-        return dict(entries)
+def expand_names(entries: Sequence[Any], place: str) -> dict[str, Any]:
+    """Return the catalog's domains for a list of its names."""
     expanded: dict[str, Any] = {}
     for name in entries:
-        if name not in CATALOG:
+        if not isinstance(name, str) or name not in CATALOG:
             raise StudyError(
-                f"`{place}` names {name!r}, which is not in the catalog{nearest(name, CATALOG)}; "
-                f"it has {', '.join(CATALOG)}"
+                f"`{place}` names {shown(name)}, which is not in the catalog{nearest(name, CATALOG)}; "
+                f"it has {', '.join(CATALOG)}; a field of a trial config needs its values: "
+                f"`{place}: {{model.depth: [8, 14]}}`"
             )
+        if place == "factors" and any(domain.size is None for domain in CATALOG[name].values()):
+            raise StudyError(f"`factors` names {name!r}, a continuous range that only a search can use; list levels")
         expanded |= CATALOG[name]
     return expanded
 
 
 def _factor(name: str, levels: Any, baseline: TrialConfig) -> Factor:
     place = f"factors.{name}"
-    if isinstance(levels, Mapping):
-        found = _bundle(place, levels)
+    is_bundle = isinstance(levels, Mapping)
+    if is_bundle:
+        found = _bundle(name, levels)
     else:
         check_path(name, "factors")
         found = [Level(label(value), {name: value}) for value in _distinct_values(place, levels)]
     for level in found:
-        apply_values(baseline, level.values, place)
-    own = next((level for level in found if _is_baseline(level, baseline)), None)
+        apply_values(baseline, level.values, f"{place}.{level.label}" if is_bundle else place)
+    own = next((level for level in found if baseline.with_values(level.values) == baseline), None)
     if own is None:
-        own = Level("baseline" if isinstance(levels, Mapping) else label(baseline.get(name)), {})
-    if len(found) == 1 and found[0] is own:
+        own = Level("baseline" if is_bundle else label(baseline.get(name)), {})
+        if any(level.label == own.label for level in found):
+            raise StudyError(f"`{place}` has a level called {own.label!r} that differs from the baseline; rename it")
+    if found == [own]:
         raise StudyError(f"`{place}` has only the baseline's own level {own.label!r}; give one that differs")
     return Factor(name, (own, *(level for level in found if level is not own)))
 
 
-def _bundle(place: str, levels: Mapping[str, Any]) -> list[Level]:
+def _bundle(name: str, levels: Mapping[Any, Any]) -> list[Level]:
+    place = f"factors.{name}"
+    if not name.strip() or len(name) > MAX_NAME:
+        raise StudyError(f"`factors` has the name {shown(name)}, but a name must be of 1 to {MAX_NAME} characters")
     if not levels:
         raise StudyError(f"`{place}` has no levels, but must have at least one")
-    for name, values in levels.items():
+    for own, values in levels.items():
+        if not isinstance(own, str) or not own.strip() or len(own) > MAX_NAME:
+            raise StudyError(f"`{place}` has a level {shown(own)}, but a level's name must be text (quote it)")
         if not isinstance(values, Mapping):
-            raise StudyError(f"`{place}.{name}` is {values!r}, but must map fields to values: {{model.depth: 20}}")
+            raise StudyError(
+                f"`{place}.{own}` is {shown(values)}, but must map fields to values: {{model.depth: 20}}; "
+                "levels without names are a list: [a, b]"
+            )
         for path in values:
-            check_path(path, f"{place}.{name}")
-    return [Level(str(name), dict(values)) for name, values in levels.items()]
+            check_path(path, f"{place}.{own}")
+    return [Level(own, dict(values)) for own, values in levels.items()]
 
 
 def _distinct_values(place: str, levels: Any) -> tuple[Any, ...]:
-    if isinstance(levels, Choice):
-        return levels.values
-    if not isinstance(levels, list):
-        raise StudyError(f"`{place}` is {levels!r}, but must be a list of levels: [a, b]")
+    if not isinstance(levels, list | tuple):
+        raise StudyError(f"`{place}` is {shown(levels)}, but must be a list of levels: [a, b]")
     try:
         return Choice(values=tuple(levels)).values
     except ValidationError as error:
-        message = explain(error).replace("`values`", f"`{place}`")
-        raise StudyError(message.replace("at least one value", "a list of at least one level")) from None
-
-
-def _is_baseline(level: Level, baseline: TrialConfig) -> bool:
-    return baseline.with_values(level.values) == baseline
+        raise StudyError(explain(error).replace("`values`", f"`{place}`")) from None
 
 
 def label(value: Any) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from search_spaces import designs
-from search_spaces.errors import StudyError
+from search_spaces.errors import StudyError, nearest
 from search_spaces.factors import Factor
 from search_spaces.space import apply_values
 from search_spaces.study import StudySpec
@@ -42,14 +43,36 @@ class Plan:
     aliases: tuple[str, ...] = ()
 
 
+MAX_CELLS = 100_000
+
+
 def make_plan(spec: StudySpec) -> Plan:
     """Return the arms and cells of an ablation.
 
-    Raises StudyError where levels cannot be combined, or where two arms would train the very same thing.
+    Raises StudyError where levels cannot be combined, where two arms would train the very same thing, or where the
+    study's reference names an arm that is not in the plan.
     """
     factors = spec.read_factors()
     counts = [len(factor.levels) for factor in factors]
+    arms = [_arm(spec, factors, row) for row in _rows(spec, counts)]
+    _refuse_twins(arms)
+    cells = [
+        Cell(arm, config := arm.config.model_copy(update={"seed": seed}), config.digest())
+        for arm, seed in designs.with_seeds(arms, spec.seeds)
+    ]
+    is_fraction = spec.design.kind == "fractional_factorial"
+    names = [_short(factor.name, factors) for factor in factors]
+    confounded = designs.aliases(counts, spec.design.generator, names) if is_fraction else []
+    reference = arms[0] if spec.design.kind == "leave_one_out" else next(arm for arm in arms if arm.is_baseline)
+    _refuse_unknown_arms(spec, [arm.name for arm in arms])
+    return Plan(tuple(arms), tuple(cells), reference.name, tuple(confounded))
+
+
+def _rows(spec: StudySpec, counts: list[int]) -> list[designs.Row]:
+    """Return the design's rows of level indices, unless they are too many to be meant."""
     kind, generator = spec.design.kind, spec.design.generator
+    if kind == "full_factorial":
+        _refuse_too_many(math.prod(counts), spec)
     match kind:
         case "one_factor_at_a_time":
             rows = designs.one_factor_at_a_time(counts)
@@ -59,16 +82,8 @@ def make_plan(spec: StudySpec) -> Plan:
             rows = designs.full_factorial(counts)
         case "fractional_factorial":
             rows = designs.fractional_factorial(counts, generator)
-    arms = [_arm(spec, factors, row) for row in rows]
-    _refuse_twins(arms)
-    cells = [
-        Cell(arm, config := arm.config.model_copy(update={"seed": seed}), config.digest())
-        for arm, seed in designs.with_seeds(arms, spec.seeds)
-    ]
-    names = [_short(factor.name, factors) for factor in factors]
-    confounded = designs.aliases(counts, generator, names) if kind == "fractional_factorial" else []
-    reference = arms[0] if kind == "leave_one_out" else next(arm for arm in arms if arm.is_baseline)
-    return Plan(tuple(arms), tuple(cells), reference.name, tuple(confounded))
+    _refuse_too_many(len(rows), spec)
+    return rows
 
 
 def _arm(spec: StudySpec, factors: tuple[Factor, ...], row: designs.Row) -> Arm:
@@ -85,9 +100,14 @@ def _arm(spec: StudySpec, factors: tuple[Factor, ...], row: designs.Row) -> Arm:
 
 
 def _short(name: str, factors: tuple[Factor, ...]) -> str:
-    """Return the last word of a factor's path where that is clear, else the path."""
-    last = name.rsplit(".", 1)[-1]
-    return last if sum(factor.name.rsplit(".", 1)[-1] == last for factor in factors) == 1 else name
+    """Return the telling word of a factor's path where it is clear, else the path: norm, schedule, optimizer.lr."""
+    last = _telling_word(name)
+    return last if sum(_telling_word(factor.name) == last for factor in factors) == 1 else name
+
+
+def _telling_word(name: str) -> str:
+    *parents, last = name.split(".")
+    return parents[-1] if parents and last in ("kind", "name", "policy") else last
 
 
 def _refuse_twins(arms: list[Arm]) -> None:
@@ -99,3 +119,19 @@ def _refuse_twins(arms: list[Arm]) -> None:
                 f"arms {twin.name!r} and {arm.name!r} would train the very same thing: a field that tells them apart "
                 "has no effect there; drop one of them from `factors`, or choose another `design`"
             )
+
+
+def _refuse_too_many(arms: int, spec: StudySpec) -> None:
+    if arms * len(spec.seeds) > MAX_CELLS:
+        raise StudyError(
+            f"`design` {spec.design.kind} gives {arms:,} arms, with {len(spec.seeds):,} seeds "
+            f"{arms * len(spec.seeds):,} cells, but a study has at most {MAX_CELLS:,}; drop factors, levels or seeds, "
+            "or take a smaller design"
+        )
+
+
+def _refuse_unknown_arms(spec: StudySpec, arms: list[str]) -> None:
+    for place, name in spec.reference.named_arms() if spec.reference else ():
+        if name not in arms:
+            names = ", ".join(arms[:12]) + (", ..." if len(arms) > 12 else "")
+            raise StudyError(f"`{place}` is {name!r}, which is not an arm of this study{nearest(name, arms)}: {names}")

@@ -15,6 +15,8 @@ from search_spaces.domains import Choice, IntRange, LogUniform, Uniform
 from search_spaces.errors import StudyError, explain, nearest
 from search_spaces.trial import TrialConfig, field_paths
 
+MAX_TRIED = 1000
+
 
 @dataclass(frozen=True)
 class SearchSpace:
@@ -27,12 +29,13 @@ class SearchSpace:
     baseline: TrialConfig
 
     def __post_init__(self) -> None:
-        """Try the edges of each domain, one at a time, on the baseline."""
+        """Try the values of each domain, or the edges of a large one, one at a time on the baseline."""
         if not self.domains:
             raise StudyError("`space` is empty, but must name at least one field to search over")
         for path, domain in self.domains.items():
             check_path(path, "space")
-            for value in domain.edges():
+            few = domain.size is not None and domain.size <= MAX_TRIED
+            for value in domain.grid() if few else domain.edges():
                 apply_values(self.baseline, {path: value}, f"space.{path}")
 
     @property
@@ -60,7 +63,7 @@ class SearchSpace:
         return apply_values(self.baseline, values, "space")
 
 
-def check_path(path: str, place: str) -> None:
+def check_path(path: object, place: str) -> None:
     """Raise StudyError unless ``path`` is a field of a trial config that a study may vary."""
     known = field_paths()
     if path not in known:
@@ -68,9 +71,9 @@ def check_path(path: str, place: str) -> None:
             f"`{place}.{path}` is not a field of a trial config{nearest(path, known)}; fields are, for example, "
             "model.norm, batch_size, optimizer.lr (all: `tune-app schema`)"
         )
-    if path in ("seed", "data.path"):
-        remedy = {"seed": "list seeds under `seeds`", "data.path": "make one study for each data set"}[path]
-        raise StudyError(f"`{place}.{path}` cannot be varied: {remedy}")
+    remedies = {"seed": "list seeds under `seeds`", "data.path": "make one study for each data set"}
+    if path in remedies:
+        raise StudyError(f"`{place}.{path}` cannot be varied: {remedies[str(path)]}")
 
 
 def apply_values(baseline: TrialConfig, values: Mapping[str, Any], place: str) -> TrialConfig:

@@ -45,6 +45,8 @@ _KEYS = [
 ]
 SPLITS = ("train", "val", "test")
 METRICS = ("loss", "accuracy", "f1_micro", "f1_macro")
+METRIC_NAMES = tuple(f"{split}_{metric}" for split in SPLITS for metric in METRICS)
+"""The trials table's columns that a study can be about: train_loss, ..., test_f1_macro."""
 
 
 def _metrics(*splits: str) -> list[pa.Field]:

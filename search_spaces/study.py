@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from search_spaces._part import Part, must
+from search_spaces._part import MAX_SEED, Part, must
 from search_spaces.domains import Domain
 from search_spaces.errors import StudyError
 from search_spaces.factors import Factor, expand_names, read_factors
-from search_spaces.reference import Reference
+from search_spaces.reference import Reference, must_be_metric
 from search_spaces.space import SearchSpace
-from search_spaces.store_schema import METRICS, SPLITS
 from search_spaces.trial import TrialConfig
 
-METRIC_NAMES = tuple(f"{split}_{metric}" for split in SPLITS for metric in METRICS)
+MAX_GPUS = 1024
+MAX_SEEDS = 10_000
 DesignKind = Literal["one_factor_at_a_time", "leave_one_out", "full_factorial", "fractional_factorial"]
 
 
@@ -30,6 +32,13 @@ class Design(Part):
         3, description="of a fractional factorial: a pydoe generator ('a b c abc') or a resolution (3, 4 or 5)"
     )
 
+    @field_validator("generator", mode="before")
+    @classmethod
+    def _generator(cls, generator: Any) -> Any:
+        if not isinstance(generator, str) and generator not in (3, 4, 5):
+            raise must("", generator, "words of letters ('a b c abc') or a resolution (3, 4 or 5)")
+        return generator
+
 
 class Resources(Part):
     """What each trial is given. A GPU share is a scheduling share that also caps the trial's memory."""
@@ -40,10 +49,11 @@ class Resources(Part):
         description="share of a GPU (0.25: four trials on each); auto: a quarter, or none without GPUs",
     )
 
-    @field_validator("gpu")
+    @field_validator("gpu", mode="before")
     @classmethod
-    def _share(cls, gpu: float | str) -> float | str:
-        if gpu != "auto" and not (isinstance(gpu, float) and (0 <= gpu <= 1 or (gpu > 1 and gpu.is_integer()))):
+    def _share(cls, gpu: Any) -> Any:
+        is_number = isinstance(gpu, int | float) and not isinstance(gpu, bool)
+        if gpu != "auto" and not (is_number and (0 <= gpu <= 1 or (1 < gpu <= MAX_GPUS and gpu == int(gpu)))):
             raise must("", gpu, "a share from 0 to 1, a whole number of GPUs, or auto")
         return gpu
 
@@ -62,7 +72,7 @@ class Search(Part):
     searcher: Literal["random", "grid", "tpe"] = Field("tpe", description="who proposes: tpe is Optuna's")
     trials: int = Field(32, ge=1, description="trials to propose; a grid has its own number and stops there")
     asha: Asha | None = Field(default_factory=Asha, description="early stopping; every trial in full if null")
-    seed: int = Field(0, ge=0, description="seed of the searcher")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="seed of the searcher")
 
 
 class ProbeConfig(Part):
@@ -80,7 +90,7 @@ class StudySpec(Part):
     question: str = Field("", description="what the study asks, one sentence, for the head of its report")
     mode: Literal["ablation", "search"] = Field("ablation", description="every cell in full, or a search")
     baseline: TrialConfig = Field(default_factory=TrialConfig, description="the trial config that all else is held to")
-    factors: dict[str, Any] | list[str] | None = Field(
+    factors: dict[str, Any] | None = Field(
         None, description="ablation: path -> list of values, or name -> named levels, or names from the catalog"
     )
     design: Design = Field(default_factory=Design, description="how arms follow from factors")
@@ -113,10 +123,17 @@ class StudySpec(Part):
     def _design_by_name(cls, design: Any) -> Any:
         return {"kind": design} if isinstance(design, str) else design
 
+    @field_validator("factors", mode="before")
+    @classmethod
+    def _factors_by_names(cls, factors: Any) -> Any:
+        if isinstance(factors, list | tuple):
+            return {path: list(domain.grid()) for path, domain in expand_names(factors, "factors").items()}
+        return _mapping_or_names(factors)
+
     @field_validator("space", mode="before")
     @classmethod
     def _space_by_names(cls, space: Any) -> Any:
-        return expand_names(space, "space") if isinstance(space, list) else space
+        return expand_names(space, "space") if isinstance(space, list | tuple) else _mapping_or_names(space)
 
     @field_validator("name")
     @classmethod
@@ -128,35 +145,40 @@ class StudySpec(Part):
     @field_validator("seeds", mode="before")
     @classmethod
     def _seed_list(cls, seeds: Any) -> Any:
-        if isinstance(seeds, int) and not isinstance(seeds, bool):
-            if not 1 <= seeds <= 10_000:
-                raise must("", seeds, "a number of seeds from 1 to 10,000, or a list of seeds")
-            return tuple(range(seeds))
-        return seeds
+        if isinstance(seeds, list | tuple):
+            return seeds
+        if not isinstance(seeds, int) or isinstance(seeds, bool) or not 1 <= seeds <= MAX_SEEDS:
+            raise must("", seeds, f"a number of seeds from 1 to {MAX_SEEDS:,}, or a list of seeds")
+        return tuple(range(seeds))
 
     @field_validator("seeds")
     @classmethod
     def _distinct_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-        if not seeds or repeated or min(seeds) < 0:
-            why = f" (repeated: {', '.join(map(str, repeated))})" if repeated else ""
-            raise must("", list(seeds), f"a number, or a list of different seeds from 0 up{why}")
+        repeated = sorted(seed for seed, times in Counter(seeds).items() if times > 1)
+        if repeated:
+            raise must("", list(seeds), f"a list of different seeds (repeated: {', '.join(map(str, repeated))})")
+        if not 1 <= len(seeds) <= MAX_SEEDS or min(seeds) < 0 or max(seeds) > MAX_SEED:
+            raise must("", list(seeds), f"1 to {MAX_SEEDS:,} seeds, each from 0 to {MAX_SEED:,}")
         return seeds
 
     @field_validator("metric")
     @classmethod
     def _known_metric(cls, metric: str) -> str:
-        if metric not in METRIC_NAMES:
-            raise must("", metric, f"one of {', '.join(METRIC_NAMES)}")
-        return metric
+        return must_be_metric(metric)
 
     @model_validator(mode="after")
-    def _mode_has_its_part(self) -> Self:
+    def _parts_agree(self) -> Self:
         needed, other = ("factors", "space") if self.mode == "ablation" else ("space", "factors")
+        if getattr(self, other) is not None:
+            remedy = " (or say `mode: search`)" if other == "space" else ""
+            raise must(other, list(getattr(self, other)), f"left out in a study of mode {self.mode}{remedy}")
         if not getattr(self, needed):
             raise must(needed, getattr(self, needed), f"given and not empty in a study of mode {self.mode}")
-        if getattr(self, other):
-            raise must(other, "given", f"left out in a study of mode {self.mode} (it has `{needed}`)")
+        if self.baseline.seed:
+            raise must("baseline.seed", self.baseline.seed, "left out: list seeds under `seeds`")
+        asha = self.search.asha
+        if self.mode == "search" and asha and asha.grace_period > self.baseline.epochs:
+            raise must("search.asha.grace_period", asha.grace_period, f"at most the {self.baseline.epochs} epochs")
         return self
 
     def read_factors(self) -> tuple[Factor, ...]:
@@ -168,3 +190,9 @@ class StudySpec(Part):
         if self.space is None:
             raise StudyError("`space` is missing: a study of mode search names the fields to search over")
         return SearchSpace(self.space, self.baseline)
+
+
+def _mapping_or_names(value: Any) -> Any:
+    if value is not None and not isinstance(value, Mapping):
+        raise must("", value, "a mapping from fields to values, or a list of names from the catalog")
+    return value
