@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis import report_facts as facts
 from analysis import report_words as words
+from analysis._rows import rows_of
 from analysis.effects import effects
 from analysis.load import StudyResults
 from analysis.plots.seeds import mean_data, seed_data
@@ -75,10 +75,10 @@ def _ablation(results: StudyResults) -> dict[str, Any]:
 def _reference_row(results: StudyResults) -> dict[str, Any] | None:
     if not results.arms:
         return None
-    means = mean_data(seed_data(results.trials, results.metric)).set_index("arm")
-    row = means.loc[results.reference_arm]
-    mean = unit_of(results.metric).show(row["mean"]) if np.isfinite(row["mean"]) else "–"
-    return {"arm": results.reference_arm, "mean": mean, "n": int(row["n"])}
+    seeds = seed_data(results.trials, results.metric)
+    row = next(rows_of(mean_data(seeds[seeds["arm"] == results.reference_arm])))
+    shown = unit_of(results.metric).show(row.mean) if row.n else "–"
+    return {"arm": results.reference_arm, "mean": shown, "n": row.n}
 
 
 def _trial_facts(results: StudyResults) -> list[tuple[str, str]]:

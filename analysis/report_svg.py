@@ -66,7 +66,7 @@ def hover_data(picture: Picture, curves: pd.DataFrame, styles: Styles) -> dict[s
                 "name": unit.name,
                 "sign": unit.sign,
                 "arms": {
-                    styles[arm].index: _series(mean, unit.scale) for arm, mean in means.groupby("arm", sort=False)
+                    styles[str(arm)].index: _series(mean, unit.scale) for arm, mean in means.groupby("arm", sort=False)
                 },
             }
         )

@@ -28,7 +28,7 @@ def confusion_data(trials: pd.DataFrame, arm: str) -> pd.DataFrame:
 @themed
 def draw_confusion(counts: pd.DataFrame, arm: str, *, width: float = PAGE * 0.6, theme: Theme = LIGHT) -> Picture:
     """Draw ``confusion_data`` as shares of each true class, in per cent; written out up to 20 classes."""
-    shares = 100 * counts / counts.sum(axis=1).clip(lower=1).to_numpy()[:, None]
+    shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0) * 100
     k = len(shares)
     figure = new_figure(width, width * 0.9)
     ax = figure.subplots()
@@ -64,4 +64,4 @@ def _worst(shares: pd.DataFrame) -> str:
     i, j = np.unravel_index(int(wrong.argmax()), wrong.shape)
     if wrong[i, j] <= 0:
         return "No class is taken for another."
-    return f"Most often mistaken: {shares.index[i]} for {shares.columns[j]}, {wrong[i, j]:.1f} %."
+    return f"Most often mistaken: {shares.index[int(i)]} for {shares.columns[int(j)]}, {wrong[i, j]:.1f} %."

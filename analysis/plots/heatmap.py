@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -51,7 +53,7 @@ def draw_heat_map(
     return Picture(figure, f"{first} by {second}", caption, f"Heat map of {first} against {second}: {said}.")
 
 
-def contrasting(rgba: tuple[float, ...]) -> str:
+def contrasting(rgba: Any) -> str:
     """Return black or white, whichever can be read on the colour (WCAG's relative luminance)."""
     r, g, b = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in mpl.colors.to_rgb(rgba[:3]))
     return "#000000" if 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 else "#ffffff"

@@ -1,0 +1,71 @@
+"""What accuracy costs: each arm's mean against its training time, and the front of those that nothing beats in both."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from analysis._rows import rows_of
+from analysis.plots.picture import Picture
+from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
+from analysis.plots.units import unit_of
+
+
+def cost_data(trials: pd.DataFrame, metric: str = "test_accuracy", cost: str = "seconds") -> pd.DataFrame:
+    """Return arm, n, cost, value, on_front over completed trials: means, and whether no arm is as cheap and better.
+
+    An arm is on the Pareto front if every arm that costs no more reaches less (or exactly as much at the same cost).
+    """
+    done = trials[trials["status"] == "completed"].dropna(subset=[metric, cost])
+    table = done.groupby("arm", sort=False).agg(n=(metric, "size"), cost=(cost, "mean"), value=(metric, "mean"))
+    table = table.reset_index()
+    gain = (-1 if metric.endswith("_loss") else 1) * table["value"].to_numpy(float)
+    price = table["cost"].to_numpy(float)
+    beaten = [
+        bool(((price <= price[i]) & (gain >= gain[i]) & ((price < price[i]) | (gain > gain[i]))).any())
+        for i in range(len(table))
+    ]
+    return table.assign(on_front=~np.array(beaten, dtype=bool))
+
+
+@themed
+def draw_cost(
+    costs: pd.DataFrame,
+    styles: Styles,
+    *,
+    metric: str = "test_accuracy",
+    cost: str = "seconds",
+    width: float = PAGE * 0.75,
+    theme: Theme = LIGHT,
+) -> Picture:
+    """Draw ``cost_data`` with the front as a line; arms on it are named."""
+    unit, price = unit_of(metric), unit_of(cost)
+    figure = new_figure(width, width * 0.55)
+    ax = figure.subplots()
+    front = costs[costs["on_front"]].sort_values("cost")
+    ax.plot(front["cost"] * price.scale, front["value"] * unit.scale, color=theme.muted, linewidth=0.8, zorder=1)
+    for row in rows_of(costs):
+        style = styles[row.arm]
+        x, y = row.cost * price.scale, row.value * unit.scale
+        fill = style.color(theme) if row.on_front else theme.surface
+        style.tag(
+            ax.scatter(
+                x, y, s=32, marker=style.marker, facecolor=fill, edgecolor=style.color(theme), linewidth=1.2, zorder=3
+            )
+        )
+        if row.on_front:
+            name = ax.annotate(
+                shorten(row.arm, 26), (x, y), xytext=(5, -9), textcoords="offset points", fontsize=6.5, color=theme.ink
+            )
+            style.tag(name)
+    ax.margins(x=0.12)
+    ax.set(xlabel=price.axis, ylabel=unit.axis)
+    low, high = costs["n"].min(), costs["n"].max()
+    said = "; ".join(f"{row.arm} {unit.show(row.value)} for {price.show(row.cost)}" for row in rows_of(front))
+    return Picture(
+        figure,
+        "Cost against accuracy",
+        f"Mean {unit.name} and mean {price.name} of each arm's completed trials (n = {low} to {high}; no interval). "
+        "Filled and joined: the Pareto front, arms that none beats in both.",
+        f"Scatter of {len(costs)} arms. On the Pareto front: {said}.",
+    )

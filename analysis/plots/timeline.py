@@ -1,0 +1,107 @@
+"""Where and when each trial ran: a bar for each, by node, as high as the share of a GPU (or the CPUs) it was given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from analysis._rows import rows_of
+from analysis.plots.picture import Picture
+from analysis.plots.style import LIGHT, PAGE, Theme, new_figure, shorten, themed
+
+MOST_NODES = 16
+
+
+def timeline_data(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return node, start and end (hours since the first start), share, base and status for each trial.
+
+    ``share`` is the GPUs given, or the CPUs where the trial had no GPU; ``base`` stacks the trials that overlap on
+    a node, each at the lowest height free at its start.
+    """
+    known = trials.dropna(subset=["started_at", "finished_at"])
+    first = known["started_at"].min()
+    table = pd.DataFrame(
+        {
+            "node": known["node"].fillna("unknown"),
+            "start": (known["started_at"] - first).dt.total_seconds() / 3600,
+            "end": (known["finished_at"] - first).dt.total_seconds() / 3600,
+            "share": np.where(known["gpus"].fillna(0) > 0, known["gpus"], known["cpus"].fillna(1.0)),
+            "on_gpu": known["gpus"].fillna(0) > 0,
+            "status": known["status"],
+        }
+    ).sort_values(["node", "start"], ignore_index=True)
+    bases = [_stack(group) for _, group in table.groupby("node", sort=False)]
+    return table.assign(base=np.concatenate(bases) if bases else np.zeros(0))
+
+
+def _stack(trials: pd.DataFrame) -> np.ndarray:
+    """Return the height each trial starts at, so that no two that overlap in time overlap in height."""
+    bases: list[float] = []
+    running: list[tuple[float, float, float]] = []
+    for row in rows_of(trials):
+        running = sorted((base, top, end) for base, top, end in running if end > row.start + 1e-9)
+        height = 0.0
+        for base, top, _ in running:
+            if base >= height + row.share - 1e-9:
+                break
+            height = max(height, top)
+        running.append((height, height + row.share, row.end))
+        bases.append(height)
+    return np.array(bases)
+
+
+@themed
+def draw_timeline(timeline: pd.DataFrame, *, width: float = PAGE, theme: Theme = LIGHT) -> Picture:
+    """Draw ``timeline_data``, a band for each node (the 16 busiest)."""
+    busiest = timeline.groupby("node", sort=False)["share"].count().sort_values(ascending=False, kind="stable")
+    nodes = sorted(busiest.index[:MOST_NODES], key=str)
+    figure = new_figure(width, 0.7 + 0.62 * max(len(nodes), 1))
+    axes = figure.subplots(max(len(nodes), 1), 1, sharex=True, squeeze=False).ravel()
+    colors = {"completed": theme.palette[0], "pruned": theme.palette[1], "diverged": theme.palette[6]}
+    colors["failed"] = theme.palette[3]
+    for ax, node in zip(axes, nodes, strict=False):
+        mine = timeline[timeline["node"] == node]
+        for status, color in colors.items():
+            bars = mine[mine["status"] == status]
+            ax.bar(
+                bars["start"],
+                bars["share"],
+                width=bars["end"] - bars["start"],
+                bottom=bars["base"],
+                align="edge",
+                color=color,
+                edgecolor=theme.surface,
+                linewidth=0.4 if len(mine) < 400 else 0,
+                label=status if len(bars) else "_none",
+            )
+        ax.set_ylabel("GPUs" if mine["on_gpu"].any() else "CPUs")
+        ax.set_title(shorten(node, 40), fontsize=7)
+        ax.set_ylim(0, max(1.0, float((mine["base"] + mine["share"]).max())) * 1.02)
+    scale = _time_axis(axes[-1], timeline)
+    handles = {h.get_label(): h for ax in axes for h in ax.containers if not str(h.get_label()).startswith("_")}
+    figure.legend(list(handles.values()), [str(name) for name in handles], loc="outside lower center", ncols=4)
+    some = f"the {len(nodes)} busiest of {len(busiest)} nodes" if len(busiest) > len(nodes) else f"{len(nodes)} nodes"
+    return Picture(
+        figure,
+        "When and where each trial ran",
+        f"One bar for each trial (n = {len(timeline)}, {some}) from its first start to its end, waiting "
+        "between attempts included; its height is the share of a GPU, or the CPUs, that it was given.",
+        f"Timeline over {scale} of {len(timeline)} trials on {', '.join(map(str, nodes))}.",
+    )
+
+
+def _time_axis(ax: object, timeline: pd.DataFrame) -> str:
+    hours = float(timeline["end"].max()) if len(timeline) else 0.0
+    unit, per_hour = ("hours", 1) if hours >= 2 else ("minutes", 60) if hours >= 2 / 60 else ("seconds", 3600)
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value * per_hour:g}")  # type: ignore[attr-defined]
+    step = _round_step(hours * per_hour / 6) / per_hour
+    ax.set_xticks(np.arange(0, hours + step / 2, step))  # type: ignore[attr-defined]
+    ax.set_xlabel(f"{unit} since the first start")  # type: ignore[attr-defined]
+    return f"{hours * per_hour:.1f} {unit}"
+
+
+def _round_step(raw: float) -> float:
+    if raw <= 0:
+        return 1.0
+    power = 10 ** np.floor(np.log10(raw))
+    return float(power * min((1, 2, 5, 10), key=lambda digit: abs(digit - raw / power)))
