@@ -6,7 +6,7 @@ import torch
 
 from search_spaces.trial import TrialConfig
 from tune_app.data import ImageArrays, make_splits
-from tune_app.training.fit import fit
+from tune_app.training.loop import fit
 from tune_app.training.probes import Probes
 
 STEPS = 4

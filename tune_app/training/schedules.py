@@ -53,13 +53,13 @@ def _constant(config: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Fact
 
 def _step(config: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Factors:
     size = config.step_size or math.ceil(epochs / 3)
-    return np.power(config.gamma, _epoch_of_step(epochs, steps_per_epoch) // size)
+    return _powers(config.gamma, _epoch_of_step(epochs, steps_per_epoch) // size)
 
 
 def _multistep(config: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Factors:
     milestones = config.milestones or sorted({math.ceil(epochs / 2), math.ceil(epochs * 3 / 4)})
     passed = np.searchsorted(milestones, _epoch_of_step(epochs, steps_per_epoch), side="right")
-    return np.power(config.gamma, passed)
+    return _powers(config.gamma, passed)
 
 
 def _cosine(config: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Factors:
@@ -92,6 +92,11 @@ SCHEDULES: Mapping[str, Schedule] = {
     "cosine": _cosine,
     "onecycle": _onecycle,
 }
+
+
+def _powers(gamma: float, exponents: NDArray[np.int64]) -> Factors:
+    powers: Factors = np.power(gamma, exponents)
+    return powers
 
 
 def _epoch_of_step(epochs: int, steps_per_epoch: int) -> NDArray[np.int64]:

@@ -1,29 +1,26 @@
-"""Training: one epoch after the other, each yielding its figures.
+"""One epoch: train, validate, keep the best model, and after the last epoch the one look at the test split.
 
-Nothing in the loop over batches waits for the device; what is read is read once an epoch.
+Nothing in the loop over batches waits for the device; what is read is read once an epoch. Shape legend: N images,
+C channels, H x W positions.
 """
 
 from __future__ import annotations
 
 import copy
-import logging
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from time import monotonic, perf_counter
+from time import perf_counter
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.trial import TrialConfig
-from tune_app.data import EvalLoader, ImageArrays
+from tune_app.data import EvalLoader
 from tune_app.models import project_parameters
-from tune_app.training.checkpoints import BEST, LAST, CheckpointFolder
 from tune_app.training.epoch_metrics import EpochMetrics, EpochStatus, QuantileRow
 from tune_app.training.evaluation import evaluate
-from tune_app.training.hardware import autocast, resolve_device
+from tune_app.training.hardware import autocast
 from tune_app.training.metrics import SplitMetrics, Tally
 from tune_app.training.optimizers import set_learning_rate
 from tune_app.training.probes import (
@@ -35,51 +32,7 @@ from tune_app.training.probes import (
     total_norm,
 )
 from tune_app.training.schedules import he_warmup_factor
-from tune_app.training.state import BestModel, Training, restore, start, to_best_payload, to_payload
-
-_log = logging.getLogger(__name__)
-_DEFAULT_PROBES = Probes()
-
-
-def fit(
-    config: TrialConfig,
-    arrays: ImageArrays,
-    *,
-    device: str | torch.device = "cpu",
-    checkpoints: Path | str | None = None,
-    probes: Probes = _DEFAULT_PROBES,
-    checkpoint_seconds: float = 0.0,
-) -> Iterator[EpochMetrics]:
-    """Train the model of ``config`` and yield the figures of each epoch as it ends.
-
-    The model of the best validation accuracy (the earliest of equals) is kept and, after the last epoch, evaluated
-    once on the test split. A loss that is not finite ends the training with the status ``diverged``.
-
-    ``checkpoints`` is a folder or fsspec URL for ``best.pt`` and ``last.pt``, written at most every
-    ``checkpoint_seconds`` (0: after every epoch) and at the end. Where it has a ``last.pt`` of this trial, its epochs
-    are yielded again and training goes on after them, to the same figures (times apart, on the same device type with as
-    many threads) as if it had never stopped. Threads are left as they are.
-
-    Raises StudyError for a device, a precision or data that cannot be had.
-    """
-    training = start(config, arrays, resolve_device(device))
-    folder = None
-    if checkpoints is not None:
-        folder = CheckpointFolder(checkpoints, config.digest(), arrays.fingerprint)
-        payload = folder.read_last(training.device)
-        if payload is not None:
-            restore(training, payload)
-            _log.info("going on after epoch %d of %d", len(training.history), config.epochs)
-    yield from tuple(training.history)
-    written_at, written_best = -math.inf, training.best
-    while not training.ended:
-        metrics = train_epoch(training, probes)
-        if folder is not None and (training.ended or monotonic() - written_at >= checkpoint_seconds):
-            if training.best is not written_best:
-                folder.write(BEST, to_best_payload(training))
-            folder.write(LAST, to_payload(training))
-            written_at, written_best = monotonic(), training.best
-        yield metrics
+from tune_app.training.state import BestModel, Training
 
 
 def train_epoch(training: Training, probes: Probes) -> EpochMetrics:

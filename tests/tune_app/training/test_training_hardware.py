@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from search_spaces.errors import StudyError
+from tune_app.training import autocast, resolve_device, resolve_precision, set_threads
+
+CPU = torch.device("cpu")
+
+
+def pretend_capabilities(monkeypatch: pytest.MonkeyPatch, **capabilities: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+
+
+def test_auto_is_the_cpu_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == CPU
+    assert resolve_device(CPU) == CPU
+    with pytest.raises(StudyError, match=r"'cuda', but 0 CUDA devices"):
+        resolve_device("cuda")
+
+
+def test_auto_is_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("auto") == torch.device("cuda")
+    assert resolve_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(StudyError, match=r"'cuda:2', but 2 CUDA devices"):
+        resolve_device("cuda:2")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda1", "cpu:0", ""])
+def test_an_unknown_device_is_refused_by_name(name: str) -> None:
+    with pytest.raises(StudyError, match=r"must be auto, cpu, cuda or cuda:N"):
+        resolve_device(name)
+
+
+@pytest.mark.parametrize("feature", ["avx512_bf16", "amx_bf16", "bf16"])
+def test_auto_is_bfloat16_where_the_cpu_computes_in_it(monkeypatch: pytest.MonkeyPatch, feature: str) -> None:
+    pretend_capabilities(monkeypatch, avx512_f=True, **{feature: True})
+    assert resolve_precision("auto", CPU) == "bfloat16"
+    assert resolve_precision("bfloat16", CPU) == "bfloat16"
+    assert resolve_precision("float32", CPU) == "float32"
+
+
+def test_without_bfloat16_auto_is_float32_and_asking_for_it_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_capabilities(monkeypatch, avx512_f=True, avx512_bf16=False)
+    assert resolve_precision("auto", CPU) == "float32"
+    with pytest.raises(StudyError, match=r"`precision` is 'bfloat16', which this cpu lacks; use 'auto' or 'float32'"):
+        resolve_precision("bfloat16", CPU)
+
+
+def test_autocast_computes_in_the_precision_asked_for() -> None:
+    x = torch.ones(2, 2)
+    with autocast("bfloat16", CPU):
+        assert (x @ x).dtype == torch.bfloat16
+    with autocast("float32", CPU):
+        assert (x @ x).dtype == torch.float32
+
+
+def test_threads_are_set_for_the_process() -> None:
+    set_threads(2)
+    assert torch.get_num_threads() == 2
