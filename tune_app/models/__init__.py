@@ -1,7 +1,18 @@
-"""The networks: norm layers, families, and ``build_model``."""
+"""The networks: norm layers, families, and the one way to build them."""
 
 from tune_app.models.layers import ImageClassifier
 from tune_app.models.norms import NORM_TYPES, NORMS, project_parameters
-from tune_app.models.registry import MODELS, build_model
+from tune_app.models.parameters import ParameterRow, parameter_rows
+from tune_app.models.registry import MODELS, build_model, model_notes
 
-__all__ = ["MODELS", "NORMS", "NORM_TYPES", "ImageClassifier", "build_model", "project_parameters"]
+__all__ = [
+    "MODELS",
+    "NORMS",
+    "NORM_TYPES",
+    "ImageClassifier",
+    "ParameterRow",
+    "build_model",
+    "model_notes",
+    "parameter_rows",
+    "project_parameters",
+]

@@ -51,9 +51,9 @@ class Layers:
         """Whether the norm sits between convolution and ReLU; where there is no norm, the order is that one."""
         return self.config.norm == "none" or self.config.norm_placement == "conv_norm_relu"
 
-    def named_norm_relu(self, channels: int, suffix: str = "1") -> dict[str, nn.Module]:
-        """Return a norm ``bn<suffix>`` and a ReLU ``relu<suffix>`` in the order of the config."""
-        pair = {f"bn{suffix}": self.norm(channels), f"relu{suffix}": nn.ReLU()}
+    def norm_relu(self, channels: int, norm: str = "bn1", relu: str = "relu1") -> dict[str, nn.Module]:
+        """Return a norm and a ReLU under these names, in the order of the config."""
+        pair = {norm: self.norm(channels), relu: nn.ReLU()}
         return pair if self.norm_first else dict(reversed(pair.items()))
 
 

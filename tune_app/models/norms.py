@@ -1,8 +1,8 @@
 """Normalization layers, written out by hand.
 
 All of them are one formula, ``y = scale * x + shift``, where scale and shift come from the mean and the variance of a
-set of activations. The sets differ, and every one of them is a union of the (instance, channel) planes of the input, so
-the moments of each plane are taken once and then pooled:
+set of activations. The sets differ, and each is a union of planes (one channel of one instance), so the moments of
+every plane are taken once and then pooled:
 
 ===============  ===================================================  ==============================
 layer            set that shares a mean and a variance                paper
@@ -14,8 +14,9 @@ layer            all channels of one instance                         Ba et al. 
 group            a group of adjacent channels of one instance         Wu & He 2018, 1803.08494
 ===============  ===================================================  ==============================
 
-Shapes: N instances, C channels, H x W positions. Moments are ``(N, C)``, pooled ones ``(1, C)`` or ``(N, C)``.
-Statistics are computed in float32 at least, and the output has the dtype of the input, as in torch.nn under autocast.
+Shapes: N instances, C channels, H x W positions. Moments are ``(N, C)`` or, where they are the same for all, ``(1, C)``
+or ``(N, 1)``. Statistics are computed in float32 at least; the output has the input's dtype, as torch.nn's has under
+autocast.
 """
 
 from __future__ import annotations
@@ -28,36 +29,39 @@ from torch import Tensor, nn
 
 from search_spaces.errors import StudyError
 from search_spaces.trial import ModelConfig
+from tune_app.models.planes import Moments, plane_moments, scale_shift
 
 EPS = 1e-5
 MOMENTUM = 0.1
 
 
-def plane_moments(x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean and the biased variance of every (instance, channel) plane, both ``(N, C)``."""
-    mean = x_NCHW.mean((2, 3), keepdim=True)
-    variance = (x_NCHW - mean).square().mean((2, 3))
-    return mean[:, :, 0, 0], variance
-
-
-def pooled(mean: Tensor, variance: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Return the moments of the union of equally large sets along ``dim``, which stays with length 1.
+def pooled(moments: Moments, dim: int) -> Moments:
+    """Return the mean and the biased variance of the union of equally large sets along ``dim``, which is kept.
 
     The law of total variance: the mean of the variances plus the variance of the means.
     """
-    total_mean = mean.mean(dim, keepdim=True)
-    return total_mean, (variance + (mean - total_mean).square()).mean(dim, keepdim=True)
+    means, variances = moments
+    mean = means.mean(dim, keepdim=True)
+    return mean, (variances + (means - mean).square()).mean(dim, keepdim=True)
 
 
-def pooled_over_groups(mean: Tensor, variance: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+def pooled_over_groups(moments: Moments, groups: int) -> Moments:
     """Return moments ``(N, C)`` pooled over each of ``groups`` runs of adjacent channels."""
-    shape = (mean.shape[0], groups, mean.shape[1] // groups)
-    group_mean, group_variance = pooled(mean.reshape(shape), variance.reshape(shape), dim=2)
-    return group_mean.expand(shape).flatten(1), group_variance.expand(shape).flatten(1)
+    instances, channels = moments[0].shape
+    shape = (instances, groups, channels // groups)
+    mean, variance = pooled((moments[0].reshape(shape), moments[1].reshape(shape)), dim=2)
+    return mean.expand(shape).flatten(1), variance.expand(shape).flatten(1)
 
 
-class _AffineNorm(nn.Module, ABC):
-    """``y = (x - mean) / sqrt(variance + eps) * weight + bias`` with a weight and a bias per channel."""
+def standardizing(moments: Moments) -> tuple[Tensor, Tensor]:
+    """Return the scale and the shift that bring a set of these moments to mean 0 and variance 1 (less eps)."""
+    mean, variance = moments
+    scale = torch.rsqrt(variance + EPS)
+    return scale, -mean * scale
+
+
+class HandNorm(nn.Module, ABC):
+    """A norm layer for (N, C, H, W): standardize, then scale and shift each channel by its weight and bias."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -66,27 +70,21 @@ class _AffineNorm(nn.Module, ABC):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     @abstractmethod
-    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scale and shift, each ``(1, C)`` or ``(N, C)``, that standardize ``x_NCHW``."""
+    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the images to go on with, and the scale and the shift that standardize them."""
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Return the normalized images, in the shape, dtype and memory format of ``x_NCHW``."""
         wide = x_NCHW.to(torch.promote_types(x_NCHW.dtype, torch.float32))
-        scale, shift = self.standardizer(wide)
-        scale, shift = self.weight * scale, self.weight * shift + self.bias
-        return torch.addcmul(shift[:, :, None, None], wide, scale[:, :, None, None]).to(x_NCHW.dtype)
+        wide, scale, shift = self.standardizer(wide)
+        return scale_shift(wide, self.weight * scale, self.weight * shift + self.bias).to(x_NCHW.dtype)
 
     def extra_repr(self) -> str:
         """Return what ``print(model)`` shows in the parentheses."""
         return str(self.channels)
 
 
-def _standardizer(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    scale = torch.rsqrt(variance + EPS)
-    return scale, -mean * scale
-
-
-class BatchNorm(_AffineNorm):
+class BatchNorm(HandNorm):
     """Batch norm: moments of the batch in training, their running estimates in evaluation.
 
     Normalises with the biased variance and keeps the unbiased one in the running estimate, as torch.nn does.
@@ -100,33 +98,32 @@ class BatchNorm(_AffineNorm):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
-    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scale and shift ``(1, C)``; in training also move the running estimates."""
+    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the images, and scale and shift ``(1, C)``; in training also move the running estimates."""
         if not self.training:
-            return _standardizer(self.running_mean[None], self.running_var[None])
-        return _standardizer(*self.batch_moments(*plane_moments(x_NCHW), count=x_NCHW.numel() // self.channels))
+            return x_NCHW, *standardizing((self.running_mean[None], self.running_var[None]))
+        x_NCHW, planes = plane_moments(x_NCHW)
+        return x_NCHW, *standardizing(self.batch_moments(planes, x_NCHW.numel() // self.channels))
 
-    def batch_moments(self, mean: Tensor, variance: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Return plane moments pooled over the batch, and move the running estimates towards them."""
+    def batch_moments(self, planes: Moments, count: int) -> Moments:
+        """Return plane moments pooled over the batch, ``count`` values a channel; move the running estimates."""
         if count == 1:
-            raise StudyError(
-                "batch norm was given one value per channel to train on (batch of 1, 1x1 images), which it would turn "
-                "into zero; take a larger `batch_size`, a larger `data.resolution`, or another `model.norm`"
-            )
-        mean, variance = pooled(mean, variance, dim=0)
+            raise _single_value("batch", "one 1x1 image a batch")
+        mean, variance = pooled(planes, dim=0)
         with torch.no_grad():
             self.running_mean.lerp_(mean[0].to(self.running_mean.dtype), MOMENTUM)
             self.running_var.lerp_((variance[0] * (count / (count - 1))).to(self.running_var.dtype), MOMENTUM)
         return mean, variance
 
 
-class InstanceNorm(_AffineNorm):
-    """Instance norm with an affine map; the instance's own moments in training and in evaluation."""
+class InstanceNorm(HandNorm):
+    """Instance norm; the instance's own moments in training and in evaluation."""
 
-    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scale and shift ``(N, C)``."""
-        _need_positions(x_NCHW)
-        return _standardizer(*plane_moments(x_NCHW))
+    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the images, and scale and shift ``(N, C)``."""
+        need_positions(x_NCHW)
+        x_NCHW, planes = plane_moments(x_NCHW)
+        return x_NCHW, *standardizing(planes)
 
 
 class BatchInstanceNorm(BatchNorm):
@@ -134,6 +131,7 @@ class BatchInstanceNorm(BatchNorm):
 
     The gate starts at 1 (pure batch norm). Nam & Kim clip it after every optimizer step (``project_parameters``), give
     it ten times the learning rate and no weight decay; ``lr_scale`` and ``no_decay`` on the parameter tell the trainer.
+    The instance part uses the instance's own moments in evaluation too.
     """
 
     def __init__(self, channels: int) -> None:
@@ -142,28 +140,30 @@ class BatchInstanceNorm(BatchNorm):
         self.gate.lr_scale = 10.0  # type: ignore[attr-defined]
         self.gate.no_decay = True  # type: ignore[attr-defined]
 
-    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scale and shift ``(N, C)``, mixed by the gate."""
-        _need_positions(x_NCHW)
-        mean, variance = plane_moments(x_NCHW)
+    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the images, and scale and shift ``(N, C)``, mixed by the gate."""
+        need_positions(x_NCHW)
+        x_NCHW, planes = plane_moments(x_NCHW)
         if self.training:
-            batch = _standardizer(*self.batch_moments(mean, variance, count=x_NCHW.numel() // self.channels))
+            batch = self.batch_moments(planes, x_NCHW.numel() // self.channels)
         else:
-            batch = _standardizer(self.running_mean[None], self.running_var[None])
-        own = _standardizer(mean, variance)
-        scale, shift = (self.gate * b + (1 - self.gate) * i for b, i in zip(batch, own, strict=True))
-        return scale, shift
+            batch = self.running_mean[None], self.running_var[None]
+        batch_scale, batch_shift = standardizing(batch)
+        scale, shift = standardizing(planes)
+        gate = self.gate
+        return x_NCHW, gate * batch_scale + (1 - gate) * scale, gate * batch_shift + (1 - gate) * shift
 
 
-class LayerNorm(_AffineNorm):
-    """Layer norm over the channels and positions of an instance; the affine map is per channel."""
+class LayerNorm(HandNorm):
+    """Layer norm over the channels and positions of an instance; weight and bias are per channel."""
 
-    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scale and shift ``(N, 1)``."""
-        return _standardizer(*pooled(*plane_moments(x_NCHW), dim=1))
+    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the images, and scale and shift ``(N, 1)``."""
+        x_NCHW, planes = plane_moments(x_NCHW)
+        return x_NCHW, *standardizing(pooled(planes, dim=1))
 
 
-class GroupNorm(_AffineNorm):
+class GroupNorm(HandNorm):
     """Group norm: ``groups`` runs of adjacent channels, each with the positions of one instance."""
 
     def __init__(self, channels: int, groups: int) -> None:
@@ -171,21 +171,29 @@ class GroupNorm(_AffineNorm):
         assert channels % groups == 0, f"{groups} groups of {channels} channels"
         self.groups = groups
 
-    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scale and shift ``(N, C)``."""
-        return _standardizer(*pooled_over_groups(*plane_moments(x_NCHW), self.groups))
+    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the images, and scale and shift ``(N, C)``."""
+        if x_NCHW.numel() == self.groups:
+            raise _single_value("group", "one 1x1 image, groups of one channel")
+        x_NCHW, planes = plane_moments(x_NCHW)
+        return x_NCHW, *standardizing(pooled_over_groups(planes, self.groups))
 
     def extra_repr(self) -> str:
         """Return what ``print(model)`` shows in the parentheses."""
         return f"{self.channels}, groups={self.groups}"
 
 
-def _need_positions(x_NCHW: Tensor) -> None:
+def need_positions(x_NCHW: Tensor) -> None:
+    """Raise StudyError for images of a single position, whose instance norm is zero whatever they show."""
     if x_NCHW.shape[2] * x_NCHW.shape[3] == 1:
-        raise StudyError(
-            "instance norm was given 1x1 images, which it would turn into zero; take a larger `data.resolution`, or "
-            "another `model.norm`"
-        )
+        raise _single_value("instance", "1x1 images")
+
+
+def _single_value(norm: str, what: str) -> StudyError:
+    return StudyError(
+        f"{norm} norm was given a single value to normalise ({what}), which it would turn into zero: "
+        "take a larger `batch_size`, a larger `data.resolution` or another `model.norm`"
+    )
 
 
 NORMS: Mapping[str, Callable[[ModelConfig, int], nn.Module]] = {
@@ -200,12 +208,11 @@ NORMS: Mapping[str, Callable[[ModelConfig, int], nn.Module]] = {
 """Every norm by its name in the trial config: a layer for a number of channels."""
 
 NORM_TYPES: tuple[type[nn.Module], ...] = (
-    _AffineNorm,
+    HandNorm,
     nn.modules.batchnorm._BatchNorm,
     nn.modules.instancenorm._InstanceNorm,
     nn.LayerNorm,
     nn.GroupNorm,
-    nn.LocalResponseNorm,
     nn.RMSNorm,
 )
 """Every type of norm layer, ours and torch's, for ``isinstance``."""

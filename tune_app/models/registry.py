@@ -1,24 +1,79 @@
-"""Every family of networks by name, and the one way to build them."""
+"""Every family of networks by name, the one way to build them, and what to know about a config beforehand."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
+
 from search_spaces.trial import ModelConfig
+from tune_app.models.cnn import build_cnn
+from tune_app.models.densenet import build_densenet
+from tune_app.models.imagenet import build_imagenet
 from tune_app.models.layers import ImageClassifier, initialize
 from tune_app.models.residual import build_residual
+from tune_app.models.sites import NormSite, check_sites, norm_sites
 
 MODELS: Mapping[str, Callable[[ModelConfig, int, int, int], ImageClassifier]] = {
     "resnet": build_residual,
     "plain": build_residual,
+    "cnn": build_cnn,
+    "resnet18": build_imagenet,
+    "resnet50": build_imagenet,
+    "resnext": build_imagenet,
+    "densenet": build_densenet,
 }
+"""Every family by its name in the trial config: (config, image channels, classes, resolution) -> network."""
 
 
 def build_model(config: ModelConfig, in_channels: int, num_classes: int, resolution: int) -> ImageClassifier:
     """Return the network of ``config`` for images of ``in_channels`` x ``resolution`` x ``resolution``.
 
-    Weights are drawn from torch's global generator.
+    Weights are drawn from torch's global generator. Raises StudyError for a combination that cannot work: images too
+    small for the family, groups that do not divide channels, an instance norm of 1x1 images.
     """
+    check_sites(config, _sites(config, in_channels, resolution))
     model = MODELS[config.family](config, in_channels, num_classes, resolution)
     initialize(model)
     return model
+
+
+def model_notes(config: ModelConfig, in_channels: int = 3, resolution: int = 32) -> list[str]:
+    """Return what a reader of the study should know about this config, a sentence each; StudyError as build_model."""
+    sites = _sites(config, in_channels, resolution)
+    check_sites(config, sites)
+    return [*_group_notes(config, sites), *_idle_notes(config)]
+
+
+def _sites(config: ModelConfig, in_channels: int, resolution: int) -> list[NormSite]:
+    normed = config.model_copy(update={"norm": "torch_batch"})
+    with torch.device("meta"):
+        network = MODELS[config.family](normed, in_channels, 1, resolution)
+    return norm_sites(network, in_channels, resolution)
+
+
+def _group_notes(config: ModelConfig, sites: list[NormSite]) -> list[str]:
+    if config.norm != "group":
+        return []
+    if config.norm_groups == 1:
+        return ["group norm with 1 group is layer norm"]
+    names = [site.name for site in sites if site.channels == config.norm_groups]
+    if not names:
+        return []
+    return [f"group norm with {config.norm_groups} groups is instance norm at {_listed(names)}: a channel a group"]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more layers"
+
+
+def _idle_notes(config: ModelConfig) -> list[str]:
+    notes = []
+    subtracts_mean = config.norm in ("batch", "torch_batch", "instance", "batch_instance")
+    if config.conv_bias and subtracts_mean and config.norm_placement == "conv_norm_relu":
+        notes.append(f"a convolution bias before {config.norm} norm has zero gradient: the norm subtracts it again")
+    if config.zero_init_last_norm and config.norm == "none" and not config.is_idle("zero_init_last_norm"):
+        notes.append("zero_init_last_norm has no effect without norm layers")
+    if config.norm == "batch_instance":
+        notes.append("batch-instance norm starts as batch norm: every gate is 1")
+    return notes

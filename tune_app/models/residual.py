@@ -72,7 +72,7 @@ def projection(layers: Layers, in_channels: int, channels: int, stride: int) -> 
     return nn.Sequential(layers.conv(in_channels, channels, 1, stride), layers.norm(channels))
 
 
-def padded_identity(in_channels: int, channels: int, stride: int) -> nn.Module:
+def padded_identity(layers: Layers, in_channels: int, channels: int, stride: int) -> nn.Module:
     """Return the shortcut of option A: the identity, subsampled and zero-padded where shapes disagree."""
     if stride == 1 and in_channels == channels:
         return nn.Identity()
@@ -82,25 +82,21 @@ def padded_identity(in_channels: int, channels: int, stride: int) -> nn.Module:
 def build_residual(config: ModelConfig, in_channels: int, num_classes: int, resolution: int) -> ImageClassifier:
     """Return a ``resnet`` or ``plain`` network of ``config.depth`` layers, 16 channels wide where no width is given."""
     layers = Layers(config)
-    width = config.width or 16
-    features = nn.Sequential(
-        OrderedDict({"conv1": layers.conv(in_channels, width, 3), **layers.named_norm_relu(width)})
-    )
-    channels = width
+    width = channels = config.width or 16
+    parts = {"conv1": layers.conv(in_channels, width, 3), **layers.norm_relu(width)}
     for stage in range(3):
-        blocks = nn.Sequential()
+        blocks = []
         for block in range((config.depth - 2) // 6):
-            out, stride = width * 2**stage, 2 if stage and not block else 1
-            blocks.append(BasicBlock(layers, channels, out, stride, _shortcut(layers, channels, out, stride)))
-            channels = out
-        features.add_module(f"layer{stage + 1}", blocks)
-    features.add_module("pool", GlobalAveragePool())
+            stride = 2 if stage and not block else 1
+            blocks.append(_block(layers, channels, width * 2**stage, stride))
+            channels = width * 2**stage
+        parts[f"layer{stage + 1}"] = nn.Sequential(*blocks)
+    features = nn.Sequential(OrderedDict(parts, pool=GlobalAveragePool()))
     return ImageClassifier(features, nn.Linear(channels, num_classes))
 
 
-def _shortcut(layers: Layers, in_channels: int, channels: int, stride: int) -> nn.Module | None:
+def _block(layers: Layers, in_channels: int, channels: int, stride: int) -> BasicBlock:
     if layers.config.family == "plain":
-        return None
-    if layers.config.shortcut == "projection":
-        return projection(layers, in_channels, channels, stride)
-    return padded_identity(in_channels, channels, stride)
+        return BasicBlock(layers, in_channels, channels, stride, shortcut=None)
+    connect = projection if layers.config.shortcut == "projection" else padded_identity
+    return BasicBlock(layers, in_channels, channels, stride, connect(layers, in_channels, channels, stride))

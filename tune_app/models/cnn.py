@@ -1,0 +1,35 @@
+"""The plain convolutional network of four convolutions and two linear layers."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+
+from search_spaces.trial import ModelConfig
+from tune_app.models.layers import ImageClassifier, Layers
+
+
+def build_cnn(config: ModelConfig, in_channels: int, num_classes: int, resolution: int) -> ImageClassifier:
+    """Return the ``cnn``: four times 3x3 convolution, 2x2 max pool, norm and ReLU; then dropout and two linear layers.
+
+    The convolutions have 1, 2, 4 and 8 times ``width`` (32) channels, the hidden linear layer as many as the last. Max
+    pooling is left out where it would make the sides shorter than 2, so that small images pass as well.
+    """
+    layers = Layers(config)
+    width = config.width or 32
+    channels, side = in_channels, resolution
+    parts: dict[str, nn.Module] = {}
+    for index in range(1, 5):
+        out = width * 2 ** (index - 1)
+        parts[f"conv{index}"] = layers.conv(channels, out, 3)
+        if side >= 4:
+            parts[f"pool{index}"] = nn.MaxPool2d(2)
+            side //= 2
+        parts |= layers.norm_relu(out, f"bn{index}", f"relu{index}")
+        channels = out
+    features = nn.Sequential(OrderedDict(parts, flatten=nn.Flatten()))
+    hidden = nn.Linear(channels * side * side, channels)
+    nn.init.kaiming_normal_(hidden.weight, mode="fan_out", nonlinearity="relu")
+    head = nn.Sequential(nn.Dropout(config.dropout), hidden, nn.ReLU(), nn.Linear(channels, num_classes))
+    return ImageClassifier(features, head)

@@ -1,0 +1,57 @@
+"""The parameters of a network, one by one: name, kind of layer, shape, count, and role in weight decay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from tune_app.models.norms import NORM_TYPES
+
+Role = Literal["norm", "bias", "weight"]
+
+KINDS: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], str], ...] = (
+    (nn.Conv2d, "convolution"),
+    (nn.Linear, "linear"),
+    (NORM_TYPES, "norm"),
+)
+"""Types of layers in words; any other type goes by its own name."""
+
+
+@dataclass(frozen=True)
+class ParameterRow:
+    """One parameter tensor. Norm layers' are role "norm", other layers' biases "bias", all the rest "weight"."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    count: int
+    role: Role
+
+
+def parameter_rows(model: nn.Module) -> list[ParameterRow]:
+    """Return every parameter once, in the order of the modules; a shared one under the name that comes first."""
+    rows: list[ParameterRow] = []
+    seen: set[nn.Parameter] = set()
+    for path, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter not in seen:
+                seen.add(parameter)
+                full = f"{path}.{name}" if path else name
+                shape = tuple(parameter.shape)
+                rows.append(ParameterRow(full, _kind(module), shape, parameter.numel(), _role(module, name)))
+    return rows
+
+
+def _kind(module: nn.Module) -> str:
+    for types, words in KINDS:
+        if isinstance(module, types):
+            return f"{type(module).__name__} ({words})" if words == "norm" else words
+    return type(module).__name__
+
+
+def _role(module: nn.Module, name: str) -> Role:
+    if isinstance(module, NORM_TYPES):
+        return "norm"
+    return "bias" if name == "bias" else "weight"

@@ -1,0 +1,55 @@
+"""Where a network normalises: the channels and the sides at every norm layer, and what they rule out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.errors import StudyError
+from search_spaces.trial import ModelConfig
+from tune_app.models.layers import ImageClassifier
+
+
+@dataclass(frozen=True)
+class NormSite:
+    """A norm layer: its name in the network, its channels, and the positions (H x W) of a plane there."""
+
+    name: str
+    channels: int
+    positions: int
+
+
+def norm_sites(network: ImageClassifier, in_channels: int, resolution: int) -> list[NormSite]:
+    """Return the sites of a network that was built with ``torch_batch`` norms on the meta device, in forward order."""
+    sites: list[NormSite] = []
+
+    def record(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        sites.append(NormSite(name, inputs[0].shape[1], inputs[0].shape[2] * inputs[0].shape[3]))
+
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_pre_hook(partial(record, name))
+    network.eval()(torch.empty(1, in_channels, resolution, resolution, device="meta"))
+    return sites
+
+
+def check_sites(config: ModelConfig, sites: list[NormSite]) -> None:
+    """Raise StudyError where the config's norm cannot work at one of the sites."""
+    uneven = [site for site in sites if site.channels % config.norm_groups]
+    if config.norm == "group" and uneven:
+        common = math.gcd(*(site.channels for site in sites))
+        fitting = ", ".join(str(n) for n in range(1, common + 1) if common % n == 0)
+        raise StudyError(
+            f"`model.norm_groups` is {config.norm_groups}, but must divide the channels of every norm layer, and "
+            f"{uneven[0].name} has {uneven[0].channels}; {fitting} would do"
+        )
+    single = [site for site in sites if site.positions == 1]
+    if config.norm in ("instance", "batch_instance") and single:
+        raise StudyError(
+            f"`model.norm` is {config.norm}, but images are 1x1 at {single[0].name}, where an instance's norm is "
+            "always zero: take a larger `data.resolution`, fewer stages or another norm"
+        )
