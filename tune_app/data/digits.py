@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from search_spaces.trial import DataConfig
@@ -11,7 +13,7 @@ from tune_app.data.splits import stratified_order
 _TEST_IMAGES = 300  # about a sixth
 
 
-def load_digits(config: DataConfig) -> ImageArrays:
+def load_digits(config: DataConfig, kept: Path) -> ImageArrays:
     """Return scikit-learn's digits, their values 0 to 16 spread over 0 to 255.
 
     The source has no test images of its own: 300, stratified, are set apart once and for all, whatever the config.

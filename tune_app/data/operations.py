@@ -39,12 +39,14 @@ def strength_at(operation: Operation, magnitude: int, height: int, width: int) -
 def _shear(x_NCHW: Tensor, x: float = 0.0, y: float = 0.0) -> Tensor:
     """Shear about the upper left corner by ``x`` pixels a row and ``y`` pixels a column."""
     degrees = [math.degrees(math.atan(x)), math.degrees(math.atan(y))]
-    return TF.affine(x_NCHW, angle=0.0, translate=[0, 0], scale=1.0, shear=degrees, center=[0.0, 0.0])
+    sheared: Tensor = TF.affine(x_NCHW, angle=0.0, translate=[0, 0], scale=1.0, shear=degrees, center=[0.0, 0.0])
+    return sheared
 
 
 def _translate(x_NCHW: Tensor, x: float = 0.0, y: float = 0.0) -> Tensor:
     """Move by whole pixels; fractions are cut off."""
-    return TF.affine(x_NCHW, angle=0.0, translate=[int(x), int(y)], scale=1.0, shear=[0.0, 0.0])
+    moved: Tensor = TF.affine(x_NCHW, angle=0.0, translate=[int(x), int(y)], scale=1.0, shear=[0.0, 0.0])
+    return moved
 
 
 def _shear_strength(m: float, height: int, width: int) -> float:

@@ -1,4 +1,4 @@
-"""RandAugment (Cubuk et al. 2020, arXiv 1909.13719) on batches: every image its own operations, grouped to run together."""
+"""RandAugment (Cubuk et al. 2020, arXiv 1909.13719) on batches: operations drawn per image, run per group of images."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ _OPERATIONS = tuple(OPERATIONS.values())
 def draw_choices(n: int, rounds: int, generator: torch.Generator) -> Tensor:
     """Return what is done to each of ``n`` images in each round, int64 (n, rounds), on the CPU.
 
-    The value 2 k + s is the k-th operation of the table, its strength taken negative where s is 1 and it is signed.
-    All operations are equally probable, and so are both signs.
+    The value 2 k + s is the k-th operation of the table, with s = 1 where its strength is taken negative. All
+    operations are equally probable, and so are both signs of one that is signed; s is 0 for the others.
     """
-    return torch.randint(2 * len(_OPERATIONS), (n, rounds), generator=generator)
+    drawn = torch.randint(2 * len(_OPERATIONS), (n, rounds), generator=generator)
+    unsigned = torch.tensor([not operation.signed for operation in _OPERATIONS])
+    return torch.where(unsigned[drawn // 2], drawn // 2 * 2, drawn)
 
 
 def apply_choices(x_NHWC: Tensor, choices: Tensor, magnitude: int) -> Tensor:
-    """Return uint8 images after the rounds that ``choices`` (N, rounds) lists, at RandAugment's magnitude M (0 to 30)."""
+    """Return uint8 images after the rounds listed in ``choices`` (N, rounds), at the magnitude M, 0 to 30."""
     x_NCHW = x_NHWC.permute(0, 3, 1, 2)
-    for round_choices in choices.unbind(1):
+    for column in choices.unbind(1):
         out = x_NCHW.clone()
-        for choice in round_choices.unique().tolist():
-            (chosen,) = torch.nonzero(round_choices == choice, as_tuple=True)
-            rows = chosen.to(x_NCHW.device)
-            out[rows] = apply_one(x_NCHW[rows], *divmod(choice, 2), magnitude)
+        for choice in sorted(set(column.tolist())):
+            rows = torch.nonzero(column == choice).flatten().to(x_NCHW.device)
+            out[rows] = _apply(x_NCHW[rows], choice, magnitude)
         x_NCHW = out
     return x_NCHW.permute(0, 2, 3, 1)
 
 
-def apply_one(x_NCHW: Tensor, index: int, negative: int, magnitude: int) -> Tensor:
-    """Return all images after the operation at ``index`` of the table."""
+def _apply(x_NCHW: Tensor, choice: int, magnitude: int) -> Tensor:
+    index, negative = divmod(choice, 2)
     operation = _OPERATIONS[index]
     strength = strength_at(operation, magnitude, x_NCHW.shape[2], x_NCHW.shape[3])
-    return operation.apply(x_NCHW, -strength if negative and operation.signed else strength)
+    return operation.apply(x_NCHW, -strength if negative else strength)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from search_spaces.trial import DataConfig
@@ -11,7 +13,7 @@ _CLASSES, _SIDE, _TRAIN, _TEST = 10, 32, 1000, 200
 _FREQUENCIES = 3
 
 
-def make_synthetic(config: DataConfig) -> ImageArrays:
+def make_synthetic(config: DataConfig, kept: Path) -> ImageArrays:
     """Return 1,000 training and 200 test images of 32x32x3, as many of each of ten classes; always the same ones.
 
     A class is a sum of cosines of low frequency with random amplitudes; an image is its class's pattern, brighter or
