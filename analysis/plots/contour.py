@@ -49,8 +49,8 @@ def draw_contour(
     ax = figure.subplots()
     cmap = "viridis_r" if metric.endswith("_loss") else "viridis"
     field = contour_data(axes[0], axes[1], values)
-    norm = Normalize(values.min(), max(values.max(), values.min() + 1e-9))
-    levels = np.linspace(norm.vmin, norm.vmax, 15)
+    levels = np.linspace(values.min(), max(values.max(), values.min() + 1e-9), 15)
+    norm = Normalize(levels[0], levels[-1])
     filled = ax.contourf(_edges(axes[0]), _edges(axes[1]), field, levels=levels, norm=norm, cmap=cmap, alpha=0.85)
     points: dict[str, Any] = {
         "c": values,
@@ -62,7 +62,7 @@ def draw_contour(
     axes[0].label(ax, "x")
     axes[1].label(ax, "y")
     ax.grid(False)
-    figure.colorbar(filled, ax=ax, label=unit.axis, pad=0.02).outline.set_visible(False)
+    figure.colorbar(filled, ax=ax, label=unit.axis, pad=0.02, format="%.1f").outline.set_visible(False)
     return Picture(
         figure,
         f"{first} against {second}",

@@ -72,7 +72,10 @@ def draw_landscape_surface(
     height = np.log10(np.where(loss > 0, loss, np.nan))
     low, high = np.nanmin(height), np.nanmax(height)
     faces = mpl.colormaps["viridis"](np.nan_to_num((height - low) / (high - low if high > low else 1.0)))
-    ax.plot_surface(*np.meshgrid(x, y), height, facecolors=faces, rcount=60, ccount=60, linewidth=0, antialiased=True)
+    mesh = ax.plot_surface(
+        *np.meshgrid(x, y), height, facecolors=faces, rcount=60, ccount=60, linewidth=0, antialiased=True
+    )
+    mesh.set_rasterized(True)
     ax.set_xlabel("direction 1", labelpad=-6)
     ax.set_ylabel("direction 2", labelpad=-6)
     ax.set_zlabel("loss (nats)", labelpad=-6)

@@ -55,6 +55,8 @@ def to_svg(figure: Figure, text: bool = True) -> str:
     buffer = io.StringIO()
     settings: dict[Any, Any] = {"svg.hashsalt": LIGHT.rc["svg.hashsalt"], "svg.fonttype": "none" if text else "path"}
     with mpl.rc_context(settings):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure.savefig(
+            buffer, format="svg", dpi=220, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
     written = buffer.getvalue()
     return written[written.index("<svg") :]

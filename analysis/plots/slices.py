@@ -27,11 +27,14 @@ def draw_slices(
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     done = (shown["status"] == "completed").to_numpy()
     values = shown["value"].to_numpy(float) * unit.scale
+    many = len(shown) > 300
     for place, (ax, name) in enumerate(zip(axes, names, strict=False)):
         axis = field_axis(shown[name], name.rsplit(".", 1)[-1])
         x = axis.places + (_spread(len(values)) if axis.levels else 0)
-        ax.scatter(x[~done], values[~done], s=6, facecolors="none", edgecolors=theme.muted, linewidth=0.5)
-        ax.scatter(x[done], values[done], s=8, color=theme.palette[0], linewidth=0, zorder=3)
+        ax.scatter(
+            x[~done], values[~done], s=6, facecolors="none", edgecolors=theme.muted, linewidth=0.5, rasterized=many
+        )
+        ax.scatter(x[done], values[done], s=8, color=theme.palette[0], linewidth=0, zorder=3, rasterized=many)
         axis.label(ax)
         ax.set_ylabel(unit.axis if place % columns == 0 else "")
     for ax in axes[len(names) :]:

@@ -73,6 +73,7 @@ def draw_timeline(timeline: pd.DataFrame, *, width: float = PAGE, theme: Theme =
                 edgecolor=theme.surface,
                 linewidth=0.4 if len(mine) < 400 else 0,
                 label=status if len(bars) else "_none",
+                rasterized=len(timeline) > 1000,
             )
         ax.set_ylabel("GPUs" if mine["on_gpu"].any() else "CPUs")
         ax.set_title(shorten(node, 40), fontsize=7)

@@ -1,0 +1,64 @@
+"""What the report of an ablation shows: the verdicts, the table of effects, claims and reported figures, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from analysis import report_words as words
+from analysis._rows import rows_of
+from analysis.effects import effects
+from analysis.load import StudyResults
+from analysis.plots.seeds import mean_data, seed_data
+from analysis.plots.style import arm_styles
+from analysis.plots.units import unit_of
+from analysis.report_page import arm_choices
+from analysis.report_pictures import ablation_gallery, reported_gallery
+
+
+def ablation_context(results: StudyResults) -> dict[str, Any]:
+    """Return the parts of the page that are an ablation's own; ``results`` has at least one trial."""
+    rope = results.rope() or 0.0
+    table = effects(results)
+    styles = arm_styles(results.arms, results.reference_arm)
+    gallery = ablation_gallery(results, table, styles, rope)
+    rows = words.effect_rows(table, results.metric)
+    unit = unit_of(results.metric)
+    return {
+        "summary": words.summary(table),
+        "verdicts": rows,
+        "effect_rows": rows,
+        "reference_row": reference_row(results),
+        "effects_caption": f"{unit.name.capitalize()} of each arm and its difference from the reference arm, paired by "
+        "seed. An arm's mean is over its pairs, the reference arm's over all its completed trials.",
+        "difference_unit": unit.difference,
+        "claims": words.claim_rows(results),
+        "reported": reported_gallery(results, styles).figures,
+        "reference_note": _reference_note(results),
+        "arms": arm_choices(styles) if gallery.figures else [],
+        "pictures": gallery.figures,
+        "limits": gallery.limits,
+        "method": words.method(results, rope),
+        "extra_facts": [
+            ("Arms", str(len(results.arms))),
+            ("Seeds", str(results.trials["seed"].nunique())),
+            ("Too small to matter", f"within {rope * unit.scale:g} {unit.difference}" if rope else "not set"),
+        ],
+    }
+
+
+def reference_row(results: StudyResults) -> dict[str, Any]:
+    """Return the reference arm's line of the table of effects."""
+    seeds = seed_data(results.trials, results.metric)
+    row = next(rows_of(mean_data(seeds[seeds["arm"] == results.reference_arm])))
+    shown = unit_of(results.metric).show(row.mean) if row.n else "–"
+    return {"arm": results.reference_arm, "mean": shown, "n": row.n}
+
+
+def _reference_note(results: StudyResults) -> str:
+    reference = results.spec.get("reference")
+    if not isinstance(reference, Mapping):
+        return ""
+    place = f"{reference.get('source', '')} {reference.get('table', '')}".strip()
+    note = str(reference.get("note") or "")
+    return f"Reference {place}. {note}".strip() if place else note
