@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05
@@ -132,9 +131,13 @@ def _equivalent_p(
 
 
 def holm(p: Floats) -> Floats:
-    """Return p-values by Holm's step-down method; NaN (no test was possible) stays out of the family."""
+    """Return p-values by Holm's step-down method (1979); NaN (no test was possible) stays out of the family.
+
+    Written out because statsmodels' `multipletests` collects garbage at each call, which takes far longer than the
+    rest.
+    """
     corrected = np.full(len(p), np.nan)
-    tested = np.isfinite(p)
-    if tested.any():
-        corrected[tested] = multipletests(p[tested], method="holm")[1]
+    order = np.argsort(p)[: int(np.isfinite(p).sum())]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return corrected
