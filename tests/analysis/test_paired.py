@@ -16,7 +16,7 @@ def differences(n: int, mean: float = 0.3, seed: int = 0) -> np.ndarray:
 
 
 def test_small_case_by_hand():
-    # Differences 1, 2, 3: mean 2, sd 1, se 1/sqrt(3), t = 2 sqrt(3) with 2 degrees of freedom: p = 1 - t / sqrt(t^2 + 2).
+    # Mean 2, sd 1, standard error 1/sqrt(3), t = 2 sqrt(3); with 2 degrees of freedom p = 1 - t / sqrt(t^2 + 2).
     found = compare_differences(np.array([[1.0, 2.0, 3.0]]))
     t = 2 * np.sqrt(3)
     assert found.n[0] == 3
