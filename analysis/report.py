@@ -7,13 +7,13 @@ from typing import Any
 
 from analysis import report_facts as facts
 from analysis.load import StudyResults
-from analysis.plots.units import unit_of
 from analysis.report_ablation import ablation_context
+from analysis.report_compare import write_comparison
 from analysis.report_page import render, write_page
 from analysis.report_search import search_context
 from analysis.report_words import question
 
-__all__ = ["write_report"]
+__all__ = ["write_comparison", "write_report"]
 
 SECTIONS = {
     "best": "Best trial",
@@ -54,6 +54,7 @@ def write_report(results: StudyResults, out: Path) -> Path:
         own = search_context(results) if results.spec.get("mode") == "search" else ablation_context(results)
     context = _EMPTY | _common(results) | own
     context["facts"] = [*context["extra_facts"], *context["facts"]]
+    context["lost"] = _lost(results)
     context["sections"] = [(name, title) for name, title in SECTIONS.items() if _is_shown(name, context)]
     return write_page(render("report.html", context), out, "report.html")
 
@@ -67,14 +68,12 @@ def _is_shown(section: str, context: dict[str, Any]) -> bool:
 
 def _common(results: StudyResults) -> dict[str, Any]:
     counts = facts.status_counts(results)
-    metric = facts.selection_metric(results)
     return {
         "name": results.name,
         "question": question(results),
         "total": len(results.trials),
         "counts": counts,
         "unfinished": facts.unfinished(results),
-        "unfinished_counts": ", ".join(f"{n} {status}" for status, n in counts.items() if status != "completed"),
         "trials": facts.trial_table(results),
         "environment": facts.environment_rows(results),
         "cost": facts.cost(results),
@@ -83,7 +82,14 @@ def _common(results: StudyResults) -> dict[str, Any]:
         "dirty": bool(results.environment.get("dirty")),
         "study_yaml": facts.study_yaml(results),
         "facts": [
-            ("Trials completed", f"{counts.get('completed', 0)} of {len(results.trials)}"),
-            ("Metric", unit_of(metric).name),
+            (f"Trials {status}", f"{count} of {len(results.trials)}") for status, count in sorted(counts.items())
         ],
     }
+
+
+def _lost(results: StudyResults) -> str:
+    """Return in words how many trials ended otherwise than meant: a search means to prune, an ablation does not."""
+    meant = ("completed", "pruned") if results.spec.get("mode") == "search" else ("completed",)
+    lost = {status: n for status, n in facts.status_counts(results).items() if status not in meant}
+    kinds = ", ".join(f"{n} {status}" for status, n in lost.items())
+    return f"{sum(lost.values())} of {len(results.trials)} trials did not finish ({kinds})" if lost else ""

@@ -42,6 +42,7 @@ def ablation_context(results: StudyResults) -> dict[str, Any]:
         "extra_facts": [
             ("Arms", str(len(results.arms))),
             ("Seeds", str(results.trials["seed"].nunique())),
+            ("Metric", unit.name),
             ("Too small to matter", f"within {rope * unit.scale:g} {unit.difference}" if rope else "not set"),
         ],
     }

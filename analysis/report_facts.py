@@ -119,7 +119,7 @@ def _hours(hours: float) -> str:
 
 def environment_rows(results: StudyResults) -> list[tuple[str, str]]:
     """Return the environment as flat (name, value) pairs, with the hardware that the trials themselves saw."""
-    rows = list(_flat(results.environment))
+    rows = list(flat(results.environment))
     for column, name in (("device_name", "devices seen"), ("node", "nodes seen"), ("precision", "precisions used")):
         seen = results.trials[column].dropna().astype(str).value_counts()
         if len(seen):
@@ -128,11 +128,12 @@ def environment_rows(results: StudyResults) -> list[tuple[str, str]]:
     return rows
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return the leaves of nested mappings as (dotted name, text)."""
     rows: list[tuple[str, str]] = []
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            rows += _flat(value, f"{prefix}{name}.")
+            rows += flat(value, f"{prefix}{name}.")
         else:
             rows.append((f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value, default=str)))
     return rows

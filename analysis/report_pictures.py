@@ -16,7 +16,7 @@ from analysis.plots.curves import curve_data, draw_arms, draw_overlay
 from analysis.plots.effects import draw_effects
 from analysis.plots.heatmap import draw_heat_map
 from analysis.plots.interaction import draw_interaction, two_factor_data
-from analysis.plots.landscape import draw_landscape_surface, draw_landscapes, surface_data
+from analysis.plots.landscape import draw_landscape_contour, draw_landscape_surface, draw_landscapes, surface_data
 from analysis.plots.picture import Picture
 from analysis.plots.quantiles import draw_quantiles, quantile_data
 from analysis.plots.reported import draw_reported, reported_data
@@ -133,8 +133,11 @@ def _add_landscapes(gallery: Gallery, results: StudyResults) -> None:
     }
     if len(keys) > len(chosen):
         gallery.limits.append(f"{len(chosen)} of {len(keys)} loss landscapes are drawn; the store has all of them.")
-    if surfaces:
+    if len(surfaces) == 1:
+        gallery.add(*(draw_landscape_contour(*surface, name=name) for name, surface in surfaces.items()))
+    elif surfaces:
         gallery.add(draw_landscapes(surfaces))
+    if surfaces:
         gallery.add(*(draw_landscape_surface(*surface, name=name) for name, surface in surfaces.items()))
 
 

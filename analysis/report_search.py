@@ -32,6 +32,7 @@ def search_context(results: StudyResults) -> dict[str, Any]:
         "pictures": gallery.figures,
         "limits": gallery.limits,
         "method": words.search_method(results),
+        "extra_facts": [("Trials", str(len(results.trials))), ("Ranked by", unit_of(selection_metric(results)).name)],
     }
 
 
