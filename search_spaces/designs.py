@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
-from pydoe import fracfact, fracfact_aliasing, fracfact_by_res
 
 from search_spaces.errors import StudyError
 
@@ -63,6 +62,8 @@ def aliases(levels: Sequence[int], generator: str | int, names: Sequence[str]) -
 
     Only chains that begin with a main effect or a two-factor interaction are given: the others are negligible together.
     """
+    from pydoe import fracfact_aliasing  # here, because it loads scipy.stats, which only a fraction needs
+
     letters = dict(zip(string.ascii_lowercase, names, strict=False))
     chains, _ = fracfact_aliasing(_fraction(levels, generator))
     effects = [chain.split(" = ") for chain in chains]
@@ -81,6 +82,8 @@ def with_seeds(arms: Iterable[T], seeds: Sequence[S]) -> list[tuple[T, S]]:
 
 def _fraction(levels: Sequence[int], generator: str | int) -> np.ndarray:
     """Return the matrix of signs, shape (runs, factors)."""
+    from pydoe import fracfact, fracfact_by_res
+
     _needs_two_levels(levels, "fractional_factorial")
     count = len(levels)
     if not 2 <= count <= MAX_FRACTION_FACTORS:
@@ -89,8 +92,21 @@ def _fraction(levels: Sequence[int], generator: str | int) -> np.ndarray:
         )
     if isinstance(generator, int):
         return np.asarray(fracfact_by_res(count, generator))
-    words = generator.lower().split()
     example = "such as 'a b ab' for three factors"
+    words = _generator_words(generator, count, example)
+    try:
+        signs = np.asarray(fracfact(words))
+    except ValueError as error:
+        raise StudyError(
+            f"`design.generator` is {generator!r}, which is not usable: {str(error).rstrip('.')} ({example})"
+        ) from None
+    if not np.array_equal(abs(signs.T @ signs), len(signs) * np.eye(count)) or (abs(signs.sum(axis=0)) > 0).any():
+        raise StudyError(f"`design.generator` is {generator!r}, which cannot tell two of its factors apart ({example})")
+    return signs
+
+
+def _generator_words(generator: str, count: int, example: str) -> str:
+    words = generator.lower().split()
     if not all(re.fullmatch(r"[-+]?[a-z]+", word) for word in words):
         raise StudyError(f"`design.generator` is {generator!r}, but must be words of letters, {example}")
     if len(words) != count:
@@ -98,13 +114,7 @@ def _fraction(levels: Sequence[int], generator: str | int) -> np.ndarray:
             f"`design.generator` is {generator!r} with {len(words)} words, but must have one for each of the "
             f"{count} factors, {example}"
         )
-    try:
-        signs = np.asarray(fracfact(" ".join(words)))
-    except ValueError as error:
-        raise StudyError(f"`design.generator` is {generator!r}, which is not usable: {error} ({example})") from None
-    if not np.array_equal(abs(signs.T @ signs), len(signs) * np.eye(count)) or (abs(signs.sum(axis=0)) > 0).any():
-        raise StudyError(f"`design.generator` is {generator!r}, which cannot tell two of its factors apart ({example})")
-    return signs
+    return " ".join(words)
 
 
 def _needs_two_levels(levels: Sequence[int], design: str) -> None:

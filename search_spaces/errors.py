@@ -84,7 +84,8 @@ def _explain_one(detail: dict[str, Any], names_at: NamesAt | None, paths: Sequen
             rule = _RULES.get(kind, "of another kind or size")
             if location and location[-1] == "[key]":
                 return f"`{dotted(location[:-2])}` has the key {value}, but keys must be {rule} (quote it)"
-            return f"`{path}` is {value}, but must be {rule.format(**context)}"
+            limits = {key: f"{bound:,.15g}" for key, bound in context.items() if isinstance(bound, int | float)}
+            return f"`{path}` is {value}, but must be {rule.format(**limits)}"
 
 
 def _allowed_keys(location: Location, names_at: NamesAt | None, paths: Sequence[str]) -> str:

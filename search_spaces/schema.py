@@ -1,7 +1,8 @@
 """The JSON Schema of a study file, so that an editor can complete and check it while it is written.
 
 A YAML language server takes it from ``tune-app schema > study.schema.json`` and a first line
-``# yaml-language-server: $schema=study.schema.json``. What spans fields (a depth of 6n+2, twins) only ``read_study`` knows.
+``# yaml-language-server: $schema=study.schema.json``. What spans fields (a depth
+of 6n+2, arms that are one and the same) only ``read_study`` knows.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ _FIXED = ("seed", "data.path")
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a study file, with the short forms and every path that can be varied."""
+    """Return the JSON Schema (draft 2020-12) of a study file, short forms and all paths that can vary included."""
     schema = StudySpec.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Study"
     fields = {path: _field(schema, path) for path in field_paths() if path not in _FIXED}
     schema["$defs"] |= {"values": {"type": "object", "properties": fields, "additionalProperties": False}}
+    fields = {path: {"$ref": f"#/$defs/values/properties/{path}"} for path in fields}
     properties = schema["properties"]
     properties["factors"] |= _factors(fields)
     properties["space"] |= _space(fields)
@@ -56,24 +58,20 @@ def _definition(schema: Schema, name: str) -> Schema:
 
 def _factors(fields: dict[str, Schema]) -> Schema:
     bundle = {"type": "object", "minProperties": 1, "additionalProperties": {"$ref": "#/$defs/values"}}
-    levels = {path: {"anyOf": [_list_of(field), bundle], **_text(field)} for path, field in fields.items()}
+    levels = {path: {"anyOf": [_list_of(field), bundle]} for path, field in fields.items()}
     mapping = {"type": "object", "properties": levels, "additionalProperties": bundle}
     countable = [name for name, domains in CATALOG.items() if all(d.size is not None for d in domains.values())]
     return {"anyOf": [mapping, _list_of({"enum": countable}), {"type": "null"}]}
 
 
 def _space(fields: dict[str, Schema]) -> Schema:
-    domains = {path: {"anyOf": [_list_of(field), *_RANGES], **_text(field)} for path, field in fields.items()}
+    domains = {path: {"anyOf": [_list_of(field), *_RANGES]} for path, field in fields.items()}
     mapping = {"type": "object", "properties": domains, "additionalProperties": False}
     return {"anyOf": [mapping, _list_of({"enum": list(CATALOG)}), {"type": "null"}]}
 
 
 def _list_of(item: Schema) -> Schema:
     return {"type": "array", "items": item, "minItems": 1}
-
-
-def _text(field: Schema) -> Schema:
-    return {"description": field["description"]} if "description" in field else {}
 
 
 def _widen(properties: Schema, name: str, short: Schema) -> None:
