@@ -83,5 +83,5 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder with all that is in it; nothing happens where there is none."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             self.filesystem.rm(self.path(name), recursive=True)

@@ -43,8 +43,9 @@ def params(
     out = console()
     _layers(model, out)
     _groups(model, config, out)
-    for note in model_notes(config.model):
+    for note in model_notes(config.model, channels, resolution):
         out.print(f"note: {note}", highlight=False)
+    out.print(f"total: {sum(parameter.numel() for parameter in model.parameters()):,} parameters", highlight=False)
 
 
 def _layers(model: torch.nn.Module, out: Console) -> None:

@@ -10,16 +10,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from analysis.power import detectable_difference
+from analysis.power import smallest_difference
 from search_spaces.plan import Cell, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.trial import TrialConfig
 from tune_app.data import ImageArrays, source_key
-from tune_app.models import model_notes
 from tune_app.training import resolve_device, set_threads
 from tune_app.training.estimate import epoch_seconds
 from tune_app.tuning.resources import concurrency, gpu_share, local_resources
-from tune_app.tuning.runner import load_sources, missing_cells, objective
+from tune_app.tuning.runner import load_sources, missing_cells, notes, objective
 from tune_app.tuning.store import ResultsStore
 
 TYPICAL_SPREAD = 0.005
@@ -53,7 +52,7 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
         _show_time(spec, sum(seconds[cell.arm.name] for cell in missing), out)
     for alias in plan.aliases:
         out.print(f"cannot be told apart: {alias}", highlight=False)
-    for note in dict.fromkeys(note for arm in plan.arms for note in model_notes(arm.config.model)):
+    for note in notes(spec, sources):
         out.print(f"note: {note}", highlight=False)
     _show_power(spec, store, len(plan.arms) - 1, out)
 
@@ -144,7 +143,7 @@ def _show_power(spec: StudySpec, store: ResultsStore, comparisons: int, out: Con
     ]
     spread = statistics.median(spreads) if spreads else TYPICAL_SPREAD * 2**0.5
     origin = "observed" if spreads else "assumed"
-    smallest = detectable_difference(len(spec.seeds), spread, comparisons=comparisons)
+    smallest = smallest_difference(len(spec.seeds), spread, comparisons=comparisons)
     out.print(
         f"smallest difference in {spec.metric} that {len(spec.seeds)} paired seeds detect (80 % power, 5 % error over "
         f"{comparisons} comparisons): {smallest:.4f} with the {origin} spread of differences, {spread:.4f}; "

@@ -41,7 +41,7 @@ def report(
 
 def store_of(study: str, size: str | None, set_: list[str] | None, results: str) -> Folder:
     """Return the store of a study: given as a file, a ready study's name, or the name of a store in ``results``."""
-    from search_spaces import read_study
+    from search_spaces.files import read_study
 
     folder = Folder(results)
     name = study if (folder / study).exists("study.yaml") else read_study(study, size, set_ or ()).name

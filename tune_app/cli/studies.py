@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from search_spaces import json_schema, make_plan, read_study
-from search_spaces.files import ready_studies
+from search_spaces.files import read_study, ready_studies
+from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
 from tune_app.cli.common import Results, Set, Size, Study, console
 
@@ -70,6 +70,8 @@ def schema(
     from search_spaces.trial import field_paths
 
     if study:
+        from search_spaces.schema import json_schema
+
         typer.echo(json.dumps(json_schema(), indent=2))
         return
     for path, description in field_paths().items():

@@ -28,6 +28,7 @@ class Recorder(tune.Callback):
         self.records: dict[str, TrialRecord] = {}
         self.counts: Counter[str] = Counter()
         self.again: list[Job] = []
+        self.write_error: OSError | None = None
         self.failed_jobs: list[tuple[Job, str]] = []
         self.on_change: Callable[[TrialRecord, str], None] = lambda record, status: None
 
@@ -72,7 +73,9 @@ class Recorder(tune.Callback):
 
     @property
     def should_stop(self) -> bool:
-        """Whether the study's limit of failed trials is reached."""
+        """Whether the study's limit of failed trials is reached, or the store cannot be written any more."""
+        if self.write_error is not None:
+            return True
         limit = 1 if self._spec.fail_fast else self._spec.max_failed_trials
         return limit is not None and self.counts["failed"] >= limit
 
@@ -98,7 +101,11 @@ class Recorder(tune.Callback):
 
     def _write(self, record: TrialRecord, status: str) -> None:
         row = trial_row(record, status, self._spec.name, self._spec.mode)
-        self._store.write_trial(row, epoch_tables(record))
+        try:
+            self._store.write_trial(row, epoch_tables(record))
+        except OSError as error:  # told when Ray has stopped: it would take an error here for the trial's
+            self.write_error = error
+            return
         self.counts[status] += 1
         if status == "failed":
             self.failed_jobs.append((record.job, str(row.get("error"))))

@@ -16,11 +16,13 @@ from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from ray.tune.search import ConcurrencyLimiter
 
+from search_spaces.errors import StudyError
 from search_spaces.factors import label
 from search_spaces.plan import Cell, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.trial import TrialConfig
 from tune_app.data import ImageArrays, load_source, source_key
+from tune_app.models import model_notes
 from tune_app.tuning.environment import describe_environment
 from tune_app.tuning.jobs import Job, cell_job
 from tune_app.tuning.locks import hold
@@ -102,6 +104,19 @@ def missing_cells(spec: StudySpec, store: ResultsStore, sources: Mapping[str, Im
     ]
 
 
+def notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[str]:
+    """Return what a reader should know about the arms of an ablation; StudyError where a model cannot be built."""
+    found: list[str] = []
+    for arm in make_plan(spec).arms:
+        arrays = sources[source_key(arm.config.data)]
+        resolution = arm.config.data.resolution or arrays.train_images.shape[1]
+        try:
+            found += model_notes(arm.config.model, arrays.train_images.shape[3], resolution)
+        except StudyError as error:
+            raise StudyError(f"arm {arm.name!r} cannot be built: {error}") from None
+    return list(dict.fromkeys(found))
+
+
 def study_as_run(spec: StudySpec) -> dict[str, Any]:
     """Return a study as plain data for the store, its reference arm named."""
     tree = spec.model_dump(mode="json", exclude={"sizes"})
@@ -133,6 +148,7 @@ class _Run:
     def ablation(self) -> RunSummary:
         """Train the cells that are missing."""
         plan = make_plan(self._spec)
+        self._summary.notes += notes(self._spec, self._sources)
         missing = missing_cells(self._spec, self._store, self._sources)
         self._summary.already = len(plan.cells) - len(missing)
         if not missing:
@@ -140,7 +156,7 @@ class _Run:
         with ray_session(self._address):
             share = self._share()
             jobs = [cell_job(cell, self._fingerprint(cell.config), share) for cell in missing]
-            self._passes(QueueSearcher(jobs), len(jobs), make_scheduler(None, 1, self._mode), REPORT_SECONDS)
+            self._passes(QueueSearcher(jobs), len(jobs), make_scheduler(None, 1, self._mode), REPORT_SECONDS, share)
         return self._summary
 
     def search(self) -> RunSummary:
@@ -156,7 +172,7 @@ class _Run:
             limit = spec.search.trials if spec.search.searcher != "grid" else min(spec.search.trials, space.size or 1)
             if searcher.proposed < limit:
                 scheduler = make_scheduler(spec.search.asha, spec.baseline.epochs, self._mode, curves)
-                self._passes(searcher, limit - searcher.proposed, scheduler, 0.0)
+                self._passes(searcher, limit - searcher.proposed, scheduler, 0.0, share)
         return self._summary
 
     def _share(self) -> float:
@@ -188,7 +204,7 @@ class _Run:
             curves.append(curve)
         return curves
 
-    def _passes(self, searcher: Any, total: int, scheduler: Any, report_seconds: float) -> None:
+    def _passes(self, searcher: Any, total: int, scheduler: Any, report_seconds: float, share: float) -> None:
         """Train; then train again, alone, what ran out of memory, and once more what failed and has attempts left."""
         spec = self._spec
         recorder = Recorder(spec, self._store, float(cluster_resources().get("GPU", 0.0)))
@@ -196,7 +212,7 @@ class _Run:
         recorder.on_change = progress.hear
         progress.start()
         try:
-            interrupted = self._fit(searcher, total, scheduler, report_seconds, recorder, progress)
+            interrupted = self._fit(searcher, total, scheduler, report_seconds, recorder, progress, share)
             while recorder.again and not interrupted and not recorder.should_stop:
                 jobs, recorder.again = recorder.again, []
                 for gpus in sorted({job.gpus for job in jobs}):
@@ -208,6 +224,11 @@ class _Run:
                     interrupted |= self._fit(search, len(batch), plain, report_seconds, recorder, progress, gpus)
         finally:
             progress.stop()
+        if recorder.write_error is not None:
+            raise StudyError(
+                f"{self._store.folder.url} cannot be written any more: {recorder.write_error}; what was finished is kept; "
+                "make room, then run the same command again"
+            )
         self._summary.counts = recorder.counts
         self._summary.failed = [(f"{job.arm}, seed {job.config.seed}", error) for job, error in recorder.failed_jobs]
         self._summary.interrupted = interrupted
@@ -221,7 +242,7 @@ class _Run:
         report_seconds: float,
         recorder: Recorder,
         progress: Progress,
-        gpus: float | None = None,
+        gpus: float,
     ) -> bool:
         """Run one Tuner to its end; return whether it was interrupted."""
         spec = self._spec
@@ -233,10 +254,9 @@ class _Run:
             objective=self._objective,
             report_seconds=report_seconds,
         )
-        share = self._share() if gpus is None else gpus
         trainable = tune.with_resources(
             tune.with_parameters(CellTrainable, sources=self._sources, settings=settings),
-            {"cpu": spec.resources.cpu, "gpu": share},
+            {"cpu": spec.resources.cpu, "gpu": gpus},
         )
         with tempfile.TemporaryDirectory(prefix="tune-app-", ignore_cleanup_errors=True) as scratch:
             tuner = tune.Tuner(

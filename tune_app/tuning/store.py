@@ -120,7 +120,7 @@ def _stored(row: Mapping[str, Any]) -> Stored:
 
 def parquet_bytes(table: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Return rows of a table as a Parquet file; a column that the schema lacks is our mistake (AssertionError)."""
-    schema = TABLES[table]
+    schema = pa.schema([field.remove_metadata() for field in TABLES[table]])
     unknown = {column for row in rows for column in row} - set(schema.names)
     assert not unknown, f"{table} has no column {sorted(unknown)}"
     sink = io.BytesIO()

@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+from PIL import Image
 from reports import report
 
 from search_spaces.plan import make_plan
@@ -38,3 +40,17 @@ def record(job):
     heard = TrialRecord(job, cpus=1.0)
     heard.hear(report(0.25, 0.75))
     return heard
+
+
+@pytest.fixture
+def image_folder(tmp_path):
+    """A folder source of two classes, 60 training and 20 test images of 8x8."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 30), ("test", 10)):
+        for name, level in (("dark", 60), ("light", 160)):
+            folder = tmp_path / "images" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 90, (8, 8, 3)) + level
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:02d}.png")
+    return tmp_path / "images"

@@ -98,7 +98,11 @@ def test_a_read_only_results_folder_is_said_before_training(tmp_path):
 def test_a_store_is_held_by_one_run_at_a_time(tmp_path):
     store = ResultsStore(str(tmp_path), "tiny")
     store.prepare()
-    with hold(store.folder), pytest.raises(StudyError, match=rf"in use by process {os.getpid()} on "), hold(store.folder):
+    with (
+        hold(store.folder),
+        pytest.raises(StudyError, match=rf"in use by process {os.getpid()} on "),
+        hold(store.folder),
+    ):
         pytest.fail("held twice")
     with hold(store.folder):
         pass

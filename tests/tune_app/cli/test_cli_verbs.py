@@ -1,0 +1,124 @@
+"""The verbs, called in this process."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from search_spaces.errors import StudyError
+from search_spaces.files import ready_studies
+from tune_app.cli import app
+
+
+@pytest.fixture
+def tune_app(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments, exit_code=0):
+        done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if isinstance(done.exception, StudyError):
+            raise done.exception
+        assert done.exit_code == exit_code, done.output
+        return done.output
+
+    return call
+
+
+def test_studies_lists_every_ready_study(tune_app):
+    output = tune_app("studies")
+    assert all(name in output for name in ready_studies())
+
+
+def test_every_verb_has_an_example_in_its_help(tune_app):
+    for command in app.registered_commands:
+        assert "Example: " in tune_app(command.callback.__name__.rstrip("_"), "--help")
+
+
+def test_validate_says_how_large_the_study_is(tune_app):
+    assert "quickstart: valid, 6 arms x 3 seeds = 18 cells" in tune_app("validate", "quickstart", "--set", "seeds=3")
+
+
+def test_schema_is_json_schema_of_a_study(tune_app):
+    schema = json.loads(tune_app("schema"))
+    assert "baseline" in schema["properties"]
+    assert "model.norm: normalization layer" in tune_app("schema", "--fields")
+
+
+@pytest.mark.parametrize("family", ["resnet", "plain"])
+@pytest.mark.parametrize(("depth", "total"), [(20, "270,410"), (56, "855,050"), (110, "1,732,010")])
+def test_params_ends_with_the_exact_total(tune_app, family, depth, total):
+    sets = [f"model.depth={depth}", "model.conv_bias=true", "model.shortcut=identity"]
+    output = tune_app("params", family, *(word for path in sets for word in ("--set", path)))
+    assert output.strip().splitlines()[-1] == f"total: {total} parameters"
+
+
+def test_params_shows_what_the_rule_by_name_gets_wrong(tune_app):
+    output = tune_app("params", "resnet", "--set", "model.shortcut=projection")
+    assert "by_name gets 2 tensors wrong" in output
+    assert "shortcut.1.weight" in output
+
+
+def test_params_counts_the_three_groups_of_resnet18(tune_app):
+    output = tune_app(
+        *("params", "resnet18", "--set", "model.stem=large", "--classes", 1000, "--resolution", 224),
+        *("--set", "weight_decay_grouping.policy=three_groups"),
+    )
+    assert output.strip().splitlines()[-1] == "total: 11,689,512 parameters"
+    groups = {cells[2].strip(): cells for line in output.splitlines() if len(cells := line.split("│")) == 7}
+    assert [cell.strip() for cell in groups["norm"][3:5]] == ["40", "9,600"]
+    assert [cell.strip() for cell in groups["bias"][3:5]] == ["1", "1,000"]
+    assert groups["rest"][4].strip() == "11,678,912"
+
+
+def test_params_of_no_family_names_the_families(tune_app):
+    with pytest.raises(StudyError, match=r"`FAMILY` is 'resnett'.*did you mean 'resnet'"):
+        tune_app("params", "resnett")
+
+
+def test_plan_counts_cells_and_says_what_the_seeds_detect(tune_app):
+    output = tune_app("plan", "quickstart", "--no-time")
+    assert "36 cells, 0 done, 36 to train" in output
+    assert "norm=torch_batch (reference)" in output
+    assert "smallest difference in test_accuracy that 6 paired seeds detect" in output
+
+
+def test_plan_estimates_the_time(tune_app):
+    sets = ("--set", "seeds=1", "--set", "model.width=4", "--set", "factors.model.norm=[none]")
+    assert "minutes on this machine" in tune_app("plan", "quickstart", *sets)
+
+
+def test_plan_shows_what_a_fraction_cannot_tell_apart(tune_app, tmp_path):
+    (tmp_path / "f.yaml").write_text(
+        "name: f\ndesign: {kind: fractional_factorial, generator: a b ab}\n"
+        "factors: {model.norm: [none], batch_size: [64], optimizer.name: [adam]}\n"
+    )
+    output = tune_app("plan", "f.yaml", "--no-time")
+    assert "cannot be told apart: norm = batch_size:optimizer" in output
+
+
+def test_plan_of_a_search_shows_its_space(tune_app, tmp_path):
+    (tmp_path / "s.yaml").write_text("name: s\nmode: search\nspace: {optimizer.lr: {loguniform: [1e-3, 1]}}\n")
+    output = tune_app("plan", "s.yaml", "--no-time")
+    assert "loguniform: 0.001 to 1" in output
+    assert "32 trials by tpe out of infinitely many configs; ASHA from epoch 1" in output
+
+
+def test_report_without_results_says_how_to_make_them(tune_app):
+    with pytest.raises(StudyError, match=r"no results yet; `tune-app run quickstart` makes them"):
+        tune_app("report", "quickstart")
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_run_then_report(tune_app, tmp_path):
+    small = ("--set", "seeds=2", "--set", "model.width=4", "--set", "epochs=1", "--set", "data.train_size=40")
+    output = tune_app("run", "quickstart", *small, "--set", "factors.model.norm=[none]", "--set", "resources.gpu=0.0")
+    assert "trained 4 (4 completed); 0 were done before" in output
+    assert "nothing to train; 4 were done before" in tune_app(
+        "run", "quickstart", *small, "--set", "factors.model.norm=[none]", "--set", "resources.gpu=0.0"
+    )
+    page = tmp_path / "results" / "quickstart" / "report" / "report.html"
+    output = tune_app("report", "quickstart")
+    assert f"report: {page}" in output
+    assert "norm=none" in output
+    assert "norm=none" in page.read_text()
