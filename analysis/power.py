@@ -81,7 +81,7 @@ def seeds_needed(
     return high
 
 
-def detectable_difference(
+def smallest_difference(
     n: int,
     sd: float,
     *,
@@ -120,7 +120,7 @@ def seed_table(
     """Return for each arm what its seeds can tell, and how many would tell ``target`` (the study's rope if None).
 
     Columns: arm, n, sd (of the paired differences), sd_low, sd_high (95 % by chi-squared: five seeds know their own
-    spread only within a factor of three or so), detectable_difference (at 80 % power, 5 % error over all arms by
+    spread only within a factor of three or so), smallest_difference (at 80 % power, 5 % error over all arms by
     Bonferroni), seeds_needed, seeds_needed_high (were the spread sd_high). NaN where there are fewer than 2 pairs or
     no spread.
     """
@@ -131,10 +131,10 @@ def seed_table(
     found = compare_differences(others.to_numpy() - values.loc[chosen].to_numpy())
     rows = []
     for arm, n, sd in zip(others.index, found.n.tolist(), found.sd.tolist(), strict=True):
-        row = dict.fromkeys(("sd_low", "sd_high", "detectable_difference", "seeds_needed", "seeds_needed_high"), np.nan)
+        row = dict.fromkeys(("sd_low", "sd_high", "smallest_difference", "seeds_needed", "seeds_needed_high"), np.nan)
         if n >= 2 and sd > 0:
             row["sd_low"], row["sd_high"] = sd_interval(sd, n)
-            row["detectable_difference"] = detectable_difference(n, sd, comparisons=len(others))
+            row["smallest_difference"] = smallest_difference(n, sd, comparisons=len(others))
         if n >= 2 and sd > 0 and target:
             row["seeds_needed"] = seeds_needed(target, sd, comparisons=len(others))
             row["seeds_needed_high"] = seeds_needed(target, row["sd_high"], comparisons=len(others))
@@ -142,7 +142,7 @@ def seed_table(
     return pd.DataFrame(rows, columns=["arm", "n", "sd", *_FOUND])
 
 
-_FOUND = ["sd_low", "sd_high", "detectable_difference", "seeds_needed", "seeds_needed_high"]
+_FOUND = ["sd_low", "sd_high", "smallest_difference", "seeds_needed", "seeds_needed_high"]
 
 
 def sd_interval(sd: float, n: int, alpha: float = ALPHA) -> tuple[float, float]:

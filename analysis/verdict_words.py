@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.paired import ALPHA
 from analysis.plots.units import unit_of
-from analysis.power import detectable_difference
+from analysis.power import smallest_difference
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _flat(c: Comparison, found: str) -> str:
 
 
 def _undecided(c: Comparison) -> str:
-    least = detectable_difference(c.n, c.sd, comparisons=max(c.family, 1))
+    least = smallest_difference(c.n, c.sd, comparisons=max(c.family, 1))
     told = f"cannot tell with {c.n} seeds ({_interval(c)}); "
     told += f"the smallest difference these seeds can detect is about {_size(c, least)}"
     if c.low > 0 or c.high < 0:

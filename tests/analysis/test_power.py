@@ -6,7 +6,7 @@ from scipy import stats
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
 from analysis.load import StudyResults
-from analysis.power import achieved_power, sd_interval, seed_table, seeds_needed, detectable_difference
+from analysis.power import achieved_power, sd_interval, seed_table, seeds_needed, smallest_difference
 from search_spaces.errors import StudyError
 
 
@@ -40,20 +40,20 @@ def test_seeds_needed_is_the_smallest_number_that_suffices(paired: bool, differe
 
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize(("n", "comparisons"), [(2, 1), (4, 6), (5, 4), (50, 1)])
-def test_detectable_difference_has_just_the_power(n: int, comparisons: int, paired: bool):
-    difference = detectable_difference(n, 0.2, comparisons=comparisons, paired=paired)
+def test_smallest_difference_has_just_the_power(n: int, comparisons: int, paired: bool):
+    difference = smallest_difference(n, 0.2, comparisons=comparisons, paired=paired)
     assert achieved_power(n, difference, 0.2, comparisons=comparisons, paired=paired) == pytest.approx(0.8)
 
 
 def test_too_few_seeds_and_impossible_questions():
     assert achieved_power(1, 1.0, 1.0) == 0
-    assert detectable_difference(1, 1.0) == float("inf")
+    assert smallest_difference(1, 1.0) == float("inf")
     with pytest.raises(StudyError, match="`difference` is 0"):
         seeds_needed(0.0, 1.0)
     with pytest.raises(StudyError, match="over 1,000,000 seeds"):
         seeds_needed(1e-6, 1.0)
     with pytest.raises(StudyError, match="`sd` is 0"):
-        detectable_difference(5, 0.0)
+        smallest_difference(5, 0.0)
     with pytest.raises(StudyError, match="`alpha`"):
         achieved_power(5, 1.0, 1.0, alpha=0.0)
 
@@ -70,7 +70,7 @@ def test_seed_table_tells_what_the_seeds_of_each_arm_can(results: StudyResults):
     sd = (cells.loc["norm=none"] - cells.loc["baseline"]).std()
     none = table.loc["norm=none"]
     assert none.sd == pytest.approx(sd)
-    assert none.detectable_difference == pytest.approx(detectable_difference(5, sd, comparisons=3))
+    assert none.smallest_difference == pytest.approx(smallest_difference(5, sd, comparisons=3))
     assert none.seeds_needed == seeds_needed(0.005, sd, comparisons=3)
     assert none.sd_low < none.sd < none.sd_high
     assert none.seeds_needed_high > none.seeds_needed
