@@ -21,7 +21,7 @@ from analysis.plots.units import unit_of
 from analysis.report_ablation import reference_row
 from analysis.report_page import render, write_page
 from analysis.report_pictures import Gallery
-from analysis.report_search import best_rows, best_trial
+from analysis.report_search import best_rows, best_trial, search_summary
 from search_spaces.errors import StudyError
 
 
@@ -80,7 +80,8 @@ def _study(name: str, results: StudyResults, index: int) -> dict[str, Any]:
     if not len(results.trials):
         return part
     if part["mode"] == "search":
-        return part | {"summary": "A search.", "best": best_rows(results, best_trial(results))}
+        best = best_trial(results)
+        return part | {"summary": search_summary(results, best), "best": best_rows(results, best)}
     table = effects(results)
     gallery = Gallery(part["id"])
     if len(table):

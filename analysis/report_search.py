@@ -26,7 +26,7 @@ def search_context(results: StudyResults) -> dict[str, Any]:
     gallery = search_gallery(results)
     best = best_trial(results)
     return {
-        "summary": _summary(results, best),
+        "summary": search_summary(results, best),
         "best": best_rows(results, best),
         "arms": [],
         "pictures": gallery.figures,
@@ -64,7 +64,8 @@ def _value(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _summary(results: StudyResults, best: dict[str, Any] | None) -> str:
+def search_summary(results: StudyResults, best: dict[str, Any] | None) -> str:
+    """Return the best trial in a sentence, with what tempers it."""
     if best is None:
         return "No trial was trained in full yet, so there is no best one."
     metric = selection_metric(results)

@@ -1,0 +1,156 @@
+"""What the pictures of arms are drawn from, held to figures worked out by hand or by SciPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.plots.confusion import confusion_data
+from analysis.plots.cost import cost_data
+from analysis.plots.curves import curve_caption, curve_data
+from analysis.plots.interaction import levels_in_order, two_factor_data
+from analysis.plots.quantiles import quantile_data
+from analysis.plots.ranking import cliques, mean_ranks
+from analysis.plots.reported import reported_data
+from analysis.plots.seeds import mean_data, seed_data
+from analysis.plots.studies import studies_data
+
+
+def epochs(rows: list[tuple[str, str, str, int, float]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["arm", "digest", "status", "epoch", "val_loss"])
+
+
+def test_a_mean_curve_is_over_completed_trials_with_the_t_interval() -> None:
+    values = [0.5, 0.7, 0.9]
+    table = epochs([("a", f"d{i}", "completed", 1, value) for i, value in enumerate(values)])
+    row = curve_data(table, ["val_loss"]).iloc[0]
+    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (row["kind"], row["n"], row["value"]) == ("mean", 3, pytest.approx(0.7))
+    assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_a_stopped_trial_has_its_own_curve_and_does_not_bend_the_mean() -> None:
+    table = epochs(
+        [("a", "full", "completed", epoch, 1.0) for epoch in (1, 2, 3)]
+        + [("a", "cut", "pruned", epoch, 9.0) for epoch in (1, 2)]
+    )
+    curves = curve_data(table, ["val_loss"])
+    assert curves.loc[curves["kind"] == "mean", "value"].tolist() == [1.0, 1.0, 1.0]
+    cut = curves[curves["kind"] == "pruned"]
+    assert (cut["trial"].unique().tolist(), cut["epoch"].max()) == (["cut"], 2)
+    assert "1 pruned" in curve_caption(curves, stopped=True)
+
+
+def test_one_seed_has_a_mean_but_no_interval() -> None:
+    row = curve_data(epochs([("a", "d", "completed", 1, 0.5)]), ["val_loss"]).iloc[0]
+    assert row["value"] == 0.5
+    assert np.isnan(row["low"])
+
+
+def test_curves_of_no_epochs_are_an_empty_table_with_columns() -> None:
+    assert list(curve_data(epochs([]), ["val_loss"]).columns)[:3] == ["metric", "arm", "kind"]
+
+
+def trials(**columns: list[object]) -> pd.DataFrame:
+    n = len(next(iter(columns.values())))
+    given = {"status": ["completed"] * n, "seed": list(range(n)), **columns}
+    return pd.DataFrame(given)
+
+
+def test_a_trial_that_was_not_completed_has_no_value_and_is_counted_missing() -> None:
+    table = trials(arm=["a", "a", "a"], val_accuracy=[0.5, 0.6, 0.9], status=["completed", "completed", "pruned"])
+    seeds = seed_data(table, "val_accuracy")
+    assert seeds["value"].isna().tolist() == [False, False, True]
+    row = mean_data(seeds).iloc[0]
+    assert (row["n"], row["missing"], row["mean"]) == (2, 1, pytest.approx(0.55))
+    half = stats.t.ppf(0.975, 1) * np.std([0.5, 0.6], ddof=1) / np.sqrt(2)
+    assert row["high"] - row["mean"] == pytest.approx(half)
+
+
+def test_two_factors_average_over_everything_else() -> None:
+    table = pd.DataFrame(
+        {
+            "factor:norm": ["bn", "bn", "gn", "gn"],
+            "factor:batch": [8, 8, 8, 128],
+            "test_accuracy": [0.8, 0.9, 0.5, np.nan],
+        }
+    )
+    pairs = two_factor_data(table, "norm", "batch")
+    assert pairs[["first", "second", "n"]].to_numpy().tolist() == [["bn", 8, 2], ["gn", 8, 1]]
+    assert pairs["mean"].tolist() == pytest.approx([0.85, 0.5])
+    assert np.isnan(pairs.loc[1, "low"])
+
+
+def test_levels_rise_where_they_are_numbers_even_as_text() -> None:
+    assert levels_in_order(pd.Series(["128", "8", "32", "8"])) == ["8", "32", "128"]
+    assert levels_in_order(pd.Series(["none", "batch"])) == ["none", "batch"]
+
+
+def test_quantiles_are_means_over_completed_trials_of_one_layer() -> None:
+    table = pd.DataFrame(
+        {
+            "arm": "a",
+            "epoch": 1,
+            "percentile": 99.0,
+            "layer": ["features", "features", "features", "bn1"],
+            "status": ["completed", "completed", "failed", "completed"],
+            "value": [1.0, 3.0, 100.0, 50.0],
+        }
+    )
+    found = quantile_data(table)
+    assert found[["value", "n"]].to_numpy().tolist() == [[2.0, 2]]
+
+
+def test_confusion_is_summed_over_seeds_by_true_and_predicted_class() -> None:
+    table = trials(arm=["a", "a", "b"], test_confusion=[[3, 1, 0, 4], [2, 2, 1, 3], None], classes=[["x", "y"]] * 3)
+    counts = confusion_data(table, "a")
+    assert counts.to_numpy().tolist() == [[5, 3], [1, 7]]
+    assert counts.loc["x", "y"] == 3
+    assert counts.attrs["n"] == 2
+    assert confusion_data(table, "b").empty
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "front"),
+    [("test_accuracy", [0.7, 0.9, 0.8, 0.7], ["a", "b"]), ("test_loss", [0.1, 0.1, 0.2, 0.05], ["a", "d"])],
+)
+def test_the_front_holds_arms_that_none_beats_in_both(metric: str, values: list[float], front: list[str]) -> None:
+    table = trials(arm=list("abcd"), seconds=[1.0, 2.0, 3.0, 2.0], **{metric: values})
+    costs = cost_data(table, metric)
+    assert costs.loc[costs["on_front"], "arm"].tolist() == front
+
+
+def test_arms_of_equal_cost_and_value_are_both_on_the_front() -> None:
+    costs = cost_data(trials(arm=["a", "b"], seconds=[1.0, 1.0], test_accuracy=[0.5, 0.5]))
+    assert costs["on_front"].all()
+
+
+def test_reported_figures_stand_beside_our_mean_interval_and_n() -> None:
+    table = trials(arm=["a", "a"], test_accuracy=[0.8, 0.9])
+    found = reported_data(table, [{"arm": "a", "value": 0.95}, {"arm": "absent", "value": 0.5, "note": "theirs"}])
+    assert found.loc[0, ["reported", "n"]].tolist() == [0.95, 2]
+    assert found.loc[0, "mean"] == pytest.approx(0.85)
+    assert found.loc[1, "n"] == 0
+    assert np.isnan(found.loc[1, "mean"])
+
+
+def test_ranks_are_averaged_and_ties_share_theirs() -> None:
+    values = np.array([[0.9, 0.8], [0.7, 0.8], [0.5, 0.1]])
+    assert mean_ranks(values, ["a", "b", "c"]) == {"a": 1.25, "b": 1.75, "c": 3.0}
+    assert mean_ranks(values, ["a", "b", "c"], higher_is_better=False)["c"] == 1.0
+
+
+def test_cliques_are_maximal_runs_without_a_difference() -> None:
+    ranks = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
+    apart = {("a", "d"), ("b", "d"), ("c", "a")}
+    differ = {(x, y): (x, y) in apart or (y, x) in apart for i, x in enumerate("abcd") for y in "abcd"[i + 1 :]}
+    assert cliques(ranks, differ) == [("a", "b"), ("b", "c"), ("c", "d")]
+    assert cliques(ranks, dict.fromkeys(differ, True)) == []
+    assert cliques(ranks, dict.fromkeys(differ, False)) == [("a", "b", "c", "d")]
+
+
+def test_studies_keep_their_arms_apart() -> None:
+    found = studies_data({"one": trials(arm=["a"], m=[1.0]), "two": trials(arm=["a"], m=[3.0])}, "m")
+    assert found[["study", "arm", "mean"]].to_numpy().tolist() == [["one", "a", 1.0], ["two", "a", 3.0]]
