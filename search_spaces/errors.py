@@ -23,12 +23,12 @@ class StudyError(ValueError):
 def nearest(name: object, valid: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the valid name closest to ``name``, or an empty string.
 
-    The last word of a dotted path stands for the path: ``lr`` is near to ``optimizer.lr``.
+    A name without dots is compared with the last words of the valid ones: ``lr`` is near to ``optimizer.lr``.
     """
-    names, word = list(valid), str(name)
-    match = [path for path in names if path.rsplit(".", 1)[-1] == word]
-    match = match or get_close_matches(word, names, n=1, cutoff=0.5)
-    return f" (did you mean {match[0]!r}?)" if match else ""
+    word, names = str(name), list(valid)
+    by_word = {path if "." in word else path.rsplit(".", 1)[-1]: path for path in reversed(names)}
+    match = get_close_matches(word, by_word, n=1, cutoff=0.5)
+    return f" (did you mean {by_word[match[0]]!r}?)" if match else ""
 
 
 def shown(value: object, limit: int = 80) -> str:
@@ -90,10 +90,8 @@ def _explain_one(detail: dict[str, Any], names_at: NamesAt | None, paths: Sequen
 
 def _allowed_keys(location: Location, names_at: NamesAt | None, paths: Sequence[str]) -> str:
     valid = sorted(names_at(location[:-1])) if names_at else []
-    above, word = dotted(location[:-1]), str(location[-1])
-    elsewhere = [path for path in paths if path.endswith(f".{word}")]
-    inside = [path for path in elsewhere if path.startswith(above)]
-    return nearest(word, inside or elsewhere or valid) + (f"; allowed here: {', '.join(valid)}" if valid else "")
+    hint = nearest(location[-1], [*valid, *paths])
+    return hint + (f"; allowed here: {', '.join(valid)}" if valid else "")
 
 
 def _location(location: Location) -> Location:

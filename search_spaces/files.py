@@ -31,8 +31,8 @@ def read_study(study: str | Path, size: str | None = None, overrides: Sequence[s
     """Return the checked study in a file, or the ready one of that name.
 
     ``size`` chooses one of the study's own sets of overrides; ``overrides`` are ``path=value`` and come last. The file
-    must be right as it stands. What the overrides take out of the plan is left out of the study's reference too.
-    Raises StudyError that names the place, the value and what is allowed.
+    must be right as it stands, and with each of its sizes. What the overrides take out of the plan is left out of the
+    study's reference too. Raises StudyError that names the place, the value and what is allowed.
     """
     path = _find(study)
     keys = "`name`, `baseline` and `factors`"
@@ -41,13 +41,11 @@ def read_study(study: str | Path, size: str | None = None, overrides: Sequence[s
         written = study_from(tree)
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from None
-    if size is None and not overrides:
-        return written
-    chosen = [("--size", size)] * (size is not None) + [("--set", text) for text in overrides]
-    try:
-        return _study_within(_overridden(tree, written, size, overrides))
-    except StudyError as error:
-        raise StudyError(f"{path} with {' '.join(f'{option} {value}' for option, value in chosen)}: {error}") from None
+    if size is not None or overrides:
+        return _read_sized(path, tree, written, size, overrides)
+    for name in written.sizes:
+        _read_sized(path, tree, written, name, ())
+    return written
 
 
 def study_from(tree: Mapping[str, Any]) -> StudySpec:
@@ -106,6 +104,16 @@ def _check_search(spec: StudySpec) -> None:
     if spec.reference and spec.reference.named_arms():
         place, arm = spec.reference.named_arms()[0]
         raise StudyError(f"`{place}` is {arm!r}, but a study of mode search has no arms; leave it out")
+
+
+def _read_sized(
+    path: Path, tree: Mapping[str, Any], written: StudySpec, size: str | None, overrides: Sequence[str]
+) -> StudySpec:
+    try:
+        return _study_within(_overridden(tree, written, size, overrides))
+    except StudyError as error:
+        options = [f"--size {size}"] * (size is not None) + [f"--set {text}" for text in overrides]
+        raise StudyError(f"{path} with {' '.join(options)}: {error}") from None
 
 
 def _study_within(tree: Mapping[str, Any]) -> StudySpec:

@@ -90,17 +90,16 @@ def test_what_an_alias_repeats_is_a_copy():
     assert tree["c"] == {"b": [1]}
 
 
+TEXT = st.text(st.characters(categories=("L", "N", "P", "S", "Zs")), max_size=8)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5).filter("<<".__ne__), inner, max_size=3)
-    ),
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT.filter("<<".__ne__), inner, max_size=3),
     max_leaves=8,
 )
 
 
 @given(JSON)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 def test_what_pyyaml_writes_reads_back_the_same(tree):
     text = yaml.dump(tree, Dumper=yaml.SafeDumper, allow_unicode=True)
     if "!!" not in text:
@@ -108,7 +107,7 @@ def test_what_pyyaml_writes_reads_back_the_same(tree):
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 def test_any_text_is_read_or_refused_with_a_place(text):
     try:
         parse_yaml(text, "here")

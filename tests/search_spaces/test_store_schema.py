@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from search_spaces.store_schema import (
+    METRIC_NAMES,
+    METRICS,
+    SCHEMA_VERSION,
+    SPLITS,
+    STATUSES,
+    TABLES,
+    TRIALS,
+    key,
+)
+
+ALL = pytest.mark.parametrize("schema", TABLES.values(), ids=TABLES)
+
+
+@ALL
+def test_columns_are_named_once(schema):
+    assert len(set(schema.names)) == len(schema.names)
+
+
+@ALL
+def test_columns_are_described(schema):
+    for field in schema:
+        assert field.metadata[b"description"].strip(), field.name
+
+
+@ALL
+def test_rows_begin_with_the_keys_which_are_always_there(schema):
+    assert schema.names[:2] == ["digest", "fingerprint"]
+    assert not any(field.nullable for field in list(schema)[:2])
+
+
+@ALL
+def test_measurements_may_be_missing(schema):
+    floats = [field for field in schema if pa.types.is_floating(field.type)]
+    assert all(field.nullable for field in floats if field.name not in ("percentile", "x", "y"))
+
+
+@ALL
+def test_times_are_utc(schema):
+    times = [field.type for field in schema if pa.types.is_timestamp(field.type)]
+    assert all(kind.tz == "UTC" for kind in times)
+
+
+def test_metrics_are_columns_of_the_trials_table():
+    assert set(METRIC_NAMES) <= set(TRIALS.names)
+    assert len(METRIC_NAMES) == len(SPLITS) * len(METRICS)
+
+
+def test_statuses_are_those_documented():
+    assert STATUSES == ("completed", "pruned", "diverged", "failed")
+    assert SCHEMA_VERSION >= 1
+
+
+def test_a_trial_s_files_are_named_by_config_and_data():
+    assert key("0123456789abcdef", "fedcba9876543210") == "0123456789abcdef-fedcba9876543210"
