@@ -33,11 +33,13 @@ FACTORS = {"model.norm": ["batch", "group", "none"], "batch_size": [128, 32]}
 class Truth:
     """What the figures are drawn from; accuracies are fractions.
 
-    ``effects`` adds to the accuracy for a level, by ``"<factor>=<level>"`` or by an arm's name; in a search ``score``
-    maps the sampled values to what they add. ``statuses`` sets cells by (arm, seed); all others are completed.
+    ``effects`` adds to the accuracy for a level, by ``"<factor>=<level>"``, ``arms`` for an arm, by its name; in a
+    search ``score`` maps the sampled values to what they add. ``statuses`` sets cells by (arm, seed); all others are
+    completed.
     """
 
     effects: Mapping[str, float] = field(default_factory=dict)
+    arms: Mapping[str, float] = field(default_factory=dict)
     score: Callable[[Mapping[str, Any]], float] = lambda values: 0.0
     accuracy: float = 0.85
     seed_sd: float = 0.004
@@ -100,7 +102,7 @@ def _ablation_cells(study: StudySpec, truth: Truth) -> list[_Cell]:
     cells = []
     for cell in make_plan(study).cells:
         arm = cell.arm
-        effect = truth.effects.get(arm.name, 0.0)
+        effect = truth.arms.get(arm.name, 0.0)
         effect += sum(truth.effects.get(f"{name}={level}", 0.0) for name, level in arm.levels.items())
         cells.append(_Cell(arm.name, arm.levels, arm.is_baseline, cell.config.seed, cell.config, cell.digest, effect))
     return cells
