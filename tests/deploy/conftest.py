@@ -28,6 +28,11 @@ def aws() -> dict[str, Any]:
     return read_cluster_file("cluster.yaml")
 
 
+@pytest.fixture
+def gcp() -> dict[str, Any]:
+    return read_cluster_file("deploy/gcp.yaml")
+
+
 @pytest.fixture(params=["cluster.yaml", "deploy/gcp.yaml"])
 def cluster(request: pytest.FixtureRequest) -> dict[str, Any]:
     return read_cluster_file(request.param)
