@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,8 +53,10 @@ def _read(folder: Path) -> ImageArrays | None:
     try:
         kept = json.loads(manifest.read_bytes())
         # A plain array over the map: it is shared like any other, also by pickling.
-        values = [np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in _ARRAYS]
-        arrays = image_arrays(*values, tuple(kept["classes"]))
+        train_images, train_labels, test_images, test_labels = (
+            np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in _ARRAYS
+        )
+        arrays = image_arrays(train_images, train_labels, test_images, test_labels, tuple(kept["classes"]))
     except (OSError, ValueError, KeyError, TypeError, EOFError, AssertionError) as error:
         _log.warning("%s: damaged (%s), decoding again", folder, error)
         return None
@@ -66,8 +69,7 @@ def _read(folder: Path) -> ImageArrays | None:
 def _write(folder: Path, arrays: ImageArrays) -> None:
     """Put the arrays in place, and the manifest, which makes them count, last."""
     for name in _ARRAYS:
-        array = getattr(arrays, name)
-        _put(folder / f"{name}.npy", lambda file, array=array: np.save(file, array))
+        _put(folder / f"{name}.npy", partial(np.save, arr=getattr(arrays, name)))
     manifest = json.dumps({"classes": arrays.classes, "fingerprint": arrays.fingerprint})
     _put(folder / "manifest.json", lambda file: file.write(manifest.encode()))
 

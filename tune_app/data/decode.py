@@ -59,7 +59,7 @@ def decode_images(encoded: Sequence[EncodedImage], resolution: int | None) -> np
 
 def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Return ``function`` of each item, in order, computed by as many threads as there are cores, in long stretches."""
-    stretch = 256
+    stretch = 32
     starts = range(0, len(items), stretch)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
         parts = pool.map(lambda start: [function(item) for item in items[start : start + stretch]], starts)

@@ -13,6 +13,8 @@ from search_spaces.errors import StudyError
 from tune_app.data.arrays import ImageArrays, image_arrays
 from tune_app.data.decode import EncodedImage, decode_images, in_threads
 
+_DECODING = 1  # to be raised when the same files begin to give other arrays
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -39,12 +41,15 @@ def decode_source(train: Labelled, test: Labelled, classes: tuple[str, ...], res
 def content_key(folder: Path, files: Iterable[Path], resolution: int | None) -> str:
     """Return 16 hexadecimal digits of the names and bytes of the files and of how they are decoded."""
     ordered = sorted(files)
-    digest = hashlib.sha256(f"resolution {resolution}".encode())
+    digest = hashlib.sha256(f"decoding {_DECODING} resolution {resolution}".encode())
     for path, file_digest in zip(ordered, in_threads(_file_digest, ordered), strict=True):
         digest.update(f"\n{path.relative_to(folder).as_posix()} ".encode() + file_digest)
     return digest.hexdigest()[:16]
 
 
 def _file_digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error}): check that it is there and may be read") from None

@@ -22,7 +22,7 @@ _CLASSES = "classes.txt"
 
 
 def read_parquet(config: DataConfig, kept: Path) -> ImageArrays:
-    """Return the images of ``train*.parquet`` and ``test*.parquet`` in ``data.path``; decoded ones are kept in ``kept``.
+    """Return the images of ``train*.parquet`` and ``test*.parquet`` in ``data.path``; keep decoded ones in ``kept``.
 
     Class names are the lines of ``classes.txt`` beside the files, or else those in the files' Hugging Face metadata,
     or else the labels' digits.

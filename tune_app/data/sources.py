@@ -53,7 +53,8 @@ def source_key(config: DataConfig) -> str:
 
     The resolution after the @ is part of it where images are resized as they are decoded.
     """
-    source, key = _source(config), config.source
+    source = _source(config)
+    key: str = config.source
     if source.has_path and config.path is not None:
         key += f":{Path(config.path).expanduser().resolve()}"
     if source.resizes and config.resolution is not None:
