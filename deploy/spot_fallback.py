@@ -6,7 +6,6 @@ is gone asks for spot again and again. Name this one in ``RAY_AUTOSCALER_UTILIZA
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray.autoscaler._private.node_provider_availability_tracker import NodeAvailabilitySummary
@@ -14,8 +13,8 @@ from ray.autoscaler._private.resource_demand_scheduler import _default_utilizati
 
 
 def score(
-    node_resources: Mapping[str, float],
-    resources: Sequence[Mapping[str, float]],
+    node_resources: dict[str, Any],
+    resources: list[dict[str, Any]],
     node_type: str,
     *,
     node_availability_summary: NodeAvailabilitySummary,
