@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,12 +12,8 @@ from tune_app.models.norms import NORM_TYPES
 
 Role = Literal["norm", "bias", "weight"]
 
-KINDS: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], str], ...] = (
-    (nn.Conv2d, "convolution"),
-    (nn.Linear, "linear"),
-    (NORM_TYPES, "norm"),
-)
-"""Types of layers in words; any other type goes by its own name."""
+KINDS: Mapping[type[nn.Module], str] = {nn.Conv2d: "convolution", nn.Linear: "linear"}
+"""Layers in words; any other goes by the name of its type."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +37,16 @@ def parameter_rows(model: nn.Module) -> list[ParameterRow]:
                 seen.add(parameter)
                 full = f"{path}.{name}" if path else name
                 shape = tuple(parameter.shape)
-                rows.append(ParameterRow(full, _kind(module), shape, parameter.numel(), _role(module, name)))
+                rows.append(
+                    ParameterRow(
+                        full,
+                        KINDS.get(type(module), type(module).__name__),
+                        shape,
+                        parameter.numel(),
+                        _role(module, name),
+                    )
+                )
     return rows
-
-
-def _kind(module: nn.Module) -> str:
-    for types, words in KINDS:
-        if isinstance(module, types):
-            return f"{type(module).__name__} ({words})" if words == "norm" else words
-    return type(module).__name__
 
 
 def _role(module: nn.Module, name: str) -> Role:
