@@ -87,7 +87,7 @@ def _read_batch(
     tables, sources, problems = [schema.empty_table()], [np.zeros(0, np.int32)], Problems()
     for index in batch:
         place = "/".join(paths[index].rsplit("/", 2)[-2:])
-        table = _read_file(filesystem, paths[index])
+        table = _read_file(filesystem, paths[index], alone=len(paths) == 1)
         if isinstance(table, str):
             problems.add(f"a file cannot be read and was left out: {table}", place)
             continue
@@ -105,12 +105,12 @@ def _files(filesystem: pafs.FileSystem, folder: str) -> list[str]:
     return [f"{folder}/{name}" for name in sorted(names, key=lambda name: (not name.startswith("compact-"), name))]
 
 
-def _read_file(filesystem: pafs.FileSystem, path: str) -> pa.Table | str:
-    """Return the file's table, or why it cannot be read."""
+def _read_file(filesystem: pafs.FileSystem, path: str, alone: bool) -> pa.Table | str:
+    """Return the file's table, or why it cannot be read; a file that is alone is read by several threads itself."""
     source = path if isinstance(filesystem, pafs.LocalFileSystem) else filesystem.open_input_file(path)
     try:
         with pq.ParquetFile(source) as file:
-            return file.read(use_threads=False)
+            return file.read(use_threads=alone)
     except (pa.ArrowException, OSError) as error:
         return str(error).split("\n")[0].split(". ")[0].removesuffix(".")
 

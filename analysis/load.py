@@ -189,12 +189,10 @@ def _joined(raw: pa.Table, name: str, trials: pd.DataFrame, seen: set[str], prob
         problems.add(f"{len(unknown)} trials have rows in `{name}` but none in `trials` (unfinished): left out")
     columns = [column for column in raw.column_names if column not in ("digest", "fingerprint", FILE)]
     frame = raw.select(columns).to_pandas(split_blocks=True).assign(_trial=position)
+    frame = _in_order(frame if (position >= 0).all() else frame[position >= 0])
     identity = ["_trial", *(f.name for f in TABLES[name] if not f.nullable and f.name in columns)]
-    keep = ~frame.duplicated(identity, keep="last").to_numpy() & (position >= 0)
-    frame = frame if keep.all() else frame[keep]
-    epoch = frame["epoch"].to_numpy() if "epoch" in frame else np.zeros(len(frame))
-    order = np.lexsort((epoch, frame["_trial"]))
-    frame = frame if (np.diff(order) == 1).all() else frame.iloc[order]
+    if (frame[_order_of(frame)].diff() == 0).all(axis=1).any():
+        frame = frame[~frame.duplicated(identity, keep="last")]
     of_trial = frame.pop("_trial").to_numpy()
     for place, column in enumerate(("digest", "fingerprint")):
         frame.insert(place, column, trials[column].take(of_trial).array)
@@ -204,17 +202,26 @@ def _joined(raw: pa.Table, name: str, trials: pd.DataFrame, seen: set[str], prob
     return joined
 
 
+def _order_of(frame: pd.DataFrame) -> list[str]:
+    return [column for column in ("_trial", "epoch") if column in frame.columns]
+
+
+def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows by trial and epoch, otherwise as they were."""
+    order = np.lexsort([frame[column] for column in reversed(_order_of(frame))])
+    return frame if (np.diff(order) == 1).all() else frame.iloc[order]
+
+
 def _expanded(trials: pd.DataFrame, problems: Problems) -> pd.DataFrame:
     """Add a column for each config field and each factor."""
     configs, levels = [], []
     for row in rows_of(trials[["config", "levels", "arm", "seed"]]):
         place = f"{row.arm}, seed {row.seed}"
-        configs.append(_flat(_from_json(row.config, "config", place, problems)))
-        named = _from_json(row.levels, "levels", place, problems)
-        levels.append({FACTOR + key: _plain(value) for key, value in named.items()})
-    fields = pd.DataFrame(configs, index=trials.index)
-    new = [column for column in fields.columns if column not in trials.columns]
-    return pd.concat([trials, fields[new], pd.DataFrame(levels, index=trials.index)], axis=1)
+        configs.append(_from_json(row.config, "config", place, problems))
+        levels.append(_from_json(row.levels, "levels", place, problems))
+    fields = {name: values for name, values in _columns(configs).items() if name not in trials.columns}
+    factors = {FACTOR + name: values for name, values in _columns(levels).items()}
+    return pd.concat([trials, pd.DataFrame(fields | factors, index=trials.index)], axis=1)
 
 
 def _from_json(text: str, column: str, place: str, problems: Problems) -> dict[str, Any]:
@@ -228,16 +235,18 @@ def _from_json(text: str, column: str, place: str, problems: Problems) -> dict[s
     return {}
 
 
-def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields by dotted path; a config has two levels."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            for inner, item in value.items():
-                flat[f"{key}.{inner}"] = _plain(item)
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return columns by dotted path, None where a row has no such key."""
+    columns: dict[str, list[Any]] = {}
+    for key in dict.fromkeys(key for row in rows for key in row):
+        values = [row.get(key) for row in rows]
+        if any(isinstance(value, dict) for value in values):
+            inner = _columns([value if isinstance(value, dict) else {} for value in values])
+            columns |= {f"{key}.{name}": found for name, found in inner.items()}
         else:
-            flat[key] = _plain(value)
-    return flat
+            has_lists = any(isinstance(value, list) for value in values)
+            columns[key] = [_plain(value) for value in values] if has_lists else values
+    return columns
 
 
 def _plain(value: Any) -> Any:
