@@ -17,7 +17,9 @@ __all__ = ["write_comparison", "write_report"]
 
 SECTIONS = {
     "best": "Best trial",
+    "audit": "What early stopping did",
     "effects": "Effects",
+    "factors": "Factors",
     "claims": "What others reported",
     "pictures": "Pictures",
     "trials": "Trials",
@@ -38,7 +40,8 @@ _EMPTY: dict[str, Any] = {
     "reported": [],
     "reference_note": "",
     "best": [],
-    "audit": [],
+    "audit": None,
+    "factors": None,
     "arms": [],
     "pictures": [],
     "limits": [],
@@ -60,7 +63,7 @@ def write_report(results: StudyResults, out: Path) -> Path:
 
 
 def _is_shown(section: str, context: dict[str, Any]) -> bool:
-    fillings = {"best": "best", "effects": "effect_rows", "method": "method"}
+    fillings = {name: name for name in ("best", "audit", "factors", "method")} | {"effects": "effect_rows"}
     if section == "claims":
         return bool(context["claims"] or context["reported"])
     return section not in fillings or bool(context[fillings[section]])

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from analysis import report_words as words
 from analysis._rows import rows_of
+from analysis.anova import anova
 from analysis.effects import effects
 from analysis.load import StudyResults
 from analysis.plots.seeds import mean_data, seed_data
@@ -14,6 +17,8 @@ from analysis.plots.style import arm_styles
 from analysis.plots.units import unit_of
 from analysis.report_page import arm_choices
 from analysis.report_pictures import ablation_gallery, reported_gallery
+from analysis.report_words import p_text
+from search_spaces.errors import StudyError
 
 
 def ablation_context(results: StudyResults) -> dict[str, Any]:
@@ -32,6 +37,7 @@ def ablation_context(results: StudyResults) -> dict[str, Any]:
         "effects_caption": f"{unit.name.capitalize()} of each arm and its difference from the reference arm, paired by "
         "seed. An arm's mean is over its pairs, the reference arm's over all its completed trials.",
         "difference_unit": unit.difference,
+        "factors": factor_table(results),
         "claims": words.claim_rows(results),
         "reported": reported_gallery(results, styles).figures,
         "reference_note": _reference_note(results),
@@ -54,6 +60,32 @@ def reference_row(results: StudyResults) -> dict[str, Any]:
     row = next(rows_of(mean_data(seeds[seeds["arm"] == results.reference_arm])))
     shown = unit_of(results.metric).show(row.mean) if row.n else "–"
     return {"arm": results.reference_arm, "mean": shown, "n": row.n}
+
+
+def factor_table(results: StudyResults) -> dict[str, Any] | None:
+    """Return the analysis of variance of a factorial study as printed; None for other designs."""
+    design = results.spec.get("design")
+    if not isinstance(design, Mapping) or not str(design.get("kind", "")).endswith("factorial"):
+        return None
+    try:
+        found = anova(results)
+    except StudyError:
+        return None
+    rows = [
+        [row.effect, *_cells((row.df, ".0f"), (row.f, ".2f")), p_text(row.p_holm), *_cells((row.partial_omega2, ".3f"))]
+        for row in rows_of(found.table)
+    ]
+    return {
+        "caption": f"Analysis of variance of {unit_of(results.metric).name} with the seed as a block (type II; "
+        f"{found.residual_df} residual degrees of freedom); p by Holm over all effects.",
+        "heads": ("Effect", "df", "F", "p (Holm)", "partial ω²"),
+        "rows": rows,
+        "notes": found.notes,
+    }
+
+
+def _cells(*values: tuple[float, str]) -> list[str]:
+    return ["–" if np.isnan(value) else f"{value:{shape}}" for value, shape in values]
 
 
 def _reference_note(results: StudyResults) -> str:

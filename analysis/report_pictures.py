@@ -18,18 +18,23 @@ from analysis.plots.heatmap import draw_heat_map
 from analysis.plots.interaction import draw_interaction, two_factor_data
 from analysis.plots.landscape import draw_landscape_contour, draw_landscape_surface, draw_landscapes, surface_data
 from analysis.plots.picture import Picture
+from analysis.plots.power import draw_power, power_data
 from analysis.plots.quantiles import draw_quantiles, quantile_data
+from analysis.plots.ranking import draw_ranking
 from analysis.plots.reported import draw_reported, reported_data
 from analysis.plots.seeds import draw_seeds, seed_data
 from analysis.plots.style import Styles
 from analysis.plots.timeline import draw_timeline, timeline_data
+from analysis.ranking import ranking
 from analysis.report_page import shown
+from search_spaces.errors import StudyError
 
 MOST_ARMS = 12
 """Arms drawn into one picture of curves."""
 MOST_PAIRS = 3
 """Pairs of factors drawn together."""
 MOST_SURFACES = 8
+MOST_RANKED = 20
 
 
 @dataclass
@@ -54,6 +59,7 @@ def ablation_gallery(results: StudyResults, table: pd.DataFrame, styles: Styles,
     seeds = seed_data(results.trials, metric)
     if seeds["value"].notna().any():
         gallery.add(draw_seeds(seeds, styles, metric=metric))
+    _add_power(gallery, table, metric, rope)
     _add_factor_pairs(gallery, results)
     drawn = _drawn_arms(results, styles)
     if len(drawn) < len(styles):
@@ -65,6 +71,15 @@ def ablation_gallery(results: StudyResults, table: pd.DataFrame, styles: Styles,
     _add_outcomes(gallery, results, styles)
     _add_landscapes(gallery, results)
     return gallery
+
+
+def _add_power(gallery: Gallery, table: pd.DataFrame, metric: str, rope: float) -> None:
+    """Add the power curve at the spread found here: the root mean square of the arms' standard deviations."""
+    spreads = table["sd"].dropna() if len(table) else pd.Series(dtype=float)
+    sd = float((spreads**2).mean() ** 0.5) if len(spreads) else 0.0
+    if sd > 0 and rope > 0:
+        powers = power_data(sd, [rope / 2, rope, 2 * rope], comparisons=len(table))
+        gallery.add(draw_power(powers, sd, comparisons=len(table), metric=metric))
 
 
 def _add_factor_pairs(gallery: Gallery, results: StudyResults) -> None:
@@ -111,10 +126,24 @@ def _add_outcomes(gallery: Gallery, results: StudyResults, styles: Styles) -> No
         counts = confusion_data(trials, results.reference_arm)
         if len(counts):
             gallery.add(draw_confusion(counts, results.reference_arm))
+    _add_ranking(gallery, results, styles)
     costs = cost_data(trials, results.metric)
     if len(costs) > 1:
         gallery.add(draw_cost(costs, styles, metric=results.metric))
     add_timeline(gallery, results)
+
+
+def _add_ranking(gallery: Gallery, results: StudyResults, styles: Styles) -> None:
+    """Add the ranking of the arms where it can be made, and say why where it cannot."""
+    if len(results.arms) < 3:
+        return
+    if len(results.arms) > MOST_RANKED:
+        gallery.limits.append(f"Ranks are drawn for up to {MOST_RANKED} arms; this study has {len(results.arms)}.")
+        return
+    try:
+        gallery.add(draw_ranking(ranking(results), styles))
+    except StudyError as reason:
+        gallery.limits.append(f"Ranks are not drawn: {reason}.")
 
 
 def add_timeline(gallery: Gallery, results: StudyResults) -> None:

@@ -8,15 +8,20 @@ import numpy as np
 import pandas as pd
 
 from analysis import report_words as words
+from analysis._rows import rows_of
+from analysis.importance import importances
 from analysis.load import FACTOR, StudyResults
 from analysis.plots.contour import draw_contour
 from analysis.plots.history import draw_history, history_data
+from analysis.plots.importance import draw_importance
 from analysis.plots.parallel import draw_parallel, search_data
 from analysis.plots.rungs import draw_rung_curves, draw_rungs, rung_data
 from analysis.plots.slices import draw_slices
 from analysis.plots.units import unit_of
+from analysis.pruning import SURVIVORS, estimated_ends, rank_correlations
 from analysis.report_facts import selection_metric
 from analysis.report_pictures import Gallery, add_timeline
+from search_spaces.errors import StudyError
 
 MOST_CURVES = 200
 
@@ -29,6 +34,7 @@ def search_context(results: StudyResults) -> dict[str, Any]:
         "summary": search_summary(results, best),
         "best": best_rows(results, best),
         "arms": [],
+        "audit": audit(results),
         "pictures": gallery.figures,
         "limits": gallery.limits,
         "method": words.search_method(results),
@@ -97,8 +103,29 @@ def search_gallery(results: StudyResults) -> Gallery:
             gallery.limits.append(
                 f"Of {len(search)} trials, pictures draw a part where they say so; every trial is in the results store."
             )
+    found = importances(results, metric)
+    if len(found.table):
+        gallery.add(draw_importance(found.table, found.trials, notes=found.warnings))
+    else:
+        gallery.limits.append(f"Importances are not drawn: {'; '.join(found.warnings)}.")
     add_timeline(gallery, results)
     return gallery
+
+
+def audit(results: StudyResults) -> dict[str, Any] | None:
+    """Return what early stopping did: rank correlations of each rung with the end, and where pruned trials would be."""
+    if not (results.trials["status"] == "pruned").any():
+        return None
+    table = rank_correlations(results)
+    rows = [
+        [f"epoch {row.rung}", str(row.n), *("–" if np.isnan(v) else f"{v:.2f}" for v in (row.spearman, row.kendall))]
+        for row in rows_of(table)
+    ]
+    try:
+        ends = estimated_ends(results).words
+    except StudyError as reason:
+        ends = str(reason)
+    return {"rows": rows, "sentences": [SURVIVORS, f"{ends[0].upper()}{ends[1:]}."]}
 
 
 def _varied(search: pd.DataFrame, names: tuple[str, ...]) -> list[str]:

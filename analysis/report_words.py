@@ -50,7 +50,7 @@ def effect_rows(table: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
             "difference": signed(row.difference),
             "interval": f"{signed(row.low)} to {signed(row.high)}" if np.isfinite(row.low) else "–",
             "n": int(row.n),
-            "p": _p(row.p_holm),
+            "p": p_text(row.p_holm),
             "verdict": row.verdict,
             "words": row.words,
         }
@@ -58,7 +58,8 @@ def effect_rows(table: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
     ]
 
 
-def _p(value: float) -> str:
+def p_text(value: float) -> str:
+    """Return a p-value as it is written."""
     if not np.isfinite(value):
         return "–"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis._rows import rows_of
-from analysis.plots.interaction import levels_in_order
+from analysis.plots.interaction import levels_in_order, pair_sizes
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Theme, new_figure, shorten, themed
 from analysis.plots.units import unit_of
@@ -49,7 +49,7 @@ def draw_heat_map(
     bare(ax)
     figure.colorbar(mesh, ax=ax, label=unit.axis, pad=0.02).outline.set_visible(False)
     said = "; ".join(f"{row.first} with {row.second} {unit.show(row.mean)}" for row in rows_of(pairs.head(16)))
-    caption = f"Mean {unit.name} of each pair of levels and the number of trials n behind it; – where there is none."
+    caption = f"Mean {unit.name} of each pair of levels, {pair_sizes(pairs)} (no interval); – where there is none."
     return Picture(figure, f"{first} by {second}", caption, f"Heat map of {first} against {second}: {said}.")
 
 

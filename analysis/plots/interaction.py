@@ -72,12 +72,13 @@ def draw_interaction(
     return Picture(
         figure,
         f"{first} and {second} together",
-        f"Mean {unit.name} of each pair of levels ({_sizes(pairs)}) with its 95 % t interval. "
+        f"Mean {unit.name} of each pair of levels ({pair_sizes(pairs)}) with its 95 % t interval. "
         "Parallel lines mean that the two do not interact.",
         f"Interaction plot of {first} and {second}: {said}.",
     )
 
 
-def _sizes(pairs: pd.DataFrame) -> str:
+def pair_sizes(pairs: pd.DataFrame) -> str:
+    """Return how many trials are behind each pair, in words."""
     low, high = pairs["n"].min(), pairs["n"].max()
     return f"n = {low} trials each" if low == high else f"n = {low} to {high} trials each"

@@ -58,7 +58,7 @@ def draw_parallel(
     for spine in ax.spines.values():
         spine.set_visible(False)
     figure.colorbar(ScalarMappable(norm, lines.cmap), ax=ax, label=unit.axis, pad=0.01).outline.set_visible(False)
-    some = f"the {len(shown)} best of {len(search)}" if len(shown) < len(search) else f"n = {len(search)}"
+    some = f"n = {len(shown)}, the best of {len(search)}" if len(shown) < len(search) else f"n = {len(search)}"
     return Picture(
         figure,
         "What each trial was given, and what it reached",

@@ -58,14 +58,16 @@ def draw_reported(
     ax.margins(x=0.22)
     ax.set_xlim(left=0)
     ax.set_xlabel(unit.axis)
+    low, high = rows["n"].min(), rows["n"].max()
     said = "; ".join(
-        f"{r.arm}: {unit.show(r.reported)} reported, {unit.show(r.mean)} ours (n = {r.n})" for r in rows_of(rows)
+        f"{r.arm}: {unit.show(r.reported)} reported, {unit.show(r.mean) if r.n else 'none'} ours (n = {r.n})"
+        for r in rows_of(rows)
     )
     return Picture(
         figure,
         f"Ours beside what was reported: {unit.name}",
-        "Open bars: reported elsewhere, mostly a single run. Filled bars: our mean over n seeds with its "
-        "95 % t interval. Settings differ (see the note), so the order of the arms is what can be compared.",
+        "Open bars: reported elsewhere, mostly a single run. Filled bars: our mean with its 95 % t interval "
+        f"(n = {low} to {high} seeds). Settings differ, so the order of the arms is what can be compared.",
         f"Bars. {said}.",
     )
 

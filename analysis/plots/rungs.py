@@ -91,7 +91,7 @@ def draw_rung_curves(
             ax.plot(run["epoch"].iloc[-1], run[metric].iloc[-1] * unit.scale, "x", color=theme.palette[1], markersize=3)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="epoch", ylabel=unit.axis)
-    some = f"the {most} best of {len(best)}" if len(best) > most else f"n = {len(best)}"
+    some = f"n = {most}, the best of {len(best)}" if len(best) > most else f"n = {len(best)}"
     return Picture(
         figure,
         "Every trial, to where it was stopped",

@@ -39,7 +39,7 @@ def draw_slices(
         ax.set_ylabel(unit.axis if place % columns == 0 else "")
     for ax in axes[len(names) :]:
         ax.set_axis_off()
-    some = f"{len(shown)} of {len(search)}, evenly taken" if len(shown) < len(search) else f"n = {len(search)}"
+    some = f"n = {len(shown)} of {len(search)}, evenly taken" if len(shown) < len(search) else f"n = {len(search)}"
     return Picture(
         figure,
         "One field at a time",

@@ -12,7 +12,6 @@ from analysis.plots.cost import cost_data
 from analysis.plots.curves import curve_caption, curve_data
 from analysis.plots.interaction import levels_in_order, two_factor_data
 from analysis.plots.quantiles import quantile_data
-from analysis.plots.ranking import cliques, mean_ranks
 from analysis.plots.reported import reported_data
 from analysis.plots.seeds import mean_data, seed_data
 from analysis.plots.studies import studies_data
@@ -134,21 +133,6 @@ def test_reported_figures_stand_beside_our_mean_interval_and_n() -> None:
     assert found.loc[0, "mean"] == pytest.approx(0.85)
     assert found.loc[1, "n"] == 0
     assert np.isnan(found.loc[1, "mean"])
-
-
-def test_ranks_are_averaged_and_ties_share_theirs() -> None:
-    values = np.array([[0.9, 0.8], [0.7, 0.8], [0.5, 0.1]])
-    assert mean_ranks(values, ["a", "b", "c"]) == {"a": 1.25, "b": 1.75, "c": 3.0}
-    assert mean_ranks(values, ["a", "b", "c"], higher_is_better=False)["c"] == 1.0
-
-
-def test_cliques_are_maximal_runs_without_a_difference() -> None:
-    ranks = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
-    apart = {("a", "d"), ("b", "d"), ("c", "a")}
-    differ = {(x, y): (x, y) in apart or (y, x) in apart for i, x in enumerate("abcd") for y in "abcd"[i + 1 :]}
-    assert cliques(ranks, differ) == [("a", "b"), ("b", "c"), ("c", "d")]
-    assert cliques(ranks, dict.fromkeys(differ, True)) == []
-    assert cliques(ranks, dict.fromkeys(differ, False)) == [("a", "b", "c", "d")]
 
 
 def test_studies_keep_their_arms_apart() -> None:

@@ -1,0 +1,157 @@
+"""Every picture is drawn in both themes, says n and the interval in its caption, and escapes what it is given."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.effects import effects
+from analysis.load import StudyResults, load_study
+from analysis.pairs import metric_table
+from analysis.plots import (
+    confusion,
+    contour,
+    cost,
+    curves,
+    heatmap,
+    history,
+    importance,
+    interaction,
+    landscape,
+    parallel,
+    power,
+    quantiles,
+    ranking,
+    reported,
+    rungs,
+    seeds,
+    slices,
+    studies,
+    timeline,
+)
+from analysis.plots import effects as forest
+from analysis.plots.picture import Picture, to_svg
+from analysis.plots.style import COLUMN, DARK, LIGHT, Styles, Theme, arm_styles
+from analysis.ranking import rank_arms
+from bench.make_store import Truth, write_store
+
+SPACE = {
+    "optimizer.lr": {"loguniform": [0.001, 1.0]},
+    "model.norm": ["batch", "group", "none"],
+    "optimizer.weight_decay": {"loguniform": [1e-5, 1e-2]},
+}
+FIGURES = [
+    {"arm": "norm=group", "value": 0.87},
+    {"arm": "baseline", "value": 0.9},
+    {"arm": "absent", "value": 0.5},
+]
+AXIS = np.linspace(-1, 1, 7)
+LOSS = 0.1 + AXIS[:, None] ** 2 + AXIS**2
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
+    truth = Truth({"model.norm=none": -0.02}, statuses={("norm=none", 1): "diverged", ("norm=group", 2): "pruned"})
+    folder = tmp_path_factory.mktemp("factorial")
+    return load_study(write_store(folder, truth=truth, seeds=3, epochs=4, design="full_factorial"))
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
+    return load_study(write_store(tmp_path_factory.mktemp("search"), space=SPACE, trials=30, epochs=9))
+
+
+def factor_pairs(study: StudyResults) -> pd.DataFrame:
+    return interaction.two_factor_data(study.trials, "model.norm", "batch_size")
+
+
+def rows_of_search(search: StudyResults) -> pd.DataFrame:
+    return parallel.search_data(search.trials, search.factors)
+
+
+IMPORTANCE = pd.DataFrame({"factor": ["lr", "norm"], "fanova": [0.7, 0.3], "ped_anova": [0.4, 0.6]})
+
+Draw = Callable[[StudyResults, StudyResults, Styles, Theme], Picture]
+PICTURES: dict[str, Draw] = {
+    "overlay": lambda a, s, st, th: curves.draw_overlay(curves.curve_data(a.epochs), st, theme=th),
+    "overlay, one column": lambda a, s, st, th: curves.draw_overlay(
+        curves.curve_data(a.epochs), st, width=COLUMN, theme=th
+    ),
+    "arm by arm": lambda a, s, st, th: curves.draw_arms(curves.curve_data(a.epochs), st, theme=th),
+    "effects": lambda a, s, st, th: forest.draw_effects(effects(a), st, rope=0.005, theme=th),
+    "seeds": lambda a, s, st, th: seeds.draw_seeds(seeds.seed_data(a.trials, "test_accuracy"), st, theme=th),
+    "interaction": lambda a, s, st, th: interaction.draw_interaction(
+        factor_pairs(a), "model.norm", "batch_size", theme=th
+    ),
+    "heat map": lambda a, s, st, th: heatmap.draw_heat_map(
+        factor_pairs(a).iloc[1:], "model.norm", "batch_size", theme=th
+    ),
+    "quantiles": lambda a, s, st, th: quantiles.draw_quantiles(quantiles.quantile_data(a.quantiles), st, theme=th),
+    "confusion": lambda a, s, st, th: confusion.draw_confusion(
+        confusion.confusion_data(a.trials, "baseline"), "b", theme=th
+    ),
+    "importance": lambda a, s, st, th: importance.draw_importance(IMPORTANCE, 30, notes=("few trials",), theme=th),
+    "parallel": lambda a, s, st, th: parallel.draw_parallel(rows_of_search(s), theme=th),
+    "slices": lambda a, s, st, th: slices.draw_slices(rows_of_search(s), theme=th),
+    "contour": lambda a, s, st, th: contour.draw_contour(
+        rows_of_search(s), "optimizer.lr", "optimizer.weight_decay", theme=th
+    ),
+    "history": lambda a, s, st, th: history.draw_history(history.history_data(s.trials), theme=th),
+    "rungs": lambda a, s, st, th: rungs.draw_rungs(rungs.rung_data(s.trials), theme=th),
+    "rung curves": lambda a, s, st, th: rungs.draw_rung_curves(s.epochs, most=20, theme=th),
+    "timeline": lambda a, s, st, th: timeline.draw_timeline(timeline.timeline_data(a.trials), theme=th),
+    "cost": lambda a, s, st, th: cost.draw_cost(cost.cost_data(a.trials), st, theme=th),
+    "ranking": lambda a, s, st, th: ranking.draw_ranking(rank_arms(metric_table(a)), st, theme=th),
+    "landscape": lambda a, s, st, th: landscape.draw_landscape_contour(AXIS, AXIS, LOSS, theme=th),
+    "surface": lambda a, s, st, th: landscape.draw_landscape_surface(AXIS, AXIS, LOSS, theme=th),
+    "landscapes": lambda a, s, st, th: landscape.draw_landscapes({"a$": (AXIS, AXIS, LOSS)}, theme=th),
+    "reported": lambda a, s, st, th: reported.draw_reported(reported.reported_data(a.trials, FIGURES), st, theme=th),
+    "power": lambda a, s, st, th: power.draw_power(power.power_data(0.004, [0.002, 0.01]), 0.004, theme=th),
+    "studies": lambda a, s, st, th: studies.draw_studies(
+        studies.studies_data({"x": a.trials, "y": a.trials}, "test_accuracy"), metric="test_accuracy", theme=th
+    ),
+}
+WITHOUT_N = {"landscape", "surface", "landscapes", "power"}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_is_drawn_with_words_that_say_what_it_shows(
+    name: str, study: StudyResults, search: StudyResults
+) -> None:
+    styles = arm_styles(study.arms, study.reference_arm)
+    picture = PICTURES[name](study, search, styles, LIGHT)
+    svg = to_svg(picture.figure)
+    assert "<path" in svg
+    assert picture.title
+    assert len(picture.alt) > 20
+    assert name in WITHOUT_N or "n = " in picture.caption
+    assert "nan" not in picture.caption + picture.alt
+    labels = [ax.get_xlabel() + ax.get_ylabel() for ax in picture.figure.axes if ax.axison]
+    assert not labels or any(labels) or picture.figure.get_supxlabel()
+
+
+@pytest.mark.parametrize("name", ["overlay, one column", "heat map", "surface"])
+def test_the_dark_theme_draws_on_its_own_background(name: str, study: StudyResults, search: StudyResults) -> None:
+    styles = arm_styles(study.arms, study.reference_arm)
+    svg = to_svg(PICTURES[name](study, search, styles, DARK).figure)
+    assert DARK.surface in svg
+    assert LIGHT.ink not in svg
+
+
+def test_the_parts_of_an_arm_are_marked_as_its_own(study: StudyResults) -> None:
+    styles = arm_styles(study.arms, study.reference_arm)
+    svg = to_svg(forest.draw_effects(effects(study), styles).figure)
+    others = [style.index for arm, style in styles.items() if arm != study.reference_arm]
+    assert all(f'id="arm-{index}"' in svg for index in others)
+
+
+def test_drawing_never_touches_pyplot() -> None:
+    code = "import sys, analysis.report; sys.exit('matplotlib.pyplot' in sys.modules)"
+    root = Path(__file__).resolve().parents[3]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
