@@ -81,6 +81,7 @@ def _train(training: Training, epoch: int, with_norm: bool) -> _Trained:
     rates = config.optimizer.lr * warmup * training.factors[(epoch - 1) * steps : epoch * steps]
     tally = Tally(training.num_classes, training.device)
     norm_sum = torch.zeros((), device=training.device)
+    parameters = list(training.model.parameters())
     training.model.train()
     for rate, (x_NCHW, y_N) in zip(rates.tolist(), training.train, strict=True):
         set_learning_rate(training.optimizer, rate)
@@ -88,7 +89,7 @@ def _train(training: Training, epoch: int, with_norm: bool) -> _Trained:
             logits = training.model(x_NCHW)
         loss = F.cross_entropy(logits.float(), y_N)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = _clip(training.model, config.optimizer.clip_norm, with_norm)
+        norm = _clip(parameters, config.optimizer.clip_norm, with_norm)
         training.optimizer.step()
         training.optimizer.zero_grad(set_to_none=True)
         project_parameters(training.model)
@@ -100,11 +101,10 @@ def _train(training: Training, epoch: int, with_norm: bool) -> _Trained:
     return _Trained(metrics, rates[-1].item(), gradient_norm, perf_counter() - started)
 
 
-def _clip(model: nn.Module, clip_norm: float | None, with_norm: bool) -> Tensor | None:
+def _clip(parameters: list[nn.Parameter], clip_norm: float | None, with_norm: bool) -> Tensor | None:
     """Scale the gradients down to ``clip_norm`` if they are longer; return their norm before, where it is known."""
     if clip_norm is None and not with_norm:
         return None
-    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
     norm = total_norm(parameter.grad for parameter in parameters)
     if clip_norm is not None:
         nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)

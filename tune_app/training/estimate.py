@@ -23,6 +23,5 @@ def epoch_seconds(config: TrialConfig, arrays: ImageArrays, device: torch.device
     sizes = {"data.train_size": train, "data.validation_size": val, "data.test_size": len(arrays.classes)}
     few = config.with_values({**sizes, "epochs": 2, "schedule.warmup_epochs": 0.0})
     *_, last = fit(few, arrays, device=device, probes=Probes(quantiles=False, norm_inputs=False, norms=False))
-    training = train / last.images_per_second
-    validation = max(0.0, last.seconds - training) / val
-    return training / train * len(splits.train) + validation * len(splits.val)
+    evaluating = max(0.0, last.seconds - train / last.images_per_second)
+    return len(splits.train) / last.images_per_second + evaluating * len(splits.val) / val
