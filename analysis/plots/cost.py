@@ -8,7 +8,7 @@ import pandas as pd
 from analysis._rows import rows_of
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
-from analysis.plots.units import unit_of
+from analysis.plots.units import span, unit_of
 
 
 def cost_data(trials: pd.DataFrame, metric: str = "test_accuracy", cost: str = "seconds") -> pd.DataFrame:
@@ -60,12 +60,11 @@ def draw_cost(
             style.tag(name)
     ax.margins(x=0.12)
     ax.set(xlabel=price.axis, ylabel=unit.axis)
-    low, high = costs["n"].min(), costs["n"].max()
     said = "; ".join(f"{row.arm} {unit.show(row.value)} for {price.show(row.cost)}" for row in rows_of(front))
     return Picture(
         figure,
         "Cost against accuracy",
-        f"Mean {unit.name} and mean {price.name} of each arm's completed trials (n = {low} to {high}; no interval). "
+        f"Mean {unit.name} and mean {price.name} of each arm's completed trials (n = {span(costs['n'])}; no interval). "
         "Filled and joined: the Pareto front, arms that none beats in both.",
         f"Scatter of {len(costs)} arms. On the Pareto front: {said}.",
     )

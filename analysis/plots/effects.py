@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from analysis._rows import rows_of
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
-from analysis.plots.units import unit_of
+from analysis.plots.units import span, unit_of
 
 
 @themed
@@ -56,11 +56,9 @@ def _verdicts(ax: Axes, rows: pd.DataFrame, theme: Theme) -> None:
 def _caption(rows: pd.DataFrame, metric: str, rope: float) -> str:
     unit = unit_of(metric)
     reference = rows["reference"].iloc[0] if len(rows) else "none"
-    sizes = sorted(set(rows["n"]))
-    n = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}" if sizes else "0"
     shaded = f" Shaded: too small to matter (within {rope * unit.scale:g} {unit.difference})." if rope else ""
     return (
-        f"Mean difference in {unit.name} from “{reference}”, paired by seed (n = {n} pairs), "
+        f"Mean difference in {unit.name} from “{reference}”, paired by seed (n = {span(rows['n'])} pairs), "
         f"with the 95 % t interval of each difference, not corrected for the number of arms.{shaded}"
     )
 

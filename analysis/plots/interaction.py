@@ -10,7 +10,7 @@ from analysis._rows import rows_of
 from analysis.load import FACTOR
 from analysis.plots.picture import Picture
 from analysis.plots.style import DASHES, LIGHT, MARKERS, PAGE, Theme, new_figure, shorten, themed
-from analysis.plots.units import unit_of
+from analysis.plots.units import span, unit_of
 
 
 def two_factor_data(
@@ -80,5 +80,4 @@ def draw_interaction(
 
 def pair_sizes(pairs: pd.DataFrame) -> str:
     """Return how many trials are behind each pair, in words."""
-    low, high = pairs["n"].min(), pairs["n"].max()
-    return f"n = {low} trials each" if low == high else f"n = {low} to {high} trials each"
+    return f"n = {span(pairs['n'])} trials each"

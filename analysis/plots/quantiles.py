@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, literal, new_figure, shorten, themed
+from analysis.plots.units import span
 
 
 def quantile_data(quantiles: pd.DataFrame, layer: str = "features") -> pd.DataFrame:
@@ -52,8 +53,6 @@ def draw_quantiles(
         ax.set_axis_off()
     figure.supxlabel("epoch", fontsize=7.5)
     figure.supylabel(f"value of {literal(layer)}", fontsize=7.5)
-    n = table["n"]
-    sizes = f"n = {n.min()}" if n.min() == n.max() else f"n = {n.min()} to {n.max()}"
     ends = table[table["epoch"] == table["epoch"].max()] if len(table) else table
     spread = ends.groupby("arm", sort=False)["value"].agg(np.ptp)
     said = "; ".join(f"{arm} {value:.3g}" for arm, value in spread.head(12).items())
@@ -61,7 +60,7 @@ def draw_quantiles(
         figure,
         f"Evolution of {layer} quantiles",
         f"Percentiles (1, 20, 80, 99) of the values of {layer} in each epoch, mean over the completed trials of an arm "
-        f"({sizes} seeds; no interval). Darker: the middle 60 %.",
+        f"(n = {span(table['n'])} seeds; no interval). Darker: the middle 60 %.",
         f"Fan charts of four percentiles against epochs, one for each arm. Range from the lowest to the highest at the "
         f"last epoch: {said}.",
     )

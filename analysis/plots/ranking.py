@@ -37,13 +37,12 @@ def draw_ranking(found: Ranking, styles: Styles, *, width: float = PAGE, theme: 
     said = "; ".join(f"{arm} {rank:.2f}" for arm, rank in ranks.items())
     joined = "; ".join(" and ".join(group) for group in found.groups) or "none"
     notes = " ".join(f"{note[0].upper()}{note[1:]}." for note in found.notes)
-    return Picture(
-        figure,
-        "Mean ranks",
+    caption = (
         f"Mean rank of each arm over n = {len(found.seeds)} seeds, 1 being the best (Friedman's p = "
-        f"{found.friedman_p:.3g}). Arms joined by a bar lie within Nemenyi's critical difference at 5 %. {notes}".rstrip(),
-        f"Critical-difference diagram. Mean ranks: {said}. Not told apart: {joined}.",
+        f"{found.friedman_p:.3g}). Arms joined by a bar lie within Nemenyi's critical difference at 5 %. {notes}"
     )
+    alt = f"Critical-difference diagram. Mean ranks: {said}. Not told apart: {joined}."
+    return Picture(figure, "Mean ranks", caption.strip(), alt)
 
 
 def _name(ax: Axes, arm: str, rank: float, depth: float, is_left: bool, k: int, styles: Styles, theme: Theme) -> None:

@@ -10,7 +10,7 @@ from analysis._rows import rows_of
 from analysis.plots.picture import Picture
 from analysis.plots.seeds import mean_data, seed_data
 from analysis.plots.style import LIGHT, PAGE, Theme, arm_styles, new_figure, shorten, themed
-from analysis.plots.units import unit_of
+from analysis.plots.units import span, unit_of
 
 MOST_ROWS = 40
 
@@ -46,12 +46,11 @@ def draw_studies(table: pd.DataFrame, *, metric: str, width: float = PAGE, theme
     ax.grid(False, axis="y")
     ax.set_xlabel(unit.axis)
     figure.legend(loc="outside lower center", ncols=3)
-    low, high = known["n"].min(), known["n"].max()
     some = f" {MOST_ROWS} of {len(shared)} arms are drawn." if len(shared) > MOST_ROWS else ""
     return Picture(
         figure,
         f"{unit.name.capitalize()} by arm and study",
-        f"Mean over the completed trials of an arm (n = {low} to {high}) with its 95 % t interval. "
+        f"Mean over the completed trials of an arm (n = {span(known['n'])}) with its 95 % t interval. "
         f"Intervals are of each mean alone: arms of different studies are not paired.{some}",
         f"Dot plot of {unit.name} for {len(places)} arms of {len(styles)} studies.",
     )

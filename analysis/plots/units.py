@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
@@ -52,3 +53,9 @@ def unit_of(metric: str) -> Unit:
     if split in _SPLITS and quantity == "loss":
         return Unit(f"{_SPLITS[split]} loss", "nats", digits=4)
     return _OTHERS.get(metric, Unit(metric.replace("_", " "), ""))
+
+
+def span(counts: Iterable[int]) -> str:
+    """Return the least and the greatest of some counts as they are written: "5", or "4 to 5"."""
+    low, high = min(counts := list(counts), default=0), max(counts, default=0)
+    return f"{low}" if low == high else f"{low} to {high}"
