@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -146,3 +147,22 @@ def positions(table: pa.Table, keys: Iterable[str]) -> np.ndarray:
     """Return for each row the position of its trial in ``keys``, int64; -1 where it has none."""
     found = pc.index_in(trial_keys(table), value_set=pa.array(list(keys), pa.string()))
     return np.asarray(pc.fill_null(found, -1).to_numpy(), dtype=np.int64)
+
+
+def json_columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return columns by dotted path, None where a row has no such key."""
+    columns: dict[str, list[Any]] = {}
+    for key in dict.fromkeys(key for row in rows for key in row):
+        values = [row.get(key) for row in rows]
+        if any(isinstance(value, dict) for value in values):
+            inner = json_columns([value if isinstance(value, dict) else {} for value in values])
+            columns |= {f"{key}.{name}": found for name, found in inner.items()}
+        else:
+            has_lists = any(isinstance(value, list) for value in values)
+            columns[key] = [_plain(value) for value in values] if has_lists else values
+    return columns
+
+
+def _plain(value: Any) -> Any:
+    """Return lists as tuples, so that a level can be grouped by."""
+    return tuple(map(_plain, value)) if isinstance(value, list) else value

@@ -16,7 +16,16 @@ import pyarrow.fs as pafs
 import yaml
 
 from analysis._rows import rows_of
-from analysis._tables import FILE, Problems, is_there, open_filesystem, positions, read_table, trial_keys
+from analysis._tables import (
+    FILE,
+    Problems,
+    is_there,
+    json_columns,
+    open_filesystem,
+    positions,
+    read_table,
+    trial_keys,
+)
 from search_spaces.errors import StudyError
 from search_spaces.store_schema import SCHEMA_VERSION, STATUSES, TABLES
 
@@ -219,8 +228,8 @@ def _expanded(trials: pd.DataFrame, problems: Problems) -> pd.DataFrame:
         place = f"{row.arm}, seed {row.seed}"
         configs.append(_from_json(row.config, "config", place, problems))
         levels.append(_from_json(row.levels, "levels", place, problems))
-    fields = {name: values for name, values in _columns(configs).items() if name not in trials.columns}
-    factors = {FACTOR + name: values for name, values in _columns(levels).items()}
+    fields = {name: values for name, values in json_columns(configs).items() if name not in trials.columns}
+    factors = {FACTOR + name: values for name, values in json_columns(levels).items()}
     return pd.concat([trials, pd.DataFrame(fields | factors, index=trials.index)], axis=1)
 
 
@@ -233,22 +242,3 @@ def _from_json(text: str, column: str, place: str, problems: Problems) -> dict[s
         return found
     problems.add(f"`{column}` of a trial is not a JSON object, so its fields are empty", place)
     return {}
-
-
-def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Return columns by dotted path, None where a row has no such key."""
-    columns: dict[str, list[Any]] = {}
-    for key in dict.fromkeys(key for row in rows for key in row):
-        values = [row.get(key) for row in rows]
-        if any(isinstance(value, dict) for value in values):
-            inner = _columns([value if isinstance(value, dict) else {} for value in values])
-            columns |= {f"{key}.{name}": found for name, found in inner.items()}
-        else:
-            has_lists = any(isinstance(value, list) for value in values)
-            columns[key] = [_plain(value) for value in values] if has_lists else values
-    return columns
-
-
-def _plain(value: Any) -> Any:
-    """Return lists as tuples, so that a level can be grouped by."""
-    return tuple(map(_plain, value)) if isinstance(value, list) else value

@@ -7,10 +7,10 @@ Which p gives the verdict. Two tests are computed. The exact sign-flip permutati
 under the null a difference is as likely to be positive as negative; but with n pairs it cannot give a p below 2 / 2^n.
 At the customary 5 seeds that is 0.0625, so a verdict resting on it could never be "better", however large the effect.
 The paired t test assumes that differences are normal. A difference of two accuracies is a mean over hundreds of test
-images or more, which is near enough to normal, and for symmetric differences the t test errs, if at all, to the safe
-side. So the t test's p, corrected by Holm's method (1979) over the family of comparisons in one table, gives the
-verdict and holds the family-wise error at 5 %; the permutation p is shown beside it, and from 6 pairs on it can
-confirm by itself.
+images or more, which is near enough to normal, and where differences are symmetric with heavy tails the t test errs to
+the safe side (Efron 1969). So the t test's p, corrected by Holm's method (1979) over the family of comparisons in one
+table, gives the verdict and holds the family-wise error at 5 %; the permutation p is shown beside it, and from 6 pairs
+on it can confirm by itself.
 
 No spread. When all differences are equal (say, two runs each one image better) t is undefined, and a spread of nothing
 is not to be believed. There the exact test takes the t test's place, for the difference and for equivalence, and no
