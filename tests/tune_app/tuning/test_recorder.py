@@ -1,0 +1,155 @@
+"""What the driver does with what trials report, without Ray's processes."""
+
+import json
+from types import SimpleNamespace
+
+import pyarrow.parquet as pq
+import pytest
+from reports import report
+
+from search_spaces.study import StudySpec
+from tune_app.tuning.recorder import Recorder
+from tune_app.tuning.store import ResultsStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ResultsStore(str(tmp_path), "tiny")
+
+
+@pytest.fixture
+def make(tiny_tree, store):
+    def recorder(max_gpus=0.0, **changes):
+        return Recorder(StudySpec.model_validate(tiny_tree | changes), store, max_gpus)
+
+    return recorder
+
+
+def play(recorder, job, *reports):
+    """Let a trial start, report and end, as Ray would call it."""
+    trial = SimpleNamespace(trial_id=job.digest, config={"job": job.to_json()}, last_result=None)
+    recorder.on_trial_start(0, [], trial)
+    for number, result in enumerate(reports):
+        trial.last_result = result
+        recorder.on_trial_result(0, [], trial, result)
+        if number == len(reports) - 1:
+            recorder.on_trial_complete(0, [], trial)
+    return trial
+
+
+def row_of(store, job):
+    return pq.read_table(store.folder.path(f"trials/{job.digest}-{job.fingerprint}.parquet")).to_pylist()[0]
+
+
+def failure(status="failed", error="Traceback ...\nValueError: no", final=False):
+    return report(status=status, error=error) | {"final": final}
+
+
+def test_a_completed_trial_is_written_and_ray_keeps_no_rows(make, store, job):
+    recorder = make()
+    trial = play(recorder, job, report(0.5), report(0.75, first=2, status="completed", test_accuracy=0.7))
+    assert recorder.counts == {"completed": 1}
+    assert row_of(store, job)["test_accuracy"] == 0.7
+    assert "epochs" not in trial.last_result
+    assert recorder.records == {}
+
+
+def test_a_trial_that_the_scheduler_stops_is_pruned(make, store, job):
+    recorder = make()
+    play(recorder, job, report(0.5))
+    assert row_of(store, job)["status"] == "pruned"
+
+
+def test_a_failed_trial_is_tried_again_as_often_as_the_study_says(make, store, job):
+    recorder = make(max_failures=1)
+    play(recorder, job, failure())
+    (again,) = recorder.again
+    assert again.history == ("error: ValueError: no",)
+    assert store.trials() == []
+    recorder.again = []
+    play(recorder, again, failure())
+    assert recorder.again == []
+    row = row_of(store, job)
+    assert (row["status"], row["attempts"]) == ("failed", 2)
+    assert row["error"].endswith("ValueError: no")
+
+
+def test_an_error_that_would_come_again_is_not_tried_again(make, store, job):
+    recorder = make(max_failures=5)
+    play(recorder, job, failure(final=True))
+    assert recorder.again == []
+    assert row_of(store, job)["attempts"] == 1
+
+
+@pytest.mark.parametrize(("share", "next_share"), [(0.25, 0.5), (0.5, 1.0), (0.75, 1.0)])
+def test_out_of_memory_is_tried_again_at_twice_the_share(make, store, job, share, next_share):
+    recorder = make(max_gpus=1.0, max_failures=0)
+    play(recorder, job.again("", share), failure("out_of_memory"))
+    (again,) = recorder.again
+    assert again.gpus == next_share
+    assert again.history[-1] == f"out of memory with {share:g} of a GPU; tried again with {next_share:g}"
+    play(recorder, again, report(0.5, status="completed"))
+    row = row_of(store, job)
+    assert (row["status"], row["gpus"]) == ("completed", next_share)
+    assert "out of memory" in json.loads(row["history"])[-1]
+
+
+def test_out_of_memory_on_a_whole_gpu_is_a_failure_that_says_what_to_change(make, store, job):
+    recorder = make(max_gpus=1.0)
+    play(recorder, job.again("", 1.0), failure("out_of_memory"))
+    assert recorder.again == []
+    assert "try a smaller batch_size" in row_of(store, job)["error"]
+
+
+def test_a_lost_process_is_noted_and_counts_against_no_budget(make, store, job):
+    recorder = make(max_failures=0)
+    trial = SimpleNamespace(trial_id="t", config={"job": job.to_json()})
+    recorder.on_trial_start(0, [], trial)
+    recorder.on_trial_recover(0, [], trial)
+    recorder.on_trial_start(0, [], trial)
+    trial.last_result = report(0.5, 0.75, status="completed")
+    recorder.on_trial_result(0, [], trial, trial.last_result)
+    recorder.on_trial_complete(0, [], trial)
+    row = row_of(store, job)
+    assert (row["status"], row["attempts"], row["epochs_trained"]) == ("completed", 2, 2)
+    assert "process or node lost" in row["history"]
+
+
+def test_a_trial_that_ray_gives_up_is_failed(make, store, job):
+    recorder = make()
+    trial = SimpleNamespace(
+        trial_id="t", config={"job": job.to_json()}, get_error=lambda: RuntimeError("the actor died")
+    )
+    recorder.on_trial_start(0, [], trial)
+    recorder.on_trial_error(0, [], trial)
+    assert row_of(store, job)["error"] == "RuntimeError: the actor died"
+
+
+@pytest.mark.parametrize(
+    ("limits", "stops_after"), [({"fail_fast": True}, 1), ({"max_failed_trials": 2}, 2), ({}, None)]
+)
+def test_failed_trials_stop_a_study_at_its_limit(make, job, limits, stops_after):
+    recorder = make(max_failures=0, **limits)
+    for number in range(1, 4):
+        play(recorder, job, failure())
+        assert recorder.should_stop == (stops_after is not None and number >= stops_after)
+
+
+def test_a_store_that_cannot_be_written_stops_the_study_and_is_told(make, store, job, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    recorder = make()
+    monkeypatch.setattr(type(store.folder), "write", full)
+    play(recorder, job, report(0.5, status="completed"))
+    assert recorder.should_stop
+    assert "No space" in str(recorder.write_error)
+    assert recorder.counts == {}
+
+
+def test_checkpoints_not_kept_are_removed_after_the_row_is_written(make, store, job):
+    folder = store.checkpoints(job.digest, job.fingerprint)
+    for name in ("best.pt", "last.pt"):
+        folder.write(name, b"x")
+    play(make(keep=["best"]), job, report(0.5, status="completed"))
+    assert folder.names() == ["best.pt"]

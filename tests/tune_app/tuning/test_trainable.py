@@ -1,0 +1,75 @@
+"""The Trainable in this process: Ray only calls its methods."""
+
+import pytest
+import torch
+
+from search_spaces.study import ProbeConfig
+from tune_app.data import load_source, source_key
+from tune_app.tuning import trainable
+from tune_app.tuning.trainable import CellTrainable, TrialSettings, parameter_count
+
+
+@pytest.fixture
+def start(tmp_path):
+    def begin(job, report_seconds=0.0, objective="val_accuracy"):
+        data = job.config.data
+        settings = TrialSettings(str(tmp_path), 0.0, ProbeConfig(), 1.0, objective, report_seconds)
+        made = object.__new__(CellTrainable)
+        made.setup({"job": job.to_json()}, sources={source_key(data): load_source(data)}, settings=settings)
+        return made
+
+    return begin
+
+
+def test_a_step_is_an_epoch_where_each_is_wanted(start, job):
+    trial = start(job)
+    first, last = trial.step(), trial.step()
+    assert [len(report["epochs"]) for report in (first, last)] == [1, 1]
+    assert [report["done"] for report in (first, last)] == [False, True]
+    assert first["objective"] == first["epochs"][0]["val_accuracy"]
+    assert "test_accuracy" not in first["trial"]
+    assert sum(last["trial"]["test_confusion"]) == 40
+    assert last["trial"]["parameters"] == parameter_count(job.config, load_source(job.config.data))
+
+
+def test_short_epochs_are_reported_together_where_nobody_decides_on_them(start, job):
+    report = start(job, report_seconds=60.0).step()
+    assert [row["epoch"] for row in report["epochs"]] == [1, 2]
+    assert report["done"]
+
+
+def test_a_restarted_trial_reports_its_earlier_epochs_again(start, job):
+    first = start(job).step()
+    again = start(job, report_seconds=60.0).step()
+    assert again["epochs"][0] == first["epochs"][0]
+    assert [row["epoch"] for row in again["epochs"]] == [1, 2]
+
+
+def test_a_process_goes_from_one_job_to_the_next(start, job):
+    trial = start(job, report_seconds=60.0)
+    trial.step()
+    other = type(job)(**{**vars(job), "config": job.config.model_copy(update={"seed": 9})})
+    assert trial.reset_config({"job": other.to_json()})
+    assert trial.step()["done"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(torch.OutOfMemoryError("CUDA"), "out_of_memory"), (ValueError("no"), "failed")]
+)
+def test_an_error_ends_the_job_and_not_the_process(start, job, monkeypatch, error, status):
+    def broken(*_, **__):
+        raise error
+
+    monkeypatch.setattr(trainable, "fit", broken)
+    report = start(job).step()
+    assert (report["status"], report["done"]) == (status, True)
+    assert "objective" not in report
+    assert ("ValueError: no" in report["trial"]["error"]) == (status == "failed")
+
+
+def test_a_diverged_trial_reports_no_objective(start, job):
+    optimizer = job.config.optimizer.model_copy(update={"lr": 1e20})
+    wild = type(job)(**{**vars(job), "config": job.config.model_copy(update={"optimizer": optimizer})})
+    report = start(wild, report_seconds=60.0).step()
+    assert report["status"] == "diverged"
+    assert "objective" not in report
