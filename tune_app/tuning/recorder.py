@@ -34,13 +34,11 @@ class Recorder(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Open the record of a trial; a restart after a lost process keeps the one there is."""
-        if trial.trial_id not in self.records:
-            self.records[trial.trial_id] = TrialRecord(Job.from_json(trial.config["job"]), self._spec.resources.cpu)
-            self.on_change(self.records[trial.trial_id], "started")
+        self.on_change(self._record(trial), "started")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note that a trial's process or node was lost; Ray starts it again and it goes on from its checkpoint."""
-        self.records[trial.trial_id].restarts.append("process or node lost; went on from the last checkpoint")
+        self._record(trial).restarts.append("process or node lost; went on from the last checkpoint")
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -66,10 +64,17 @@ class Recorder(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Write a trial that Ray gave up: its process was lost more often than it is started again."""
-        record = self.records.pop(trial.trial_id)
+        record = self._record(trial)
+        del self.records[trial.trial_id]
         error = trial.get_error()
         record.columns["error"] = f"{type(error).__name__}: {error}"
         self._write(record, "failed")
+
+    def _record(self, trial: Trial) -> TrialRecord:
+        """Return the record of a trial, opened where there is none: a process may be lost before the trial starts."""
+        if trial.trial_id not in self.records:
+            self.records[trial.trial_id] = TrialRecord(Job.from_json(trial.config["job"]), self._spec.resources.cpu)
+        return self.records[trial.trial_id]
 
     @property
     def should_stop(self) -> bool:

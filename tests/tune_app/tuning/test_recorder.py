@@ -104,8 +104,7 @@ def test_out_of_memory_on_a_whole_gpu_is_a_failure_that_says_what_to_change(make
 def test_a_lost_process_is_noted_and_counts_against_no_budget(make, store, job):
     recorder = make(max_failures=0)
     trial = SimpleNamespace(trial_id="t", config={"job": job.to_json()})
-    recorder.on_trial_start(0, [], trial)
-    recorder.on_trial_recover(0, [], trial)
+    recorder.on_trial_recover(0, [], trial)  # a process may be lost before its trial starts
     recorder.on_trial_start(0, [], trial)
     trial.last_result = report(0.5, 0.75, status="completed")
     recorder.on_trial_result(0, [], trial, trial.last_result)

@@ -3,8 +3,8 @@
 import json
 import sys
 
-import cloudpickle
 import pytest
+from ray import cloudpickle
 
 from analysis import load_study
 from search_spaces.files import study_from
