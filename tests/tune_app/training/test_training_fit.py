@@ -94,6 +94,21 @@ def test_one_step_is_the_gradient_step_of_the_mean_loss_with_each_groups_decay(
     assert metrics.weight_norm == pytest.approx(squares**0.5, rel=1e-5)
 
 
+def test_the_gradient_norm_is_the_mean_over_an_epochs_steps(arrays: ImageArrays, config_with: ConfigWith) -> None:
+    config = config_with(batch_size=40, optimizer={"lr": 1e-12})  # steps too short to change the weights
+    training = start(config, arrays, CPU)
+    model = copy.deepcopy(training.model).train()
+    order = training.order.get_state()
+    norms = []
+    for x_NCHW, y_N in training.train:
+        model.zero_grad()
+        F.cross_entropy(model(x_NCHW), y_N).backward()  # type: ignore[no-untyped-call]
+        norms.append(sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None) ** 0.5)
+    training.order.set_state(order)
+    assert len(norms) == 3
+    assert train_epoch(training, Probes()).gradient_norm == pytest.approx(sum(norms) / 3, rel=1e-4)
+
+
 def test_a_clipped_step_is_as_long_as_the_clip_and_the_norm_told_is_that_before(
     arrays: ImageArrays, config_with: ConfigWith
 ) -> None:

@@ -75,6 +75,13 @@ def test_every_factor_is_that_of_torch(
     np.testing.assert_allclose(ours, torch_factors(make, per_epoch), rtol=1e-9, atol=1e-12)
 
 
+def test_lengths_not_given_round_up_to_whole_epochs() -> None:
+    step = learning_rate_factors(ScheduleConfig(kind="step"), 10, 1)
+    np.testing.assert_allclose(step, [1] * 4 + [0.1] * 4 + [0.01] * 2)
+    multistep = learning_rate_factors(ScheduleConfig(kind="multistep"), 5, 1)
+    np.testing.assert_allclose(multistep, [1, 1, 1, 0.1, 0.01])
+
+
 def test_linear_warmup_lies_over_the_schedule_as_torch_chains_it() -> None:
     ours = learning_rate_factors(ScheduleConfig(kind="cosine", interval="step", warmup_epochs=1.4), EPOCHS, STEPS)
 
