@@ -42,6 +42,7 @@ _OTHERS = {
     "images_per_second": Unit("throughput", "images/s", digits=0),
     "seconds": Unit("training time", "s", digits=1),
     "parameters": Unit("trainable parameters", "", digits=0),
+    "roughness": Unit("roughness of the loss surface", "decades", digits=2),
 }
 
 
