@@ -7,7 +7,7 @@ import sys
 import typer
 
 from search_spaces.errors import StudyError
-from tune_app.cli import params, report, run, studies
+from tune_app.cli import augmentations, factorize, params, report, run, studies
 from tune_app.cli.common import console
 
 app = typer.Typer(
@@ -25,6 +25,9 @@ for verb in (
     studies.plan,
     run.run,
     report.report,
+    report.compare,
+    factorize.factorize,
+    augmentations.augmentations,
     studies.schema,
     params.params,
 ):

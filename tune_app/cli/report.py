@@ -39,6 +39,22 @@ def report(
     screen.print(f"report: {page}", highlight=False, soft_wrap=True)
 
 
+def compare(
+    studies: Annotated[list[str], typer.Argument(help="Two or more studies with results.", show_default=False)],
+    results: Results = "results",
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("comparison.html"),
+) -> None:
+    """Write one page that sets several studies side by side.
+
+    Example: `tune-app compare quickstart norms --out comparison.html`
+    """
+    from analysis import load_study
+    from analysis.report_compare import write_comparison
+
+    found = [load_study(store_of(study, None, None, results).url) for study in studies]
+    console().print(f"comparison: {write_comparison(found, out)}", highlight=False, soft_wrap=True)
+
+
 def store_of(study: str, size: str | None, set_: list[str] | None, results: str) -> Folder:
     """Return the store of a study: given as a file, a ready study's name, or the name of a store in ``results``."""
     from search_spaces.files import read_study

@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
+from bench.make_store import write_store
 from search_spaces.errors import StudyError
 from search_spaces.files import ready_studies
 from tune_app.cli import app
@@ -122,3 +125,29 @@ def test_run_then_report(tune_app, tmp_path):
     assert f"report: {page}" in output
     assert "norm=none" in output
     assert "norm=none" in page.read_text()
+
+
+def test_augmentations_draws_the_sample(tune_app, tmp_path):
+    assert "written to grid.png" in tune_app("augmentations", "--sample", "--out", "grid.png")
+    with Image.open(tmp_path / "grid.png") as picture:
+        assert min(picture.size) > 500
+    with pytest.raises(StudyError, match="either a picture or --sample"):
+        tune_app("augmentations")
+
+
+def test_factorize_of_a_planted_matrix_passes_and_of_noise_says_what_it_is(tune_app, tmp_path):
+    rng = np.random.default_rng(0)
+    np.save("x.npy", rng.normal(size=(30, 2)) @ rng.normal(size=(2, 20)) + 0.01 * rng.normal(size=(30, 20)))
+    output = tune_app("factorize", "--matrix", "x.npy", "--rank", 2, "--out", "found")
+    assert "x.npy (30 x 20), rank 2" in output
+    assert (tmp_path / "found" / "convergence.png").exists()
+    with pytest.raises(StudyError, match="takes one of STUDY, --matrix FILE or --image FILE"):
+        tune_app("factorize")
+
+
+def test_compare_sets_studies_side_by_side(tune_app, tmp_path):
+    for name in ("one", "two"):
+        write_store(tmp_path / "results" / name, name=name, seeds=3, epochs=2)
+    tune_app("compare", "one", "two", "--out", "both.html")
+    assert "one" in (tmp_path / "both.html").read_text()
+    assert (tmp_path / "both.html").stat().st_size > 10_000
