@@ -12,9 +12,7 @@ from tune_app.cli.common import console
 
 
 def augmentations(
-    image: Annotated[
-        Path | None, typer.Argument(help="A picture, or --sample.", show_default=False)
-    ] = None,
+    image: Annotated[Path | None, typer.Argument(help="A picture, or --sample.", show_default=False)] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Take the flower that scikit-learn brings along.")] = False,
     magnitude: Annotated[int, typer.Option(help="RandAugment's M.", min=0, max=30)] = 20,
     out: Annotated[Path, typer.Option(help="Where the picture goes: .png, .svg or .pdf.")] = Path("augmentations.png"),

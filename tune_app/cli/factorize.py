@@ -17,16 +17,12 @@ if TYPE_CHECKING:
 
 
 def factorize(
-    study: Annotated[
-        str | None, typer.Argument(help="A study with results, if no --matrix or --image.")
-    ] = None,
+    study: Annotated[str | None, typer.Argument(help="A study with results, if no --matrix or --image.")] = None,
     matrix: Annotated[Path | None, typer.Option(help="A matrix: .npy, .csv or .parquet.")] = None,
     image: Annotated[Path | None, typer.Option(help="A picture, taken as a matrix of luminance.")] = None,
     rank: Annotated[int, typer.Option(help="Rank of the factorization.", min=1)] = 2,
     starts: Annotated[int, typer.Option(help="Random starts of ALS.", min=2)] = 5,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for pictures and tables; ./factorization if none.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for pictures and tables; ./factorization if none.")] = None,
     results: Results = "results",
 ) -> None:
     """Check alternating least squares against the SVD on a study's curves, a matrix or a picture.

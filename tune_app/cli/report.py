@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -11,6 +11,9 @@ from rich.table import Table
 from search_spaces.errors import StudyError
 from tune_app.cli.common import Results, Set, Size, Study, console
 from tune_app.storage import Folder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def report(
@@ -26,16 +29,26 @@ def report(
     """
     from analysis import load_study
     from analysis.effects import effects
+    from analysis.plots.units import unit_of
     from analysis.report import write_report
+    from analysis.tables import effects_table, write_table
 
     store = store_of(study, size, set_, results)
     found = load_study(store.url)
-    screen = console()
+    screen, table = console(), None
     if found.spec.get("mode") != "search":
-        screen.print(_verdicts(effects(found).to_dict("records")))
+        found_effects = effects(found)
+        table = effects_table(found_effects, found.metric)
+        for row in found_effects.head(1).to_dict("records"):
+            mean = unit_of(found.metric).show(row["reference_mean"])
+            screen.print(f"compared with {row['reference']}: {mean}", highlight=False, markup=False)
+        screen.print(_on_screen(table))
     for problem in found.problems:
         screen.print(f"problem: {problem}", highlight=False, markup=False)
     page = write_report(found, Path(out or default_page(store)))
+    if table is not None:
+        for ending in (".md", ".csv", ".tex"):
+            write_table(table, page.with_name("effects" + ending))
     screen.print(f"report: {page}", highlight=False, soft_wrap=True)
 
 
@@ -73,18 +86,11 @@ def default_page(store: Folder) -> str:
     return store.path("report/report.html") if store.is_local else f"{name}-report.html"
 
 
-def _verdicts(rows: list[dict[Any, Any]]) -> Table:
+def _on_screen(table: pd.DataFrame) -> Table:
+    """Return a data frame of text as the console draws it."""
     shown = Table()
-    for heading in ("arm", "n", "mean %", "difference, points", "95 % interval", "p (Holm)", "verdict"):
-        shown.add_column(heading, justify="right" if heading not in ("arm", "verdict") else "left")
-    for row in rows:
-        shown.add_row(
-            row["arm"],
-            str(row["n"]),
-            f"{100 * row['mean']:.2f}",
-            f"{100 * row['difference']:+.2f}",
-            f"{100 * row['low']:+.2f} to {100 * row['high']:+.2f}",
-            f"{row['p_holm']:.3g}",
-            row["verdict"],
-        )
+    for heading in table.columns:
+        shown.add_column(heading, justify="left" if heading in ("Arm", "Verdict") else "right")
+    for row in table.itertuples(index=False):
+        shown.add_row(*map(str, row))
     return shown
