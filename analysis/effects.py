@@ -43,7 +43,7 @@ def effects(
     StudyError for an unknown arm or metric.
     """
     chosen = reference or results.reference_arm
-    return _table(results, [(arm, chosen) for arm in results.arms if arm != chosen], metric, rope)
+    return compare_arms(results, [(arm, chosen) for arm in results.arms if arm != chosen], metric, rope)
 
 
 def pairwise_effects(
@@ -51,10 +51,14 @@ def pairwise_effects(
 ) -> pd.DataFrame:
     """Return the columns of `effects` for every two arms, the later against the earlier; Holm's family is all pairs."""
     chosen = list(results.arms if arms is None else arms)
-    return _table(results, [(second, first) for first, second in itertools.combinations(chosen, 2)], metric, rope)
+    pairs = [(second, first) for first, second in itertools.combinations(chosen, 2)]
+    return compare_arms(results, pairs, metric, rope)
 
 
-def _table(results: StudyResults, pairs: list[tuple[str, str]], metric: str | None, rope: float | None) -> pd.DataFrame:
+def compare_arms(
+    results: StudyResults, pairs: list[tuple[str, str]], metric: str | None = None, rope: float | None = None
+) -> pd.DataFrame:
+    """Return the columns of `effects`, a row for each (arm, reference); Holm's family is the rows."""
     metric = metric or results.metric
     rope = results.rope(metric) if rope is None else rope
     values = metric_table(results, metric)

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.load import StudyResults
 from search_spaces.errors import StudyError, nearest
 
-_LOWER = ("_loss", "seconds", "parameters")
+_LOWER = ("_loss", "seconds", "parameters", "roughness")
 _HIGHER = ("_accuracy", "_f1_micro", "_f1_macro", "images_per_second")
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from analysis._rows import rows_of
-from analysis.effects import VERDICT_RULE, effects
+from analysis.claims import claims
+from analysis.effects import VERDICT_RULE
 from analysis.load import StudyResults
 from analysis.pairs import missing_rule
 from analysis.plots.units import unit_of
@@ -66,23 +67,17 @@ def p_text(value: float) -> str:
 
 
 def claim_rows(results: StudyResults) -> list[dict[str, str]]:
-    """Return each claim of the study's reference with what this study says: supported, contradicted, undecided."""
-    reference = results.spec.get("reference")
-    claims = reference.get("claims", []) if isinstance(reference, Mapping) else []
-    return [_tested(results, claim) for claim in claims]
-
-
-def _tested(results: StudyResults, claim: Mapping[str, Any]) -> dict[str, str]:
-    told = {"text": str(claim["text"]), "expect": f"{claim['arm']} {claim['expect']} than {claim['against']}"}
-    if claim["expect"] == "equivalent":
-        told["expect"] = f"{claim['arm']} equivalent to {claim['against']}"
-    if not {claim["arm"], claim["against"]} <= set(results.arms):
-        return told | {"outcome": "not tested", "words": "One of its arms has no trials in this study."}
-    table = effects(results, metric=claim.get("metric") or results.metric, reference=claim["against"])
-    rows = table[table["arm"] == claim["arm"]]
-    verdict = rows["verdict"].iloc[0] if len(rows) else "undecided"
-    outcome = "supported" if verdict == claim["expect"] else "undecided" if verdict == "undecided" else "contradicted"
-    return told | {"outcome": outcome, "words": rows["words"].iloc[0] if len(rows) else "No pairs to compare."}
+    """Return each claim of the study's reference as printed, with what this study says of it."""
+    return [
+        {
+            "text": row.text,
+            "expect": f"{row.arm} {row.expect} {'to' if row.expect == 'equivalent' else 'than'} {row.against}, "
+            f"{unit_of(row.metric).name}",
+            "outcome": row.verdict,
+            "words": row.words,
+        }
+        for row in rows_of(claims(results))
+    ]
 
 
 def method(results: StudyResults, rope: float) -> list[tuple[str, str]]:

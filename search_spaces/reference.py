@@ -11,6 +11,9 @@ from search_spaces._part import Part, must
 from search_spaces.errors import nearest
 from search_spaces.store_schema import METRIC_NAMES
 
+ROUGHNESS = "roughness"
+"""Of a loss landscape: log10 of the variance of its discrete Laplacian; lower is flatter. Only claims are about it."""
+
 
 def must_be_metric(name: str) -> str:
     """Return ``name`` where it is a metric of the trials table; raise the error that suggests one where it is not."""
@@ -46,12 +49,14 @@ class Claim(Part):
     arm: str = Field(description="arm that the claim is about")
     against: str = Field(description="arm that it is compared with")
     expect: Literal["better", "worse", "equivalent"] = Field(description="how the arm should compare in the metric")
-    metric: str = Field("", description="column of the trials table; the study's metric if empty")
+    metric: str = Field(
+        "", description="column of the trials table, or roughness of the loss landscape; the study's metric if empty"
+    )
 
     @field_validator("metric")
     @classmethod
     def _known_metric(cls, metric: str) -> str:
-        return must_be_metric(metric) if metric else metric
+        return must_be_metric(metric) if metric not in ("", ROUGHNESS) else metric
 
     @model_validator(mode="after")
     def _two_arms(self) -> Self:

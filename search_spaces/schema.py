@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from search_spaces.catalog import CATALOG
+from search_spaces.reference import ROUGHNESS
 from search_spaces.store_schema import METRIC_NAMES
 from search_spaces.study import MAX_SEEDS, StudySpec
 from search_spaces.trial import TrialConfig, field_paths
@@ -34,7 +35,7 @@ def json_schema() -> dict[str, Any]:
     _widen(properties, "seeds", {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS})
     properties["metric"]["enum"] = list(METRIC_NAMES)
     _definition(schema, "Figure")["properties"]["metric"]["enum"] = list(METRIC_NAMES)
-    _definition(schema, "Claim")["properties"]["metric"]["enum"] = ["", *METRIC_NAMES]
+    _definition(schema, "Claim")["properties"]["metric"]["enum"] = ["", *METRIC_NAMES, ROUGHNESS]
     _definition(schema, "Resources")["properties"]["gpu"]["anyOf"] = [
         {"const": "auto"},
         {"type": "number", "minimum": 0},
