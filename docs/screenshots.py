@@ -1,4 +1,4 @@
-"""Take the pictures of reports that the documentation shows: `python docs/screenshots.py REPORT.html OUT.png [WIDTH HEIGHT]`.
+"""Take the documentation's pictures of reports: `python docs/screenshots.py REPORT.html OUT.png [WIDTH HEIGHT]`.
 
 Needs Chromium on the PATH (Debian: `apt-get install chromium`).
 """
