@@ -7,7 +7,7 @@ import sys
 import typer
 
 from search_spaces.errors import StudyError
-from tune_app.cli import augmentations, factorize, params, report, run, studies
+from tune_app.cli import augmentations, factorize, params, report, reproduce, run, studies
 from tune_app.cli.common import console
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ for verb in (
     studies.plan,
     run.run,
     report.report,
+    reproduce.reproduce,
     report.compare,
     factorize.factorize,
     augmentations.augmentations,

@@ -1,0 +1,83 @@
+"""The verb `reproduce`: the ready studies one after the other, then one page of claims and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from search_spaces.errors import StudyError
+from search_spaces.files import read_study, ready_studies
+from search_spaces.study import StudySpec
+from tune_app.cli.common import Results, Set, console
+from tune_app.storage import Folder
+
+NEEDS_PATH = ("parquet", "folder")
+
+
+def reproduce(
+    studies: Annotated[
+        list[str] | None,
+        typer.Argument(help="Ready studies or study files; all ready studies of that size if left out."),
+    ] = None,
+    size: Annotated[str, typer.Option(help="Which size of the studies: smoke, small or full.")] = "small",
+    data: Annotated[str | None, typer.Option(help="Folder of the images: `data.path` of every study.")] = None,
+    data_name: Annotated[str, typer.Option(help="What the page calls the data.")] = "",
+    results: Results = "results",
+    out: Annotated[Path, typer.Option(help="Folder for the page and the tables.")] = Path("reproduction"),
+    set_: Set = None,
+    address: Annotated[str | None, typer.Option(help="Ray to join, as for `run`.")] = None,
+) -> None:
+    """Train the studies of published experiments, then write every claim with its verdict, every figure with ours.
+
+    What the stores hold is not trained again. Each size has stores of its own, RESULTS/SIZE/STUDY.
+
+    Example: `tune-app reproduce --size small --data cifar10/ --data-name "CIFAR-10"`
+    """
+    specs = read_all(studies or (), size, [*([f"data.path={data}"] if data else []), *(set_ or ())])
+    from analysis import load_study
+    from analysis.reproduction_page import write_reproduction
+    from tune_app.tuning.runner import run_study
+    from tune_app.tuning.session import ray_session
+
+    screen, folder, failed = console(), Folder(results) / size, 0
+    with ray_session(address):
+        for number, spec in enumerate(specs, start=1):
+            screen.print(f"[{number}/{len(specs)}] {spec.name}: {spec.question}", highlight=False, markup=False)
+            summary = run_study(spec, folder.url, address)
+            failed += len(summary.failed)
+            _tell(screen, summary.trained, summary.already, summary.failed)
+            if summary.interrupted:
+                screen.print("interrupted: run the same command again to go on", highlight=False)
+                raise typer.Exit(130)
+    found = [load_study((folder / spec.name).url) for spec in specs]
+    for path in write_reproduction(found, out, data_name, size):
+        screen.print(f"wrote {path}", highlight=False, soft_wrap=True, markup=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+def read_all(studies: Sequence[str], size: str, overrides: Sequence[str]) -> list[StudySpec]:
+    """Return the studies at a size, every ready one that has it if none is named; StudyError where data has no path."""
+    names = list(studies) or [name for name in ready_studies() if size in read_study(name).sizes]
+    if not names:
+        raise StudyError(f"`--size` is {size!r}, but no ready study has a size of that name; use smoke, small or full")
+    specs = [read_study(name, size, overrides) for name in names]
+    for spec in specs:
+        data = spec.baseline.data
+        if data.source in NEEDS_PATH and data.path is None:
+            raise StudyError(
+                f"`--data` is missing: {spec.name} at size {size} reads a {data.source} source; "
+                "name its folder, such as --data cifar10/"
+            )
+    return specs
+
+
+def _tell(screen: Console, trained: int, already: int, failed: Sequence[tuple[str, str]]) -> None:
+    screen.print(f"    trained {trained}, {already} were done before", highlight=False)
+    for name, error in failed:
+        line = (error.strip().splitlines() or ["no message"])[-1]
+        screen.print(f"    failed: {name}: {line}", style="red", markup=False, highlight=False)
