@@ -24,6 +24,7 @@ from analysis.report_pictures import Gallery, add_timeline
 from search_spaces.errors import StudyError
 
 MOST_CURVES = 200
+MOST_CELLS = 5000
 
 
 def search_context(results: StudyResults) -> dict[str, Any]:
@@ -121,11 +122,23 @@ def audit(results: StudyResults) -> dict[str, Any] | None:
         [f"epoch {row.rung}", str(row.n), *("–" if np.isnan(v) else f"{v:.2f}" for v in (row.spearman, row.kendall))]
         for row in rows_of(table)
     ]
+    return {"rows": rows, "sentences": [SURVIVORS, _ends(results)]}
+
+
+def _ends(results: StudyResults) -> str:
+    """Return where the pruned trials would have ended; a matrix too large to be completed in seconds is left out."""
+    trials = results.trials
+    cells = len(trials) * int(trials["epochs_planned"].max())
+    if cells > MOST_CELLS:
+        return (
+            f"Where the pruned trials would have ended is not estimated here: {len(trials)} trials are too many for a "
+            "page that should be ready in seconds; `analysis.pruning.estimated_ends` does it in minutes."
+        )
     try:
-        ends = estimated_ends(results).words
+        told = estimated_ends(results).words
     except StudyError as reason:
-        ends = str(reason)
-    return {"rows": rows, "sentences": [SURVIVORS, f"{ends[0].upper()}{ends[1:]}."]}
+        told = str(reason)
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def _varied(search: pd.DataFrame, names: tuple[str, ...]) -> list[str]:

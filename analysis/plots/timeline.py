@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from matplotlib.collections import PolyCollection
+from matplotlib.patches import Patch
 
 from analysis._rows import rows_of
 from analysis.plots.picture import Picture
@@ -59,28 +63,21 @@ def draw_timeline(timeline: pd.DataFrame, *, width: float = PAGE, theme: Theme =
     axes = figure.subplots(max(len(nodes), 1), 1, sharex=True, squeeze=False).ravel()
     colors = {"completed": theme.palette[0], "pruned": theme.palette[1], "diverged": theme.palette[6]}
     colors["failed"] = theme.palette[3]
+    present: dict[str, Patch] = {}
     for ax, node in zip(axes, nodes, strict=False):
         mine = timeline[timeline["node"] == node]
         for status, color in colors.items():
             bars = mine[mine["status"] == status]
-            ax.bar(
-                bars["start"],
-                bars["share"],
-                width=bars["end"] - bars["start"],
-                bottom=bars["base"],
-                align="edge",
-                color=color,
-                edgecolor=theme.surface,
-                linewidth=0.4 if len(mine) < 400 else 0,
-                label=status if len(bars) else "_none",
-                rasterized=len(timeline) > 1000,
-            )
+            line = 0.4 if len(mine) < 400 else 0
+            look: dict[str, Any] = {"facecolors": color, "edgecolors": theme.surface, "linewidths": line}
+            ax.add_collection(PolyCollection(list(_corners(bars)), rasterized=len(mine) > 1000, **look))
+            if len(bars):
+                present[status] = Patch(facecolor=color, label=status)
         ax.set_ylabel("GPUs" if mine["on_gpu"].any() else "CPUs")
         ax.set_title(shorten(node, 40), fontsize=7)
         ax.set_ylim(0, max(1.0, float((mine["base"] + mine["share"]).max())) * 1.02)
     scale = _time_axis(axes[-1], timeline)
-    handles = {h.get_label(): h for ax in axes for h in ax.containers if not str(h.get_label()).startswith("_")}
-    figure.legend(list(handles.values()), [str(name) for name in handles], loc="outside lower center", ncols=4)
+    figure.legend(handles=list(present.values()), loc="outside lower center", ncols=4)
     some = f"the {len(nodes)} busiest of {len(busiest)} nodes" if len(busiest) > len(nodes) else f"{len(nodes)} nodes"
     return Picture(
         figure,
@@ -91,13 +88,22 @@ def draw_timeline(timeline: pd.DataFrame, *, width: float = PAGE, theme: Theme =
     )
 
 
-def _time_axis(ax: object, timeline: pd.DataFrame) -> str:
+def _corners(bars: pd.DataFrame) -> np.ndarray:
+    """Return the corners of each bar, shape (trials, 4, 2)."""
+    left, right = bars["start"], bars["end"]
+    low, high = bars["base"], bars["base"] + bars["share"]
+    corners = [(left, low), (right, low), (right, high), (left, high)]
+    return np.stack([np.column_stack(corner) for corner in corners], axis=1).astype(float)
+
+
+def _time_axis(ax: Any, timeline: pd.DataFrame) -> str:
     hours = float(timeline["end"].max()) if len(timeline) else 0.0
     unit, per_hour = ("hours", 1) if hours >= 2 else ("minutes", 60) if hours >= 2 / 60 else ("seconds", 3600)
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value * per_hour:g}")  # type: ignore[attr-defined]
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value * per_hour:g}")
     step = _round_step(hours * per_hour / 6) / per_hour
-    ax.set_xticks(np.arange(0, hours + step / 2, step))  # type: ignore[attr-defined]
-    ax.set_xlabel(f"{unit} since the first start")  # type: ignore[attr-defined]
+    ax.set_xticks(np.arange(0, hours + step / 2, step))
+    ax.set_xlim(-0.01 * hours, max(1.01 * hours, 1e-6))
+    ax.set_xlabel(f"{unit} since the first start")
     return f"{hours * per_hour:.1f} {unit}"
 
 

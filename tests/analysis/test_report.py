@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import report_facts, report_pictures
+from analysis import report_facts, report_pictures, report_search
 from analysis.load import StudyResults, load_study
 from analysis.report import write_comparison, write_report
 from bench.make_store import Truth, write_store
@@ -204,8 +204,10 @@ def test_where_there_are_many_trials_the_best_are_shown_and_every_stopped_one_is
     search: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report_facts, "MOST_ROWS", 20)
+    monkeypatch.setattr(report_search, "MOST_CELLS", 20)
     page = write_report(search, tmp_path).read_text(encoding="utf-8")
     assert f"The 20 best of {len(search.trials)} trials by validation accuracy" in words(page)
+    assert "would have ended is not estimated here" in words(page)
     stopped = search.trials.loc[search.trials["status"] == "pruned", "digest"]
     assert all(f"<code>{digest}</code>" in page for digest in stopped)
 
