@@ -10,6 +10,7 @@ import pytest
 from analysis import report_facts, report_pictures, report_search
 from analysis.load import StudyResults, load_study
 from analysis.report import write_comparison, write_report
+from analysis.report_ablation import factor_table
 from bench.make_store import Truth, write_store
 from search_spaces.errors import StudyError
 
@@ -233,3 +234,24 @@ def test_a_comparison_warns_where_the_data_differ(study: StudyResults, tmp_path:
 def test_a_comparison_of_one_is_refused(study: StudyResults, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="at least two studies"):
         write_comparison([study], tmp_path)
+
+
+def test_a_factorial_study_has_an_analysis_of_variance_and_pairs_of_factors(tmp_path: Path) -> None:
+    factors = {"model.norm": ["batch", "none"], "batch_size": [128, 32]}
+    folder = write_store(tmp_path / "f", factors=factors, design="full_factorial", seeds=2, epochs=2, extras=False)
+    seen = words(write_report(load_study(folder), tmp_path).read_text(encoding="utf-8"))
+    for part in ("Analysis of variance", "model.norm:batch_size", "partial ω²", "model.norm and batch_size together"):
+        assert part in seen
+
+
+def test_a_factorial_study_without_results_to_analyse_says_nothing_of_factors(small: StudyResults) -> None:
+    spec = dict(small.spec) | {"design": {"kind": "full_factorial"}}
+    lone = small.trials[small.trials["arm"] == small.arms[0]]
+    assert factor_table(dataclasses.replace(small, spec=spec, trials=lone)) is None
+
+
+def test_a_search_in_which_nothing_finished_has_no_best_trial(search: StudyResults, tmp_path: Path) -> None:
+    cut = search.trials[search.trials["status"] != "completed"]
+    seen = words(write_report(dataclasses.replace(search, trials=cut), tmp_path).read_text(encoding="utf-8"))
+    assert "No trial was trained in full yet" in seen
+    assert "Importances are not drawn" in seen
