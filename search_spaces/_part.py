@@ -28,7 +28,7 @@ class Part(BaseModel):
         if field not in self.has_effect:
             return False
         selector, values = self.has_effect[field]
-        return self.is_idle(selector) or getattr(self, selector) not in values
+        return getattr(self, selector) not in values
 
     def canonical(self) -> dict[str, Any]:
         """Return the fields that have an effect, as JSON-ready values."""

@@ -27,6 +27,7 @@ reference:
   claims:
     - {text: group is worse, arm: norm=group, against: norm=batch, expect: worse}
     - {text: layer is worse, arm: norm=layer, against: norm=batch, expect: worse}
+    - {text: the same, arm: norm=batch, against: norm=layer, expect: equivalent}
 """
 SEARCH = """
 name: hunt
