@@ -91,7 +91,7 @@ def _draw_arm(
         style.tag(line)
         band = mean.dropna(subset=["low"])
         if len(band):
-            low, high = band["low"] * scale, band["high"] * scale
+            low, high = _within_range(band, scale)
             style.tag(ax.fill_between(band["epoch"], low, high, color=color, alpha=0.16, linewidth=0))
     if not stopped:
         return
@@ -102,6 +102,12 @@ def _draw_arm(
             line.set_label(arm)
         end = ax.plot(run["epoch"].iloc[-1], run["value"].iloc[-1] * scale, "x", color=color, markersize=4)[0]
         style.tag(end).set_label("")
+
+
+def _within_range(band: pd.DataFrame, scale: float) -> tuple[pd.Series[float], pd.Series[float]]:
+    """Return a band's edges cut to what the quantity can be: with few seeds a t interval goes beyond 0 and 100 %."""
+    top = None if band["metric"].iloc[0].endswith("_loss") else scale
+    return (band["low"] * scale).clip(lower=0), (band["high"] * scale).clip(upper=top)
 
 
 @themed
@@ -128,16 +134,33 @@ def draw_arms(curves: pd.DataFrame, styles: Styles, *, width: float = PAGE, them
             ax.set_xlabel("epoch" if row else "")
             if row == 0:
                 styles[arm].tag(ax.set_title(shorten(arm, 20)))
-    for row in range(grid.shape[0]):
-        _share_y(list(grid[row]), list(grid[row % 2 :: 2].ravel()))
+    for first_row in (0, 1):
+        _share_y(list(grid[first_row::2].ravel()))
     caption = f"Training dashed, validation solid. {curve_caption(curves, True)}"
     return Picture(figure, "Training and validation, arm by arm", caption, _alt(curves, ["loss", "accuracy"]))
 
 
-def _share_y(row: list[Axes], alike: list[Axes]) -> None:
-    limits = [ax.get_ylim() for ax in alike if ax.lines]
-    for ax in row:
+def _share_y(alike: list[Axes]) -> None:
+    """Give all these axes one scale and one range."""
+    drawn = [ax for ax in alike if ax.lines]
+    if any(ax.get_yscale() == "log" for ax in drawn):
+        for ax in drawn:
+            _set_log(ax)
+    limits = [ax.get_ylim() for ax in drawn]
+    for ax in drawn:
         ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+
+
+def _set_log(ax: Axes) -> None:
+    """Make the y axis logarithmic, from a little below the lowest line: a band may reach down to 0."""
+    values = _line_values(ax)
+    ax.set_yscale("log")
+    ax.set_ylim(bottom=values[values > 0].min() / 1.5)
+
+
+def _line_values(ax: Axes) -> np.ndarray:
+    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines] or [np.ones(1)])
+    return values[np.isfinite(values)]
 
 
 def _label(ax: Axes, metric: str) -> None:
@@ -145,10 +168,9 @@ def _label(ax: Axes, metric: str) -> None:
     ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     if metric.endswith("_loss"):
-        values = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines] or [np.ones(1)])
-        values = values[np.isfinite(values)]
+        values = _line_values(ax)
         if len(values) and values.min() > 0 and values.max() / values.min() > 30:
-            ax.set_yscale("log")
+            _set_log(ax)
 
 
 def curve_caption(curves: pd.DataFrame, stopped: bool) -> str:
