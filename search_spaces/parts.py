@@ -99,6 +99,10 @@ class ModelConfig(Part):
     growth_rate: int = Field(32, ge=1, le=2048, description="channels that each densenet layer adds")
     dense_bottleneck: bool = Field(False, description="densenet layers with a 1x1 to 4 growth rates (DenseNet-B)")
 
+    def is_idle(self, field: str) -> bool:
+        """Return whether ``field`` cannot change the network: without norms there is no last one to start at zero."""
+        return super().is_idle(field) or (field == "zero_init_last_norm" and self.norm == "none")
+
     @model_validator(mode="after")
     def _shape_is_possible(self) -> Self:
         if self.family in _CIFAR_NETS and (self.depth < 8 or (self.depth - 2) % 6):

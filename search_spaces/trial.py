@@ -77,6 +77,8 @@ class TrialConfig(Part):
             value = getattr(self, name)
             canonical[name] = value.canonical() if isinstance(value, Part) else value
         del canonical["data"]["path"]
+        if self.optimizer.weight_decay == 0 and self.weight_decay_grouping.policy != "three_groups":
+            del canonical["weight_decay_grouping"]["policy"]  # nothing decays by any of them
         return canonical
 
     def digest(self) -> str:

@@ -170,6 +170,14 @@ def test_canonical_is_strict_json_without_idle_fields():
     assert canonical["model"]["depth"] == 14
 
 
+def test_settings_that_nothing_decays_or_normalizes_by_are_one_and_the_same():
+    without = TrialConfig().with_values({"optimizer.weight_decay": 0.0})
+    assert without.with_values({"weight_decay_grouping.policy": "all"}).digest() == without.digest()
+    assert without.with_values({"weight_decay_grouping.policy": "three_groups"}).digest() != without.digest()
+    bare = TrialConfig().with_values({"model.norm": "none"})
+    assert bare.with_values({"model.zero_init_last_norm": True}).digest() == bare.digest()
+
+
 def test_every_selector_names_a_field_and_values_that_it_can_have():
     for section in ("model", "optimizer", "schedule", "weight_decay_grouping", "augmentation"):
         part = getattr(TrialConfig(), section)
