@@ -1,0 +1,57 @@
+"""A trained model out of its checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from search_spaces.errors import StudyError
+from search_spaces.trial import TrialConfig
+from tune_app.data import ImageArrays
+from tune_app.models import ImageClassifier, build_model
+from tune_app.training.checkpoints import BEST, CorruptCheckpoint, read_checkpoint
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """All that it takes to build a trained model again, weights on the CPU."""
+
+    config: TrialConfig
+    channels: int
+    classes: int
+    resolution: int
+    state: dict[str, Tensor]
+
+    def build(self, device: torch.device) -> ImageClassifier:
+        """Return the model on a device, in float32, eval mode and channels last. Draws no random numbers."""
+        with torch.device("meta"):
+            model = build_model(self.config.model, self.channels, self.classes, self.resolution)
+        model.load_state_dict({name: tensor.clone() for name, tensor in self.state.items()}, assign=True)
+        return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+
+
+def read_best(folder: Path | str, config: TrialConfig, arrays: ImageArrays) -> TrainedModel:
+    """Return the model of the best epoch of the trial of ``config``, from ``best.pt`` in its folder of checkpoints.
+
+    StudyError where there is none, or it is damaged or of another trial.
+    """
+    try:
+        payload = read_checkpoint(folder, BEST, torch.device("cpu"))
+    except FileNotFoundError:
+        raise StudyError(
+            f"{folder}/{BEST} is not there: the study does not `keep: [best]`, or its results were moved without "
+            "the checkpoints; train it again with it"
+        ) from None
+    except CorruptCheckpoint as error:
+        raise StudyError(f"{error}; train the trial again") from None
+    if payload["digest"] != config.digest() or payload["fingerprint"] != arrays.fingerprint:
+        raise StudyError(
+            f"{folder}/{BEST} is of trial {payload['digest']} on data {payload['fingerprint']}, not of "
+            f"{config.digest()} on {arrays.fingerprint}; give the data that it was trained on"
+        )
+    _, height, _, channels = arrays.train_images.shape
+    resolution = config.data.resolution or height
+    return TrainedModel(config, channels, len(arrays.classes), resolution, payload["model"])
