@@ -7,7 +7,7 @@ import sys
 import typer
 
 from search_spaces.errors import StudyError
-from tune_app.cli import augmentations, factorize, params, report, reproduce, run, studies
+from tune_app.cli import augmentations, factorize, landscape, params, report, reproduce, run, studies
 from tune_app.cli.common import console
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ for verb in (
     report.report,
     reproduce.reproduce,
     report.compare,
+    landscape.landscape,
     factorize.factorize,
     augmentations.augmentations,
     studies.schema,

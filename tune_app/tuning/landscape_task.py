@@ -1,0 +1,83 @@
+"""What a worker process computes of a loss landscape: a row of the grid, or the curvature at its centre."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import ray
+
+from search_spaces.errors import StudyError
+from tune_app.models import ImageClassifier
+from tune_app.training import resolve_device, set_threads
+from tune_app.training.landscape import (
+    Batch,
+    EvaluationImages,
+    Surface,
+    TrainedModel,
+    plane_directions,
+    top_eigenvalue,
+)
+
+IMAGES_AT_ONCE = {"cpu": 100, "cuda": 2000}
+"""On a CPU the activations of a few images stay in its cache, on a GPU many images keep it busy."""
+
+
+@dataclass(frozen=True)
+class SurfaceSpec:
+    """Which plane through the weights, and how it is sampled: ``points`` x ``points`` from -reach to reach."""
+
+    points: int = 51
+    reach: float = 1.0
+    split: str = "test"
+    images: int | None = None
+    seed: int = 0
+    orthogonal: bool = False
+    shared: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise StudyError for a grid that has no point at the trained weights, or no extent."""
+        if self.points < 3 or self.points % 2 == 0:
+            raise StudyError(
+                f"`--points` is {self.points}, but must be odd and at least 3: the trained weights are the middle one"
+            )
+        if not 0 < self.reach < math.inf:
+            raise StudyError(f"`--range` is {self.reach:g}, but must be above 0 and finite")
+
+    @property
+    def name(self) -> str:
+        """Name of the surface in the store: all that it depends on beside the model."""
+        options = {f"images{self.images}": self.images, "orthogonal": self.orthogonal, "shared": self.shared}
+        chosen = [name for name, is_set in options.items() if is_set]
+        return "-".join([f"seed{self.seed}", f"range{self.reach!r}", f"points{self.points}", self.split, *chosen])
+
+    @property
+    def axis(self) -> tuple[float, ...]:
+        """Return the grid's coordinates, exactly symmetric, with an exact zero in the middle."""
+        half = self.points // 2
+        return tuple(self.reach * (step / half) for step in range(-half, half + 1))
+
+
+def landscape_part(refs: tuple[Any, Any], spec: SurfaceSpec, stream: str, row: int | None) -> list[dict[str, Any]]:
+    """Return, in a worker process, the table rows of one row of the grid, or of the curvature for None."""
+    model, batches, surface = _prepared(refs, spec, stream)
+    if row is None:
+        found = top_eigenvalue(model, batches, seed=spec.seed)
+        return [{"top_eigenvalue": found.value, "iterations": found.iterations, "residual": found.residual}]
+    return [{**asdict(point), "split": spec.split} for point in surface.points(spec.axis, spec.axis[row])]
+
+
+@lru_cache(maxsize=1)
+def _prepared(refs: tuple[Any, Any], spec: SurfaceSpec, stream: str) -> tuple[ImageClassifier, list[Batch], Surface]:
+    """Return a model, its images on the device, and its plane; kept until this process turns to another."""
+    set_threads(1)
+    device = resolve_device("auto" if ray.get_gpu_ids() else "cpu")
+    trained, images = ray.get(list(refs))
+    assert isinstance(trained, TrainedModel)
+    assert isinstance(images, EvaluationImages)
+    model = trained.build(device)
+    batches = images.batches(IMAGES_AT_ONCE[device.type], device)
+    plane = plane_directions(dict(model.named_parameters()), spec.seed, stream, spec.orthogonal)
+    return model, batches, Surface(model, plane, batches)
