@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.effects import compare_arms
@@ -21,6 +20,7 @@ RULE = (
     "equivalence test; Holm's family is a study's claims about one metric."
 )
 _COMPARED = ("n", "difference", "low", "high", "p_holm", "equivalent_holm", "words")
+_COLUMNS = ["text", "arm", "against", "expect", "metric", *_COMPARED[:-1], "verdict", "words"]
 
 
 def claims(results: StudyResults) -> pd.DataFrame:
@@ -31,21 +31,22 @@ def claims(results: StudyResults) -> pd.DataFrame:
     contradicted by "equivalent" too: no difference that would matter is there. A claim whose arms have no trials, or
     whose metric was not measured, is undecided with n = 0.
     """
-    table = pd.DataFrame(_reference(results, "claims"), columns=["text", "arm", "against", "expect", "metric"])
-    table["metric"] = table["metric"].fillna("").replace("", results.metric)
-    table = table.assign(n=0, **dict.fromkeys(_COMPARED[1:-1], np.nan), verdict="undecided", words="")
-    for metric, group in table.groupby("metric", sort=False):
-        measured = _measured(results, str(metric))
-        tested = group[group["arm"].isin(measured) & group["against"].isin(measured)]
-        untested = group.index.difference(tested.index)
-        table.loc[untested, "words"] = [_absent(row, measured) for row in group.loc[untested].to_dict("records")]
-        if len(tested):
-            compared = _compared(results, tested, str(metric)).set_index(tested.index)
-            table.loc[tested.index, list(_COMPARED)] = compared[list(_COMPARED)]
-            table.loc[tested.index, "verdict"] = [
-                _outcome(expect, verdict) for expect, verdict in zip(tested["expect"], compared["verdict"], strict=True)
-            ]
-    return table
+    stated = [{**claim, "metric": claim.get("metric") or results.metric} for claim in _reference(results, "claims")]
+    rows: dict[int, dict[str, Any]] = {}
+    for metric in dict.fromkeys(claim["metric"] for claim in stated):
+        measured = _measured(results, metric)
+        tested = {}
+        for place, claim in enumerate(stated):
+            if claim["metric"] == metric and {claim["arm"], claim["against"]} <= set(measured):
+                tested[place] = (claim["arm"], claim["against"])
+            elif claim["metric"] == metric:
+                rows[place] = {"n": 0, "verdict": "undecided", "words": _absent(claim, measured)}
+        compared = _compared(results, list(tested.values()), metric) if tested else pd.DataFrame()
+        for place, found in zip(tested, compared.to_dict("records"), strict=True):
+            verdict = _outcome(stated[place]["expect"], found["verdict"])
+            rows[place] = {name: found[name] for name in _COMPARED} | {"verdict": verdict}
+    table = pd.DataFrame([claim | rows[place] for place, claim in enumerate(stated)], columns=_COLUMNS)
+    return table.astype({"n": "int64"} | dict.fromkeys(_COMPARED[1:-1], "float64"))
 
 
 def reported(results: StudyResults) -> pd.DataFrame:
@@ -77,8 +78,7 @@ def _absent(claim: Mapping[str, Any], measured: list[str]) -> str:
     return f"cannot tell: there is no {what} of {' and '.join(missing)}"
 
 
-def _compared(results: StudyResults, tested: pd.DataFrame, metric: str) -> pd.DataFrame:
-    pairs = list(zip(tested["arm"], tested["against"], strict=True))
+def _compared(results: StudyResults, pairs: list[tuple[str, str]], metric: str) -> pd.DataFrame:
     if metric != ROUGHNESS:
         return compare_arms(results, pairs, metric)
     with_it = dataclasses.replace(results, trials=results.trials.assign(**{ROUGHNESS: roughness(results)}))

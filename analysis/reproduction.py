@@ -103,7 +103,7 @@ def printed_figures(table: pd.DataFrame) -> pd.DataFrame:
 
 def _number(metric: str, value: float) -> str:
     unit = unit_of(metric)
-    return f"{value * unit.scale:.{unit.digits}f}" if np.isfinite(value) else "–"
+    return f"{value * unit.scale:.{unit.digits}f}".replace("-", "−") if np.isfinite(value) else "–"
 
 
 def _interval(metric: str, low: float, high: float) -> str:

@@ -66,11 +66,11 @@ def write_reproduction(studies: Sequence[StudyResults], out: Path, data_name: st
 def setting(studies: Sequence[StudyResults], data_name: str, size: str) -> str:
     """Return in words what was run, on which data."""
     prints = sorted({str(name) for results in studies for name in results.trials["fingerprint"]})
-    data = f"{data_name} " if data_name else ""
     known = f"fingerprint{'' if len(prints) == 1 else 's'} {', '.join(prints)}" if prints else "no trial yet"
+    data = f"{data_name} ({known})" if data_name else known
     trials = sum(len(results.trials) for results in studies)
     chosen = f"size {size}, " if size else ""
-    return f"{len(studies)} studies, {chosen}{trials} trials. Data: {data}({known})."
+    return f"{len(studies)} studies, {chosen}{trials} trials. Data: {data}."
 
 
 def markdown(context: Mapping[str, Any]) -> str:

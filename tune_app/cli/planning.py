@@ -14,11 +14,12 @@ from analysis.power import smallest_difference
 from search_spaces.plan import Cell, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.trial import TrialConfig
+from tune_app.cli.plan_notes import plan_notes, planned_sources
 from tune_app.data import ImageArrays, source_key
 from tune_app.training import resolve_device, set_threads
 from tune_app.training.estimate import epoch_seconds
 from tune_app.tuning.resources import concurrency, gpu_share, local_resources
-from tune_app.tuning.runner import load_sources, missing_cells, notes, objective
+from tune_app.tuning.runner import missing_cells, objective
 from tune_app.tuning.store import ResultsStore
 
 TYPICAL_SPREAD = 0.005
@@ -28,9 +29,10 @@ TYPICAL_SPREAD = 0.005
 def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
     """Print the plan of a study."""
     store = ResultsStore(results, spec.name)
-    sources = load_sources(spec)
+    sources = planned_sources(spec)
     if spec.mode == "search":
         _show_search(spec, sources, with_time, out)
+        _show_notes(spec, sources, out)
         return
     plan = make_plan(spec)
     missing = missing_cells(spec, store, sources)
@@ -52,9 +54,13 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
         _show_time(spec, sum(seconds[cell.arm.name] for cell in missing), out)
     for alias in plan.aliases:
         out.print(f"cannot be told apart: {alias}", highlight=False)
-    for note in notes(spec, sources):
-        out.print(f"note: {note}", highlight=False)
+    _show_notes(spec, sources, out)
     _show_power(spec, store, len(plan.arms) - 1, out)
+
+
+def _show_notes(spec: StudySpec, sources: Mapping[str, ImageArrays], out: Console) -> None:
+    for note in plan_notes(spec, sources):
+        out.print(f"note: {note}", highlight=False)
 
 
 def _show_search(spec: StudySpec, sources: Mapping[str, ImageArrays], with_time: bool, out: Console) -> None:

@@ -1,6 +1,7 @@
 """Images: sources decoded once into arrays, splits, and loaders that augment on the training device."""
 
 from tune_app.data.arrays import ImageArrays
+from tune_app.data.blanks import blank_source
 from tune_app.data.loaders import EvalLoader, TrainLoader
 from tune_app.data.normalization import Normalization
 from tune_app.data.sources import SOURCES, load_source, source_key
@@ -13,6 +14,7 @@ __all__ = [
     "Normalization",
     "Splits",
     "TrainLoader",
+    "blank_source",
     "load_source",
     "make_splits",
     "source_key",

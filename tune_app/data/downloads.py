@@ -27,7 +27,7 @@ def read_download(config: DataConfig, kept: Path) -> ImageArrays:
     cannot be written must hold the data set already. Raises StudyError where it cannot be had.
     """
     name = TORCHVISION_NAMES[config.source]
-    folder = Path(config.path).expanduser().resolve() if config.path else kept / "torchvision"
+    folder = download_folder(config, kept)
     try:
         with _lock(folder):
             train, test = _open(name, folder, train=True), _open(name, folder, train=False)
@@ -39,6 +39,11 @@ def read_download(config: DataConfig, kept: Path) -> ImageArrays:
             f"and copy the folder here, or name one that has it with `data.path` or {ROOT_VARIABLE}"
         ) from None
     return image_arrays(*_content(train), *_content(test), tuple(train.classes))
+
+
+def download_folder(config: DataConfig, kept: Path) -> Path:
+    """Return the folder that a torchvision data set is read from and downloaded to."""
+    return Path(config.path).expanduser().resolve() if config.path else kept / "torchvision"
 
 
 def _lock(folder: Path) -> AbstractContextManager[object]:
