@@ -15,6 +15,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import factorization
+import landscape
 import ray_cost
 import store
 import training
@@ -23,6 +24,7 @@ MEASUREMENTS: dict[str, Callable[[], dict[str, float]]] = {
     "training": training.measure_training,
     "probes": training.measure_probes,
     "side_by_side": training.measure_side_by_side,
+    "landscape": landscape.measure,
     "ray": ray_cost.measure_ray,
     "factorization": factorization.measure,
     "store": store.measure,

@@ -28,6 +28,11 @@ def loss_levels(loss: np.ndarray, number: int = 14) -> np.ndarray:
     return np.geomspace(low, max(high, low * 1.01), number)
 
 
+def two_digits(value: float) -> str:
+    """Return a loss to two significant digits, without an exponent: 0.047, 1.2, 110, 1,300."""
+    return f"{float(f'{value:.2g}'):,g}" if 1e-4 <= value < 1e6 else f"{value:.2g}"
+
+
 @themed
 def draw_landscape_contour(
     x: np.ndarray,
@@ -46,7 +51,7 @@ def draw_landscape_contour(
     shown = np.ma.masked_invalid(loss)
     filled = ax.contourf(x, y, shown, levels=levels, norm=norm, cmap="viridis")
     lines = ax.contour(x, y, shown, levels=levels, colors="#ffffff", linewidths=0.35)
-    ax.clabel(lines, list(levels[2::3]), fmt="%.2g", fontsize=5.5)
+    ax.clabel(lines, list(levels[2::3]), fmt=two_digits, fontsize=5.5)
     ax.plot(0, 0, "x", color="#ffffff", markersize=5, markeredgewidth=1.4)
     ax.set(
         xlabel="step along direction 1 (filter norms)", ylabel="step along direction 2 (filter norms)", aspect="equal"
@@ -78,9 +83,9 @@ def draw_landscape_surface(
     mesh.set_rasterized(True)
     ax.set_xlabel("direction 1", labelpad=-6)
     ax.set_ylabel("direction 2", labelpad=-6)
-    ax.set_zlabel("loss (nats)", labelpad=-6)
+    ax.set_zlabel("loss (nats)", labelpad=-3)
     ticks = np.linspace(low, high, 4)
-    ax.set_zticks(ticks, [f"{10**tick:.2g}" for tick in ticks])
+    ax.set_zticks(ticks, [two_digits(10**tick) for tick in ticks])
     ax.tick_params(pad=-3, labelsize=5.5)
     ax.set_xticks(np.linspace(x[0], x[-1], 3))
     ax.set_yticks(np.linspace(y[0], y[-1], 3))
@@ -121,7 +126,7 @@ def draw_landscapes(
 
 def _color_bar(figure: Figure, filled: Any, ax: Any, levels: np.ndarray) -> None:
     bar = figure.colorbar(filled, ax=ax, label="loss (nats)", pad=0.02, shrink=0.85)
-    bar.set_ticks(list(levels[::3]), labels=[f"{level:.2g}" for level in levels[::3]])
+    bar.set_ticks(list(levels[::3]), labels=[two_digits(level) for level in levels[::3]])
     bar.minorticks_off()
     bar.outline.set_visible(False)
 

@@ -21,7 +21,7 @@ from tune_app.training.landscape import (
     top_eigenvalue,
 )
 
-IMAGES_AT_ONCE = {"cpu": 100, "cuda": 2000}
+IMAGES_AT_ONCE = {"cpu": 50, "cuda": 2000}
 """On a CPU the activations of a few images stay in its cache, on a GPU many images keep it busy."""
 
 

@@ -26,11 +26,11 @@ class TrainedModel:
     state: dict[str, Tensor]
 
     def build(self, device: torch.device) -> ImageClassifier:
-        """Return the model on a device, in float32, eval mode and channels last. Draws no random numbers."""
+        """Return the model on a device, in float32 and channels last. Draws no random numbers."""
         with torch.device("meta"):
             model = build_model(self.config.model, self.channels, self.classes, self.resolution)
         model.load_state_dict({name: tensor.clone() for name, tensor in self.state.items()}, assign=True)
-        return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+        return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def read_best(folder: Path | str, config: TrialConfig, arrays: ImageArrays) -> TrainedModel:

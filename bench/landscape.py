@@ -1,0 +1,100 @@
+"""How fast a loss landscape is: the points of a grid on Ray against a plain loop over them in one process."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Callable, Sequence
+from time import perf_counter
+
+import ray
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from training import synthetic_arrays
+
+from search_spaces.trial import TrialConfig
+from tune_app.models import build_model
+from tune_app.training.landscape import TrainedModel, evaluation_images, plane_directions
+from tune_app.tuning.landscape_task import SurfaceSpec, landscape_part
+from tune_app.tuning.session import ray_session
+
+WORKERS = 2
+IMAGES = 500
+
+
+def measure(points: int = 7, repeats: int = 3) -> dict[str, float]:
+    """Return the medians over interleaved rounds, of a ResNet-14 on 500 images of 32 x 32.
+
+    ``landscape.over_serial``: points a second with two workers of one thread each, over those of the loop that one
+    would write first: a state dict loaded for each point, a loop over batches of 500, a wait for each batch's figures;
+    in this process, with torch's own number of threads. Ray's start is left out, for it is the same for two points and
+    for two thousand; each worker has its model before the clock starts.
+    """
+    config = TrialConfig().with_values({"model.depth": 14, "model.norm": "torch_batch", "data.test_size": IMAGES})
+    arrays = synthetic_arrays(4 * IMAGES)
+    torch.set_num_threads(os.cpu_count() or 1)
+    trained = trained_model(config)
+    images = evaluation_images(config, arrays, "test", IMAGES)
+    spec = SurfaceSpec(points=points, images=IMAGES)
+    with ray_session():
+        refs = (ray.put(trained), ray.put(images))
+        remote = ray.remote(num_cpus=1, max_calls=0)(landscape_part)
+        ray.get([remote.remote(refs, spec, "", row) for row in range(2 * WORKERS)])
+        serial, on_ray = [], []
+        for _ in range(repeats):
+            serial.append(_timed(lambda: serial_points(trained, images.batches(500), spec, rows=2)) / (2 * points))
+            on_ray.append(
+                _timed(lambda: ray.get([remote.remote(refs, spec, "", row) for row in range(points - 1)]))
+                / (points * (points - 1))
+            )
+    plain, spread = statistics.median(serial), statistics.median(on_ray)
+    return {
+        "landscape.over_serial": plain / spread,
+        "landscape.points_per_second": 1 / spread,
+        "landscape.serial_points_per_second": 1 / plain,
+    }
+
+
+def trained_model(config: TrialConfig) -> TrainedModel:
+    """Return a model with weights as drawn: a point costs the same wherever it is."""
+    torch.manual_seed(0)
+    state = build_model(config.model, 3, 10, 32).state_dict()
+    return TrainedModel(config, 3, 10, 32, state)
+
+
+def serial_points(
+    trained: TrainedModel, batches: Sequence[tuple[Tensor, Tensor]], spec: SurfaceSpec, rows: int
+) -> list[float]:
+    """Return the losses of the first rows of a grid, the straightforward way."""
+    model = trained.build(torch.device("cpu"))
+    first, second = plane_directions(dict(model.named_parameters()), spec.seed)
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    losses = []
+    for y in spec.axis[:rows]:
+        for x in spec.axis:
+            moved = {
+                name: tensor + x * first[name] + y * second[name] if name in first else tensor
+                for name, tensor in state.items()
+            }
+            model.load_state_dict(moved)
+            losses.append(_mean_loss(model, batches))
+    return losses
+
+
+def _mean_loss(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
+    model.eval()
+    total, images = 0.0, 0
+    with torch.no_grad():
+        for x, y in batches:
+            logits = model(x)
+            total += F.cross_entropy(logits, y, reduction="sum").item()
+            images += len(y)
+            (logits.argmax(1) == y).sum().item()
+    return total / images
+
+
+def _timed(action: Callable[[], object]) -> float:
+    began = perf_counter()
+    action()
+    return perf_counter() - began
