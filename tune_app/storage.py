@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from search_spaces.errors import StudyError
+
+UNFINISHED = ".tmp"
+_PACKAGES = {"s3": "`pip install 'tune-app[s3]'`", "gs": "`pip install gcsfs`", "gcs": "`pip install gcsfs`"}
+# botocore repeats what a server refuses for now (503, throttling, connections) with growing pauses.
+_S3 = {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 6}, "connect_timeout": 10, "read_timeout": 60}}
+
+
+class StorageError(StudyError, OSError):
+    """A remote store that does not answer, or refuses, after all retries."""
 
 
 class Folder:
@@ -18,10 +29,13 @@ class Folder:
 
     def __init__(self, url: str | Path) -> None:
         """Open the folder at a path or URL; StudyError for a scheme that is unknown or whose package is missing."""
+        scheme = str(url).split("://", 1)[0]
+        options: dict[str, Any] = _S3 if scheme in ("s3", "s3a") else {}
         try:
-            self.filesystem, self.root = fsspec.core.url_to_fs(str(url), use_listings_cache=False)
+            self.filesystem, self.root = fsspec.core.url_to_fs(str(url), use_listings_cache=False, **options)
         except (ImportError, ValueError) as error:
-            raise StudyError(f"{url}: cannot be opened: {error}; s3:// needs `pip install 'tune-app[s3]'`") from None
+            remedy = f"; {scheme}:// needs {_PACKAGES[scheme]}" if scheme in _PACKAGES else ""
+            raise StudyError(f"{url}: cannot be opened: {error}{remedy}") from None
         self.url = str(url)
 
     def __truediv__(self, name: str) -> Folder:
@@ -45,12 +59,14 @@ class Folder:
 
     def exists(self, name: str) -> bool:
         """Return whether the file ``name`` is there."""
-        return bool(self.filesystem.exists(self.path(name)))
+        with self._told("looked at"):
+            return bool(self.filesystem.exists(self.path(name)))
 
     def names(self, suffix: str = "") -> list[str]:
         """Return the names of this folder's files with that suffix, sorted; hidden and unfinished ones left out."""
         try:
-            entries = self.filesystem.ls(self.root, detail=False)
+            with self._told("listed"):
+                entries = self.filesystem.ls(self.root, detail=False)
         except FileNotFoundError:
             return []
         names = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries)
@@ -58,17 +74,19 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """Return a file's content; FileNotFoundError where there is none."""
-        return bytes(self.filesystem.cat_file(self.path(name)))
+        with self._told("read"):
+            return bytes(self.filesystem.cat_file(self.path(name)))
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file in place whole: on a local disk flushed under a hidden name and renamed; elsewhere one put."""
         path = self.path(name)
         if not self.is_local:
-            self.filesystem.pipe_file(path, content)
+            with self._told("written"):
+                self.filesystem.pipe_file(path, content)
             return
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=target.parent)
+        handle, unfinished = tempfile.mkstemp(prefix=".", suffix=UNFINISHED, dir=target.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -83,5 +101,20 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder with all that is in it; nothing happens where there is none."""
-        with suppress(FileNotFoundError, NotADirectoryError):
+        with suppress(FileNotFoundError, NotADirectoryError), self._told("removed"):
             self.filesystem.rm(self.path(name), recursive=True)
+
+    @contextmanager
+    def _told(self, done: str) -> Iterator[None]:
+        """Tell any error of a remote store, whatever its package raises, as one that names the URL and the remedy."""
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except Exception as error:
+            if self.is_local:
+                raise
+            raise StorageError(
+                f"{self.url} cannot be {done}: {type(error).__name__}: {error}; check the address, the credentials and "
+                "the network (AWS_ENDPOINT_URL for a server of your own)"
+            ) from error

@@ -18,6 +18,9 @@ def run(
     address: Annotated[
         str | None, typer.Option(help="Ray to join: auto, or HOST:PORT. A Ray of its own on this machine if left out.")
     ] = None,
+    shared_folder: Annotated[
+        bool, typer.Option("--shared-folder", help="The results folder is seen by every node of the cluster (NFS).")
+    ] = False,
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard event files beside the store, too.")] = False,
 ) -> None:
     """Train what the results store does not hold yet. Run again to resume, to add seeds, to add levels.
@@ -29,7 +32,7 @@ def run(
 
     out = console()
     out.print(f"{spec.name}: {spec.question}", highlight=False, soft_wrap=True)
-    summary = run_study(spec, results, address, tensorboard)
+    summary = run_study(spec, results, address, tensorboard, shared_folder)
     for note in summary.notes:
         out.print(f"note: {note}", highlight=False)
     counts = ", ".join(f"{count} {status}" for status, count in summary.counts.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -14,7 +15,7 @@ from tune_app.training import BEST, LAST
 from tune_app.tuning.jobs import Job
 from tune_app.tuning.rows import TrialRecord, epoch_tables, trial_row
 from tune_app.tuning.store import ResultsStore
-from tune_app.tuning.trainable import OUT_OF_MEMORY
+from tune_app.tuning.trainable import OUT_OF_MEMORY, UNWRITABLE
 
 
 class Recorder(tune.Callback):
@@ -28,7 +29,8 @@ class Recorder(tune.Callback):
         self.records: dict[str, TrialRecord] = {}
         self.counts: Counter[str] = Counter()
         self.again: list[Job] = []
-        self.write_error: OSError | None = None
+        self.write_error: Exception | str | None = None
+        self.interrupted = False
         self.failed_jobs: list[tuple[Job, str]] = []
         self.on_change: Callable[[TrialRecord, str], None] = lambda record, status: None
 
@@ -37,7 +39,12 @@ class Recorder(tune.Callback):
         self.on_change(self._record(trial), "started")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Note that a trial's process or node was lost; Ray starts it again and it goes on from its checkpoint."""
+        """Note that a trial's process or node was lost; Ray starts it again and it goes on from its checkpoint.
+
+        Ray takes an error in a callback or searcher for the trial's, too: that is our own mistake, and ends the run.
+        """
+        if trial.pickled_error_file is None:  # which Ray writes for what went wrong elsewhere
+            raise RuntimeError(f"the driver failed on trial {trial.trial_id}: {_error_of(trial)}")
         self._record(trial).restarts.append("process or node lost; went on from the last checkpoint")
 
     def on_trial_result(
@@ -52,10 +59,15 @@ class Recorder(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Write a trial that ended by itself or was stopped by the scheduler, or note it for another attempt."""
-        record = self.records.pop(trial.trial_id)
-        result = trial.last_result
-        status = result["status"]
-        if status == OUT_OF_MEMORY:
+        record = self._record(trial)
+        del self.records[trial.trial_id]
+        result = trial.last_result or {}
+        status = result.get("status", "running")
+        if status == UNWRITABLE:
+            self.write_error = record.columns["error"]
+        elif status == "running" and self.should_stop:
+            return  # cut off: it goes on from its checkpoint when the study is run again
+        elif status == OUT_OF_MEMORY:
             self._out_of_memory(record)
         elif status == "failed":
             self._failed(record, record.columns["error"], may_try_again=not result["final"])
@@ -66,8 +78,7 @@ class Recorder(tune.Callback):
         """Write a trial that Ray gave up: its process was lost more often than it is started again."""
         record = self._record(trial)
         del self.records[trial.trial_id]
-        error = trial.get_error()
-        record.columns["error"] = f"{type(error).__name__}: {error}"
+        record.columns["error"] = _error_of(trial)
         self._write(record, "failed")
 
     def _record(self, trial: Trial) -> TrialRecord:
@@ -76,10 +87,14 @@ class Recorder(tune.Callback):
             self.records[trial.trial_id] = TrialRecord(Job.from_json(trial.config["job"]), self._spec.resources.cpu)
         return self.records[trial.trial_id]
 
+    def interrupt(self) -> None:
+        """Note that the run is to end before its time."""
+        self.interrupted = True
+
     @property
     def should_stop(self) -> bool:
-        """Whether the study's limit of failed trials is reached, or the store cannot be written any more."""
-        if self.write_error is not None:
+        """Whether to end before all is trained: interrupted, a store that cannot be written, too many failed trials."""
+        if self.interrupted or self.write_error is not None:
             return True
         limit = 1 if self._spec.fail_fast else self._spec.max_failed_trials
         return limit is not None and self.counts["failed"] >= limit
@@ -108,13 +123,13 @@ class Recorder(tune.Callback):
         row = trial_row(record, status, self._spec.name, self._spec.mode)
         try:
             self._store.write_trial(row, epoch_tables(record))
+            self._thin(record.job)
         except OSError as error:  # told when Ray has stopped: it would take an error here for the trial's
             self.write_error = error
             return
         self.counts[status] += 1
         if status == "failed":
             self.failed_jobs.append((record.job, str(row.get("error"))))
-        self._thin(record.job)
         self.on_change(record, status)
 
     def _thin(self, job: Job) -> None:
@@ -123,3 +138,8 @@ class Recorder(tune.Callback):
         for name, kind in ((BEST, "best"), (LAST, "last")):
             if kind not in self._spec.keep:
                 folder.remove(name)
+
+
+def _error_of(trial: Trial) -> str:
+    """Return what Ray has noted of a trial's errors, from the driver's own copy: the one in storage may come later."""
+    return Path(trial.error_file).read_text(encoding="utf-8").strip() if trial.error_file else "process lost"

@@ -10,6 +10,7 @@ import torch
 
 from search_spaces.errors import StudyError
 from search_spaces.study import Resources
+from tune_app.storage import Folder
 
 AUTO_SHARE = 0.25
 
@@ -22,6 +23,16 @@ def cluster_resources() -> dict[str, float]:
 def local_resources() -> dict[str, float]:
     """Return what a Ray started on this machine would have."""
     return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+
+
+def must_share_storage(folder: Folder) -> None:
+    """Raise StudyError where trials may run on nodes that do not see ``folder``."""
+    nodes = sum(bool(node["Alive"]) for node in ray.nodes())  # type: ignore[no-untyped-call]
+    if folder.is_local and nodes > 1:
+        raise StudyError(
+            f"this Ray has {nodes} nodes, but the results are to go to {folder.url}, a folder of this machine; give "
+            "--results s3://BUCKET/results, or say --shared-folder if every node sees that folder (NFS)"
+        )
 
 
 def gpu_share(resources: Resources, cluster: Mapping[str, float], autoscaling: bool = False) -> float:

@@ -3,41 +3,50 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_app.tuning.session import noise_to, ray_session, termination_is_interruption  # isort: skip  (before Ray)
+from tune_app.tuning.session import ray_session  # isort: skip  (before Ray)
 
-from ray import tune
-from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from ray.tune.search import ConcurrencyLimiter
 
 from search_spaces.errors import StudyError
 from search_spaces.factors import label
-from search_spaces.plan import Cell, make_plan
+from search_spaces.plan import make_plan
+from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
 from search_spaces.trial import TrialConfig
-from tune_app.data import ImageArrays, load_source, source_key
-from tune_app.models import model_notes
+from tune_app.data import ImageArrays, source_key
 from tune_app.tuning.environment import describe_environment
 from tune_app.tuning.jobs import Job, cell_job
 from tune_app.tuning.locks import hold
+from tune_app.tuning.preparation import load_sources, missing_cells, notes, objective, search_configs, study_as_run
 from tune_app.tuning.progress import Progress
 from tune_app.tuning.recorder import Recorder
-from tune_app.tuning.resources import cluster_resources, gpu_share
+from tune_app.tuning.resources import cluster_resources, gpu_share, must_share_storage
 from tune_app.tuning.schedulers import make_scheduler
-from tune_app.tuning.searchers import OptunaSearcher, QueueSearcher
+from tune_app.tuning.searchers import GridSearcher, OptunaSearcher, QueueSearcher
 from tune_app.tuning.store import ResultsStore
 from tune_app.tuning.trainable import CellTrainable, TrialSettings
+from tune_app.tuning.tuner import Tuning
 
-LOST_PROCESSES = 20
-"""How often a trial is started again after its process or node was lost. Apart from a study's ``max_failures``: a
-preempted node is no fault of the trial's, but a trial that kills its process each time has to end somewhere."""
+__all__ = [
+    "RunSummary",
+    "load_sources",
+    "missing_cells",
+    "notes",
+    "objective",
+    "run_study",
+    "search_configs",
+    "study_as_run",
+]
+
 REPORT_SECONDS = 0.25
+PENDING = {"ablation": 64, "search": 8}
+"""How many trials wait for a place on a cluster, which is what its autoscaler sees: a search proposes few ahead."""
 
 
 @dataclass
@@ -61,74 +70,30 @@ class RunSummary:
 
 
 def run_study(
-    spec: StudySpec, results: str = "results", address: str | None = None, tensorboard: bool = False
+    spec: StudySpec,
+    results: str = "results",
+    address: str | None = None,
+    tensorboard: bool = False,
+    shared_folder: bool = False,
 ) -> RunSummary:
     """Train every cell of a study that its results store does not hold, and return what was done.
 
+    ``shared_folder`` says that a local results folder is one that every node of the cluster sees.
+
     Raises StudyError for the user's mistakes before anything is trained: data, resources, a folder that cannot be
-    written, another run that holds the store.
+    written or that other nodes cannot see, another run that holds the store.
     """
     began = time.monotonic()
     store = ResultsStore(results, spec.name)
     store.prepare()
     with hold(store.folder):
+        store.sweep()
         sources = load_sources(spec)
         store.write_study(study_as_run(spec), describe_environment())
-        run = _Run(spec, store, sources, address, tensorboard)
+        run = _Run(spec, store, sources, address, shared_folder)
         summary = run.ablation() if spec.mode == "ablation" else run.search()
     summary.seconds = time.monotonic() - began
     return summary
-
-
-def load_sources(spec: StudySpec) -> dict[str, ImageArrays]:
-    """Return the decoded sources of all arms by `source_key`."""
-    configs = [arm.config for arm in make_plan(spec).arms] if spec.mode == "ablation" else search_configs(spec)
-    by_key = {source_key(config.data): config.data for config in configs}
-    return {key: load_source(data) for key, data in by_key.items()}
-
-
-def search_configs(spec: StudySpec) -> list[TrialConfig]:
-    """Return configs that name every source a search may read: the baseline, and each level of `data` fields."""
-    space = spec.search_space()
-    data = {path: domain for path, domain in space.domains.items() if path.startswith("data.")}
-    return [spec.baseline, *(space.config({path: v}) for path, domain in data.items() for v in domain.edges())]
-
-
-def missing_cells(spec: StudySpec, store: ResultsStore, sources: Mapping[str, ImageArrays]) -> list[Cell]:
-    """Return the cells of an ablation that the store does not hold, for the data as it is now."""
-    finished = store.finished()
-    return [
-        cell
-        for cell in make_plan(spec).cells
-        if (cell.digest, sources[source_key(cell.config.data)].fingerprint) not in finished
-    ]
-
-
-def notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[str]:
-    """Return what a reader should know about the arms of an ablation; StudyError where a model cannot be built."""
-    found: list[str] = []
-    for arm in make_plan(spec).arms:
-        arrays = sources[source_key(arm.config.data)]
-        resolution = arm.config.data.resolution or arrays.train_images.shape[1]
-        try:
-            found += model_notes(arm.config.model, arrays.train_images.shape[3], resolution)
-        except StudyError as error:
-            raise StudyError(f"arm {arm.name!r} cannot be built: {error}") from None
-    return list(dict.fromkeys(found))
-
-
-def study_as_run(spec: StudySpec) -> dict[str, Any]:
-    """Return a study as plain data for the store, its reference arm named."""
-    tree = spec.model_dump(mode="json", exclude={"sizes"})
-    if spec.mode == "ablation":
-        tree["reference_arm"] = make_plan(spec).reference_arm
-    return tree
-
-
-def objective(spec: StudySpec) -> tuple[str, str]:
-    """Return the column that choices are made by, and max or min: the study's metric on the validation split."""
-    name = "val_" + spec.metric.split("_", 1)[1]
-    return name, "min" if name.endswith("loss") else "max"
 
 
 class _Run:
@@ -138,10 +103,10 @@ class _Run:
         store: ResultsStore,
         sources: dict[str, ImageArrays],
         address: str | None,
-        tensorboard: bool,
+        shared_folder: bool,
     ) -> None:
-        self._spec, self._store, self._sources, self._address = spec, store, sources, address
-        self._tensorboard = tensorboard
+        self._spec, self._store, self._sources = spec, store, sources
+        self._address, self._shared_folder = address, shared_folder
         self._objective, self._mode = objective(spec)
         self._summary = RunSummary(spec.name, store.folder.url)
 
@@ -164,18 +129,20 @@ class _Run:
         spec, space = self._spec, self._spec.search_space()
         with ray_session(self._address):
             share = self._share()
-            searcher = OptunaSearcher(
+            kind = GridSearcher if spec.search.searcher == "grid" else OptunaSearcher
+            searcher = kind(
                 space, spec.search, self._mode, lambda config, values: self._proposed(config, values, share)
             )
             curves = self._remember(searcher)
             self._summary.already = searcher.proposed
-            limit = spec.search.trials if spec.search.searcher != "grid" else min(spec.search.trials, space.size or 1)
-            if searcher.proposed < limit:
+            if searcher.proposed < searcher.limit:
                 scheduler = make_scheduler(spec.search.asha, spec.baseline.epochs, self._mode, curves)
-                self._passes(searcher, limit - searcher.proposed, scheduler, 0.0, share)
+                self._passes(searcher, searcher.limit - searcher.proposed, scheduler, 0.0, share)
         return self._summary
 
     def _share(self) -> float:
+        if self._address is not None and not self._shared_folder:
+            must_share_storage(self._store.folder)
         share = gpu_share(self._spec.resources, cluster_resources(), autoscaling=self._address is not None)
         if not share and self._spec.resources.gpu == "auto":
             self._summary.notes.append("no GPU in this Ray: trials run on the CPU (resources.gpu is auto)")
@@ -192,15 +159,17 @@ class _Run:
 
     def _remember(self, searcher: OptunaSearcher) -> list[dict[int, float]]:
         """Tell the searcher what the store holds of this search; return the objective by epoch of each trial."""
-        curves = []
+        stored, curves = self._store.curves(self._objective), []
+        space = self._spec.search_space()
         for trial in self._store.trials():
             config = TrialConfig.model_validate(trial.config)
-            values = {path: config.get(path) for path in self._spec.search_space().domains}
-            same = self._spec.search_space().config(values).model_copy(update={"seed": self._spec.seeds[0]})
+            values = {path: config.get(path) for path in space.domains}
+            proposed = space.config(values)
+            same = proposed.model_copy(update={"seed": self._spec.seeds[0]})
             if trial.status == "failed" or same != config or trial.fingerprint != self._fingerprint(config):
                 continue
-            curve = self._store.curve(trial.digest, trial.fingerprint, self._objective)
-            searcher.learn(values, trial.digest, trial.status, curve)
+            curve = stored.get(key(trial.digest, trial.fingerprint), {})
+            searcher.learn(values, proposed.digest(), trial.status, curve)
             curves.append(curve)
         return curves
 
@@ -210,42 +179,6 @@ class _Run:
         recorder = Recorder(spec, self._store, float(cluster_resources().get("GPU", 0.0)))
         progress = Progress(total, self._summary.already, self._objective, self._mode, sys.stdout)
         recorder.on_change = progress.hear
-        progress.start()
-        try:
-            interrupted = self._fit(searcher, total, scheduler, report_seconds, recorder, progress, share)
-            while recorder.again and not interrupted and not recorder.should_stop:
-                jobs, recorder.again = recorder.again, []
-                for gpus in sorted({job.gpus for job in jobs}):
-                    batch = [job for job in jobs if job.gpus == gpus]
-                    alone = any(job.history[-1].startswith("out of memory") for job in batch)
-                    queue = QueueSearcher(batch)
-                    search = ConcurrencyLimiter(queue, max_concurrent=1) if alone else queue
-                    plain = make_scheduler(None, 1, self._mode)
-                    interrupted |= self._fit(search, len(batch), plain, report_seconds, recorder, progress, gpus)
-        finally:
-            progress.stop()
-        if recorder.write_error is not None:
-            raise StudyError(
-                f"{self._store.folder.url} cannot be written any more: {recorder.write_error}; what was finished is kept; "
-                "make room, then run the same command again"
-            )
-        self._summary.counts = recorder.counts
-        self._summary.failed = [(f"{job.arm}, seed {job.config.seed}", error) for job, error in recorder.failed_jobs]
-        self._summary.interrupted = interrupted
-        self._summary.stopped = recorder.should_stop
-
-    def _fit(
-        self,
-        searcher: Any,
-        total: int,
-        scheduler: Any,
-        report_seconds: float,
-        recorder: Recorder,
-        progress: Progress,
-        gpus: float,
-    ) -> bool:
-        """Run one Tuner to its end; return whether it was interrupted."""
-        spec = self._spec
         settings = TrialSettings(
             checkpoints=self._store.checkpoints_url,
             checkpoint_seconds=spec.checkpoint_seconds,
@@ -254,44 +187,32 @@ class _Run:
             objective=self._objective,
             report_seconds=report_seconds,
         )
-        trainable = tune.with_resources(
-            tune.with_parameters(CellTrainable, sources=self._sources, settings=settings),
-            {"cpu": spec.resources.cpu, "gpu": gpus},
-        )
-        with tempfile.TemporaryDirectory(prefix="tune-app-", ignore_cleanup_errors=True) as scratch:
-            tuner = tune.Tuner(
-                trainable,
-                tune_config=TuneConfig(
-                    search_alg=searcher,
-                    scheduler=scheduler,
-                    num_samples=total,
-                    reuse_actors=True,
-                    trial_name_creator=lambda trial: str(trial.trial_id),
-                    trial_dirname_creator=lambda trial: str(trial.trial_id),
-                ),
-                run_config=RunConfig(
-                    name=spec.name,
-                    storage_path=scratch,
-                    callbacks=[recorder, progress],
-                    failure_config=FailureConfig(max_failures=LOST_PROCESSES),
-                    checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-                    stop=_Stopper(recorder),
-                    verbose=0,
-                ),
+        pending = 1 if self._address is None else PENDING[spec.mode]
+        tuning = Tuning(CellTrainable, self._sources, settings, recorder, progress, self._store, pending)
+        progress.start()
+        try:
+            tuning.fit(searcher, total, scheduler, share)
+            while recorder.again and not recorder.should_stop:
+                jobs, recorder.again = recorder.again, []
+                for gpus in sorted({job.gpus for job in jobs}):
+                    batch = [job for job in jobs if job.gpus == gpus]
+                    alone = any(job.history[-1].startswith("out of memory") for job in batch)
+                    queue = QueueSearcher(batch)
+                    search = ConcurrencyLimiter(queue, max_concurrent=1) if alone else queue
+                    if not recorder.should_stop:
+                        tuning.fit(search, len(batch), make_scheduler(None, 1, self._mode), gpus)
+        finally:
+            progress.stop()
+        self._conclude(recorder)
+
+    def _conclude(self, recorder: Recorder) -> None:
+        if recorder.write_error is not None:
+            raise StudyError(
+                f"{self._store.folder.url} cannot be written any more: {recorder.write_error}; what was finished "
+                "is kept: make room, or the place reachable, then run the same command again"
             )
-            with noise_to(self._store.log_file), termination_is_interruption():
-                tuner.fit()
-        return bool(recorder.records) and not recorder.should_stop
-
-
-class _Stopper(tune.Stopper):
-    """Stops everything when the recorder says that the study is plainly broken."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-
-    def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        return self._recorder.should_stop
+        summary = self._summary
+        summary.counts = recorder.counts
+        summary.failed = [(f"{job.arm}, seed {job.config.seed}", error) for job, error in recorder.failed_jobs]
+        summary.interrupted = recorder.interrupted
+        summary.stopped = recorder.should_stop and not recorder.interrupted

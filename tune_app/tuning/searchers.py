@@ -2,12 +2,14 @@
 
 Ray's own OptunaSearch tells Optuna that a stopped trial is complete with its low-budget value, and leaves a trial whose
 metric is NaN running for ever. Ours asks and tells Optuna directly: a pruned trial is told with its intermediate
-values, a diverged one as failed, and a config that is already done is never trained again.
+values, a diverged one as pruned without any (TPE ranks it last), and a config that is already done is never trained
+again.
 """
 
 from __future__ import annotations
 
 import itertools
+import random
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -25,7 +27,8 @@ from search_spaces.study import Search
 from search_spaces.trial import TrialConfig
 from tune_app.tuning.jobs import Job
 
-_STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+_TRIES = 100
+"""Proposals in a row that are known already or refused, after which the sampler is asked no more."""
 
 
 class QueueSearcher(Searcher):
@@ -66,33 +69,35 @@ class OptunaSearcher(QueueSearcher):
         self._study = optuna.create_study(
             direction="maximize" if mode == "max" else "minimize", sampler=_sampler(space, search)
         )
-        self._limit = search.trials if search.searcher != "grid" else min(search.trials, space.size or search.trials)
+        self.limit = search.trials if space.size is None else min(search.trials, space.size)
         self._asked: dict[str, optuna.Trial] = {}
         self._values: dict[str, dict[int, float]] = {}
-        self._known: dict[str, tuple[str, dict[int, float]]] = {}
+        self._known: set[str] = set()
         self.proposed = 0
 
     def learn(self, values: Mapping[str, Any], digest: str, status: str, curve: Mapping[int, float]) -> None:
         """Take in a trial of an earlier run: its values by path, status and objective by epoch."""
-        self._known[digest] = (status, dict(curve))
+        self._known.add(digest)
         self.proposed += 1
-        state, value = _outcome(status, curve, self._better)
+        state, value, told = _outcome(status, curve, self._better)
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=state,
                 value=value,
                 params={path: encode(self._space.domains[path], v) for path, v in values.items()},
                 distributions=self._distributions,
-                intermediate_values=dict(curve) if state != TrialState.FAIL else None,
+                intermediate_values=dict(told),
             )
         )
 
     def suggest(self, trial_id: str) -> Any:
         """Return a job that nobody has trained, or FINISHED when the limit is reached or the space is exhausted."""
-        for _ in itertools.repeat(None, 200):
-            if self.proposed >= self._limit:
+        for attempt in itertools.count():
+            if self.proposed >= self.limit:
                 break
-            trial = self._study.ask(self._distributions)
+            trial = self._ask() if attempt < _TRIES else self._unseen()
+            if trial is None:
+                break
             values = {path: decode(self._space.domains[path], v) for path, v in trial.params.items()}
             try:
                 config = self._space.config(values)
@@ -100,15 +105,36 @@ class OptunaSearcher(QueueSearcher):
                 self._study.tell(trial, state=TrialState.FAIL)
                 continue
             digest = config.digest()
-            if digest in self._known:
-                status, curve = self._known[digest]
-                self._tell(trial, status, curve)
+            if digest in self._known:  # Optuna has been told of it, or will be
+                self._study.tell(trial, state=TrialState.FAIL)
                 continue
-            self._known[digest] = ("running", {})
+            self._known.add(digest)
             self._asked[trial_id], self._values[trial_id] = trial, {}
             self.proposed += 1
             return {"job": self._make_job(config, values).to_json()}
         return Searcher.FINISHED
+
+    def _ask(self) -> optuna.Trial | None:
+        return self._study.ask(self._distributions)
+
+    def _ask_for(self, values: Mapping[str, Any]) -> optuna.Trial:
+        self._study.enqueue_trial({path: encode(self._space.domains[path], v) for path, v in values.items()})
+        return self._study.ask(self._distributions)
+
+    def _unseen(self) -> optuna.Trial | None:
+        """Return a trial of a finite space that is not known yet: a sampler that has settled proposes the same again.
+
+        None where the space is exhausted, or continuous and yet the sampler proposes nothing new.
+        """
+        if self._space.size is None:
+            return None
+        for values in self._space.grid():
+            try:
+                if self._space.config(values).digest() not in self._known:
+                    return self._ask_for(values)
+            except StudyError:
+                continue
+        return None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Keep the objective of an epoch."""
@@ -123,22 +149,11 @@ class OptunaSearcher(QueueSearcher):
         result = result or {"status": "failed"}
         if not error:
             self.on_trial_result(trial_id, result)
-        status = "failed" if error else {"running": "pruned"}.get(result["status"], result["status"])
+        status = "failed" if error else result.get("status", "failed")
         curve = self._values.pop(trial_id)
-        self._known[self._digest_of(trial)] = (status, curve)
-        self._tell(trial, status, curve)
-
-    def _digest_of(self, trial: optuna.Trial) -> str:
-        values = {path: decode(self._space.domains[path], v) for path, v in trial.params.items()}
-        return self._space.config(values).digest()
-
-    def _tell(self, trial: optuna.Trial, status: str, curve: Mapping[int, float]) -> None:
-        if status == "running":  # a twin that is being trained now: nothing is known of it yet
-            status = "failed"
-        state, value = _outcome(status, curve, self._better)
-        if state != TrialState.FAIL:
-            for epoch, objective in sorted(curve.items()):
-                trial.report(objective, epoch)
+        state, value, told = _outcome(status, curve, self._better)
+        for epoch, objective in sorted(told.items()):
+            trial.report(objective, epoch)
         self._study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
 
     @property
@@ -146,11 +161,37 @@ class OptunaSearcher(QueueSearcher):
         return max if self._study.direction == optuna.study.StudyDirection.MAXIMIZE else min
 
 
+class GridSearcher(OptunaSearcher):
+    """Proposes every combination of a grid once, in an order drawn by the search's seed.
+
+    Optuna's own GridSampler raises on the last one unless Optuna runs the loop.
+    """
+
+    def __init__(self, space: SearchSpace, search: Search, *arguments: Any) -> None:
+        super().__init__(space, search, *arguments)
+        points = list(space.grid())  # a continuous domain is refused here
+        random.Random(search.seed).shuffle(points)
+        self._points = iter(points)
+
+    def _ask(self) -> optuna.Trial | None:
+        values = next(self._points, None)
+        if values is None:
+            return None
+        return self._ask_for(values)
+
+    def _unseen(self) -> None:
+        return None  # the grid itself says when it is exhausted
+
+
 def _outcome(
     status: str, curve: Mapping[int, float], better: Callable[[Iterable[float]], float]
-) -> tuple[TrialState, float | None]:
-    state = _STATES.get(status, TrialState.FAIL) if curve else TrialState.FAIL
-    return state, better(curve.values()) if state != TrialState.FAIL else None
+) -> tuple[TrialState, float | None, Mapping[int, float]]:
+    """Return what Optuna is told of a trial: its state, its value, its intermediate values."""
+    if status == "completed" and curve:
+        return TrialState.COMPLETE, better(curve.values()), curve
+    if status in ("pruned", "running") and curve:  # running: stopped by the scheduler
+        return TrialState.PRUNED, None, curve
+    return (TrialState.PRUNED if status == "diverged" else TrialState.FAIL), None, {}
 
 
 def _sampler(space: SearchSpace, search: Search) -> optuna.samplers.BaseSampler:
@@ -160,9 +201,7 @@ def _sampler(space: SearchSpace, search: Search) -> optuna.samplers.BaseSampler:
         case "tpe":
             return optuna.samplers.TPESampler(seed=search.seed, constant_liar=True)
         case "grid":
-            next(space.grid())  # a continuous domain is refused here
-            grid = {path: [encode(domain, v) for v in domain.grid()] for path, domain in space.domains.items()}
-            return optuna.samplers.GridSampler(grid, seed=search.seed)
+            return optuna.samplers.RandomSampler(seed=search.seed)  # never asked: every trial is enqueued
 
 
 def distribution(domain: Any) -> BaseDistribution:

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import FrameType
@@ -21,6 +21,9 @@ QUIET = {
     # A diverged trial reports no objective, and that is right.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1e9",
+    # Ctrl-C is heard by `interruptible`. A process that is to end is not waited for longer than this.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "10",
 }
 os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
 
@@ -75,13 +78,47 @@ def noise_to(log: Path) -> Iterator[None]:
 
 
 @contextmanager
+def interruptible(on_interrupt: Callable[[], None]) -> Iterator[None]:
+    """Let Ctrl-C or SIGTERM end the Ray Tune run inside in order, after ``on_interrupt``; the next one ends it at once.
+
+    Tune ends in order on SIGUSR1, whose handler it sets when it begins. Before that there is nothing to end in order.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM)}
+    asked = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        end_in_order = signal.getsignal(signal.SIGUSR1)
+        on_interrupt()
+        if asked or not callable(end_in_order):
+            raise KeyboardInterrupt
+        asked = True
+        os.write(
+            2, b"\nstopping: trials go on from their last checkpoints when run again; Ctrl-C again stops at once\n"
+        )
+        end_in_order(number, frame)
+
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def termination_is_interruption() -> Iterator[None]:
-    """Let SIGTERM stop a study in order, as Ctrl-C does."""
+    """Let SIGTERM raise KeyboardInterrupt inside, as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def interrupt(signum: int, frame: FrameType | None) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         signal.raise_signal(signal.SIGINT)
 
     before = signal.signal(signal.SIGTERM, interrupt)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -16,10 +19,11 @@ import yaml
 
 from search_spaces.errors import StudyError
 from search_spaces.store_schema import METRICS, SPLITS, TABLES, key
-from tune_app.storage import Folder
+from tune_app.storage import UNFINISHED, Folder, StorageError
 
+COMPACT = "compact-"
 _METRIC_COLUMNS = [f"{split}_{metric}" for split in SPLITS for metric in METRICS]
-_COLUMNS = ["digest", "fingerprint", "status", "arm", "seed", "config", "seconds", "finished_at", *_METRIC_COLUMNS]
+_COLUMNS = ["digest", "fingerprint", "status", "arm", "seed", "config", "seconds", *_METRIC_COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,27 @@ class ResultsStore:
         try:
             self.folder.write(".writable", b"")
             self.folder.remove(".writable")
-        except (OSError, PermissionError) as error:
+        except StorageError:
+            raise
+        except OSError as error:
             raise StudyError(
                 f"results folder {self.folder.url} cannot be written: {error}; choose another by --results"
             ) from None
+
+    def sweep(self) -> None:
+        """Remove what a killed run left half-written. Nobody else writes: the run holds the store."""
+        if not self.folder.is_local:
+            return
+        for path in Path(self.folder.root).rglob(f".*{UNFINISHED}"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def scratch(self) -> TemporaryDirectory[str]:
+        """Return a folder for the time of a run: in the store where `sweep` finds it, or this machine's own."""
+        home = self.folder.root if self.folder.is_local else None
+        return TemporaryDirectory(prefix=".scratch-", suffix=UNFINISHED, dir=home, ignore_cleanup_errors=True)
 
     def write_study(self, study: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
         """Write what is run and where, replacing what an earlier run wrote."""
@@ -67,30 +88,53 @@ class ResultsStore:
         self.folder.write(f"trials/{name}", parquet_bytes("trials", [row]))
 
     def trials(self) -> list[Stored]:
-        """Return every trial that the store holds; a file that cannot be read counts as not there."""
-        folder = self.folder / "trials"
+        """Return every trial that the store holds; a file that cannot be read counts as not there.
+
+        A trial's own file counts before a compacted one, whatever the clocks said: it was written later.
+        """
+        names = (self.folder / "trials").names(".parquet")
         found: dict[tuple[str, str], Stored] = {}
-        for name in folder.names(".parquet"):
-            try:
-                rows = pq.read_table(io.BytesIO(folder.read(name)), columns=_COLUMNS).to_pylist()
-            except (OSError, pa.ArrowInvalid, KeyError):
-                continue
-            for row in sorted(rows, key=lambda row: row["finished_at"]):
+        for name in sorted(names, key=lambda name: not name.startswith(COMPACT)):
+            for row in self._rows("trials", name, _COLUMNS):
                 found[row["digest"], row["fingerprint"]] = _stored(row)
         return list(found.values())
 
     def finished(self, statuses: Iterable[str] = ("completed", "diverged")) -> set[tuple[str, str]]:
         """Return (digest, fingerprint) of the trials that need no more training."""
-        return {(trial.digest, trial.fingerprint) for trial in self.trials() if trial.status in set(statuses)}
+        return {
+            (trial.digest, trial.fingerprint)
+            for trial in self.trials()
+            if trial.status in set(statuses) and self._is_whole(key(trial.digest, trial.fingerprint))
+        }
 
-    def curve(self, digest: str, fingerprint: str, column: str) -> dict[int, float]:
-        """Return a column of the epochs table by epoch, finite values alone; empty where the store has none."""
-        name = f"{key(digest, fingerprint)}.parquet"
+    def curves(self, column: str) -> dict[str, dict[int, float]]:
+        """Return a column of the epochs table by trial (``<digest>-<fingerprint>``) and epoch, finite values alone."""
+        names = (self.folder / "epochs").names(".parquet")
+        found: dict[str, dict[int, float]] = {}
+        for name in sorted(names, key=lambda name: not name.startswith(COMPACT)):
+            for row in self._rows("epochs", name, ["digest", "fingerprint", "epoch", column]):
+                if row[column] is not None and math.isfinite(row[column]):
+                    found.setdefault(key(row["digest"], row["fingerprint"]), {})[row["epoch"]] = row[column]
+        return found
+
+    def _rows(self, table: str, name: str, columns: list[str]) -> list[dict[str, Any]]:
         try:
-            rows = pq.read_table(io.BytesIO((self.folder / "epochs").read(name)), columns=["epoch", column]).to_pylist()
-        except (OSError, pa.ArrowInvalid):
-            return {}
-        return {row["epoch"]: row[column] for row in rows if row[column] is not None and math.isfinite(row[column])}
+            content = (self.folder / table).read(name)
+            return list(pq.read_table(io.BytesIO(content), columns=columns).to_pylist())
+        except StorageError:
+            raise
+        except (OSError, pa.ArrowInvalid, KeyError):
+            return []
+
+    def _is_whole(self, name: str) -> bool:
+        """Return whether a trial's own files of the other tables, where it has any, end as Parquet files do.
+
+        Only disks are looked at: they may lose the end of a file in a crash, an object store has it whole or not.
+        """
+        if not self.folder.is_local:
+            return True
+        paths = [Path(self.folder.root) / table / f"{name}.parquet" for table in TABLES]
+        return all(_ends_well(path) for path in paths if path.exists())
 
     @property
     def checkpoints_url(self) -> str:
@@ -108,6 +152,13 @@ class ResultsStore:
     def checkpoints(self, digest: str, fingerprint: str) -> Folder:
         """Return the folder of a trial's checkpoints."""
         return self.folder / f"checkpoints/{key(digest, fingerprint)}"
+
+
+def _ends_well(path: Path) -> bool:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 4))
+        return size > 12 and file.read(4) == b"PAR1"
 
 
 def _stored(row: Mapping[str, Any]) -> Stored:

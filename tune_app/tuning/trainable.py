@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -16,10 +17,12 @@ from search_spaces.study import ProbeConfig
 from search_spaces.trial import TrialConfig
 from tune_app.data import ImageArrays, source_key
 from tune_app.models import build_model
+from tune_app.storage import StorageError
 from tune_app.training import EpochMetrics, Probes, fit, resolve_device, resolve_precision, set_threads
 from tune_app.tuning.jobs import Job
 
-OUT_OF_MEMORY = "out_of_memory"
+OUT_OF_MEMORY, UNWRITABLE = "out_of_memory", "unwritable"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,14 @@ class CellTrainable(tune.Trainable):
             return self._report(self._train())
         except torch.OutOfMemoryError:
             return self._failed(OUT_OF_MEMORY)
+        except StorageError as error:
+            return self._failed(UNWRITABLE, str(error))
         except StudyError as error:
             return self._failed("failed", str(error), final=True)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                return self._failed(UNWRITABLE, str(error))
+            return self._failed("failed", traceback.format_exc())
         except Exception:
             return self._failed("failed", traceback.format_exc())
 

@@ -103,7 +103,7 @@ def test_out_of_memory_on_a_whole_gpu_is_a_failure_that_says_what_to_change(make
 
 def test_a_lost_process_is_noted_and_counts_against_no_budget(make, store, job):
     recorder = make(max_failures=0)
-    trial = SimpleNamespace(trial_id="t", config={"job": job.to_json()})
+    trial = SimpleNamespace(trial_id="t", config={"job": job.to_json()}, pickled_error_file="error.pkl")
     recorder.on_trial_recover(0, [], trial)  # a process may be lost before its trial starts
     recorder.on_trial_start(0, [], trial)
     trial.last_result = report(0.5, 0.75, status="completed")
@@ -114,14 +114,13 @@ def test_a_lost_process_is_noted_and_counts_against_no_budget(make, store, job):
     assert "process or node lost" in row["history"]
 
 
-def test_a_trial_that_ray_gives_up_is_failed(make, store, job):
+def test_a_trial_that_ray_gives_up_is_failed(make, store, job, tmp_path):
     recorder = make()
-    trial = SimpleNamespace(
-        trial_id="t", config={"job": job.to_json()}, get_error=lambda: RuntimeError("the actor died")
-    )
+    (tmp_path / "error.txt").write_text("the actor died\n")
+    trial = SimpleNamespace(trial_id="t", config={"job": job.to_json()}, error_file=str(tmp_path / "error.txt"))
     recorder.on_trial_start(0, [], trial)
     recorder.on_trial_error(0, [], trial)
-    assert row_of(store, job)["error"] == "RuntimeError: the actor died"
+    assert row_of(store, job)["error"] == "the actor died"
 
 
 @pytest.mark.parametrize(

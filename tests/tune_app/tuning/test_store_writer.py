@@ -66,8 +66,7 @@ def test_a_file_that_cannot_be_read_counts_as_not_there(store, record):
 def test_the_curve_of_a_trial_leaves_out_what_is_no_number(store, record):
     record.epochs[2]["val_loss"] = float("nan")
     write(store, record)
-    assert store.curve(record.job.digest, "f" * 16, "val_loss") == {1: 0.5}
-    assert store.curve("0" * 16, "f" * 16, "val_loss") == {}
+    assert store.curves("val_loss") == {f"{record.job.digest}-{'f' * 16}": {1: 0.5}}
 
 
 def test_study_and_environment_are_plain_files(store):
