@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-cluster check bench clean
+.PHONY: setup demo test test-cluster chaos check bench scale clean
 
 setup: $(STAMP)
 
@@ -24,6 +24,12 @@ test: setup
 test-cluster: setup
 	$(BIN)/python -m pytest -m cluster
 
+# A study of 24 cells whose driver is killed 20 times at random moments; another seed: make chaos CHAOS_SEED=2
+CHAOS_SEED ?= 1
+chaos: setup
+	CHAOS_KILLS=20 CHAOS_CELLS=24 CHAOS_SEED=$(CHAOS_SEED) $(BIN)/python -m pytest tests/faults/test_fault_driver.py \
+		-k killed_at_random -s --timeout=3600
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,6 +39,10 @@ check: setup
 # Side by side in one run, medians of several rounds; writes bench.json.
 bench: setup
 	$(BIN)/python -m bench
+
+# Trials that do no work: what the driver and the store can take; writes the table in docs/scaling.md.
+scale: setup
+	$(BIN)/python -m bench.scale 300 1000 3000
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage* bench.json

@@ -1,0 +1,81 @@
+"""Studies submitted to a real head with a dashboard, its token on."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from drivers import CLI, stored, study, wait_until
+from heads import head
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+TOKEN = "9f2c1d3e4b5a69788776655443322110"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    file = tmp_path_factory.mktemp("secret") / "auth_token"
+    file.write_text(TOKEN)
+    file.chmod(0o600)
+    with head("--num-cpus=2", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(file)) as made:
+        yield made, file
+
+
+@pytest.fixture
+def cli(guarded, tmp_path):
+    made, file = guarded
+
+    def call(verb, *arguments, token=True):
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        home = tmp_path / "home"  # of a person without a token
+        home.mkdir(exist_ok=True)
+        tokens = ["--token-file", str(file)] if token else []
+        return subprocess.run(
+            [*CLI, verb, *arguments, "--address", made.dashboard, *tokens],
+            env=plain | {"HOME": str(home)}, capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
+
+    return call
+
+
+def test_a_study_is_submitted_watched_finished_and_its_id_taken_once(cli, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(study(epochs=1, seeds=3)))
+    submit = [str(file), "--id", "one", "--results", str(tmp_path), "--set", "seeds=1"]
+    done = cli("submit", *submit)
+    assert (done.returncode, done.stdout) == (0, "submitted one\n"), done.stderr
+    logs = cli("logs", "one", "--follow")
+    assert "trained 2 (2 completed)" in logs.stdout, logs.stdout + logs.stderr
+    status = wait_until(lambda: (found := cli("status", "one")).stdout.startswith("one: SUCCEEDED") and found, 60)
+    assert status.returncode == 0
+    assert len(stored(tmp_path / "tiny")) == 2
+    again = cli("submit", *submit)
+    assert again.returncode == 2
+    assert "there is a job of this id already" in again.stderr
+    unknown = cli("status", "nobody")
+    assert (unknown.returncode, "there is no job of this id" in unknown.stderr) == (2, True)
+
+
+def test_a_stopped_job_ends_in_order_and_goes_on_when_submitted_again(cli, tmp_path):
+    file = tmp_path / "long.yaml"
+    file.write_text(yaml.safe_dump(study(epochs=100_000, seeds=1)))
+    cli("submit", str(file), "--id", "long", "--results", str(tmp_path))
+    wait_until(lambda: list(Path(tmp_path / "tiny").rglob("last.pt")))
+    stopped = cli("stop", "long")
+    assert stopped.stdout == "long: STOPPED\n", stopped.stdout + stopped.stderr
+    assert not list((tmp_path / "tiny").rglob("*.tmp"))
+
+
+def test_without_the_token_nobody_is_let_in_and_told_why(cli, tmp_path):
+    refused = cli("status", "one", token=False)
+    assert refused.returncode == 2
+    assert "--token-file" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_nobody_there_is_one_message():
+    done = subprocess.run(
+        [*CLI, "status", "one", "--address", "http://127.0.0.1:9"], capture_output=True, text=True, timeout=100
+    )
+    assert (done.returncode, "no job server answers there" in done.stderr) == (2, True), done.stderr

@@ -1,0 +1,142 @@
+"""A trial's process is killed; the disk is full; files are damaged; the driver itself is at fault."""
+
+import json
+import os
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from drivers import stored, study, undisturbed, wait_until
+from ray.tune import TuneError
+
+from analysis import load_study
+from search_spaces.errors import StudyError
+from search_spaces.files import study_from
+from tune_app.storage import Folder
+from tune_app.tuning.runner import run_study
+from tune_app.tuning.searchers import QueueSearcher
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of one megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root may mount a small disk")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def trial_processes():
+    """Return the processes of this test's Ray that train."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        words = " ".join(process.info["cmdline"] or ())
+        mine = any(parent.pid == os.getpid() for parent in process.parents())
+        if mine and words.startswith("ray::") and "Trainable" in words:
+            found.append(process)
+    return found
+
+
+def test_a_killed_trial_goes_on_from_its_checkpoint_and_no_failure_is_counted(tmp_path):
+    tree = study(epochs=150, seeds=1, max_failures=0)
+    killed = []
+
+    def kill():
+        wait_until(lambda: list((tmp_path / "tiny").rglob("last.pt")))
+        time.sleep(0.5)
+        for process in trial_processes():
+            process.kill()
+            killed.append(process.pid)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    summary = run_study(study_from(tree), str(tmp_path))
+    killer.join()
+    assert killed
+    assert dict(summary.counts) == {"completed": 2}
+    assert stored(tmp_path / "tiny") == undisturbed(tree)
+    trials = load_study(tmp_path / "tiny").trials
+    restarts = [json.loads(history) for history in trials.history]
+    assert ["process or node lost; went on from the last checkpoint"] in restarts
+    cut = trials[trials.attempts == 2].digest
+    epochs = load_study(tmp_path / "tiny").epochs
+    assert set(epochs[epochs.digest.isin(cut)].groupby("digest").epoch.count()) == {150}
+
+
+def test_a_full_disk_ends_the_run_with_one_clear_message_and_nothing_half_written(disk):
+    (disk / "ballast").write_bytes(bytes(700_000))
+    tree = study(epochs=3, seeds=2, baseline=study()["baseline"] | {"model": {"depth": 8, "width": 16}})
+    with pytest.raises(StudyError, match=r"cannot be written any more: .*No space left.*run the same command again"):
+        run_study(study_from(tree), str(disk))
+    (disk / "ballast").unlink()
+    results = disk / "tiny"
+    assert not list(results.rglob("*.tmp"))
+    assert not [path for path in results.rglob("*.parquet") if not path.stat().st_size]
+    before = len(load_study(results).trials)
+    subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
+    summary = run_study(study_from(tree), str(disk))
+    assert (summary.already, summary.trained, summary.failed) == (before, 4 - before, [])
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_training(disk):
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    with pytest.raises(
+        StudyError, match=r"results folder .* cannot be written: .*Read-only.*choose another by --results"
+    ):
+        run_study(study_from(study()), str(disk))
+
+
+def test_damaged_files_are_made_good_by_running_again(tmp_path):
+    tree = study(epochs=2, seeds=1, keep=["best", "last"])
+    spec = study_from(tree)
+    run_study(spec, str(tmp_path))
+    store = tmp_path / "tiny"
+    whole = stored(store)
+    first, second = sorted((store / "trials").iterdir())
+    first.write_bytes(first.read_bytes()[:-100])
+    checkpoint = store / "checkpoints" / first.stem / "last.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    (store / "epochs" / second.name).write_bytes(b"PAR1")
+    (store / "checkpoints" / first.stem / ".left.tmp").write_bytes(b"half")
+    assert any("cannot be read" in problem for problem in load_study(store).problems)
+    summary = run_study(spec, str(tmp_path))
+    assert summary.trained == 2
+    assert stored(store) == whole
+
+
+def test_a_mistake_of_the_driver_is_not_taken_for_the_trials(tmp_path, monkeypatch):
+    def broken(self, trial_id, result=None, error=False):
+        raise RuntimeError("a mistake in the searcher")
+
+    monkeypatch.setattr(QueueSearcher, "on_trial_complete", broken)
+    with pytest.raises(TuneError, match=r"the driver failed on trial .*\n(.*\n)*.*a mistake in the searcher"):
+        run_study(study_from(study(seeds=1)), str(tmp_path))
+
+
+def test_a_stopped_study_does_not_call_its_running_trials_pruned(tmp_path):
+    tree = study(epochs=400, seeds=2, fail_fast=True, max_failures=0)
+    tree["factors"] = {"epochs": [400, 401]}
+    store = tmp_path / "tiny"
+    (store / "checkpoints").mkdir(parents=True)
+
+    def block():
+        place = wait_until(lambda: next((store / "checkpoints").iterdir(), None))
+        wait_until(lambda: (place / "last.pt").exists())
+        Folder(store).remove(f"checkpoints/{place.name}")
+        Path(place).write_text("a file where a folder must be")
+
+    thread = threading.Thread(target=block)
+    thread.start()
+    summary = run_study(study_from(tree), str(tmp_path))
+    thread.join()
+    assert summary.stopped
+    assert set(load_study(store).trials.status) <= {"failed", "completed"}
+    assert not summary.counts["pruned"]

@@ -1,0 +1,75 @@
+"""The verbs of a study that runs as a job on a cluster: `submit`, `status`, `logs`, `stop`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search_spaces.files import read_study
+from tune_app.cli.common import Results, Set, Size, Study, console
+
+if TYPE_CHECKING:
+    from tune_app.tuning.submission import JobServer
+
+Address = Annotated[str, typer.Option(help="The cluster's job server, which is its dashboard.")]
+Token = Annotated[Path | None, typer.Option(help="File with the cluster's token.", show_default=False)]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="The job, as `submit` printed it.", show_default=False)]
+HERE = "http://localhost:8265"
+
+
+def submit(
+    study: Study,
+    size: Size = None,
+    set_: Set = None,
+    results: Results = "results",
+    address: Address = HERE,
+    token_file: Token = None,
+    id_: Annotated[str | None, typer.Option("--id", help="Name of the job; study and time if left out.")] = None,
+    shared_folder: Annotated[
+        bool, typer.Option("--shared-folder", help="The results folder is seen by every node of the cluster (NFS).")
+    ] = False,
+) -> None:
+    """Run a study on a cluster. The study file travels; submit again to resume.
+
+    Example: `tune-app submit my-study.yaml --address http://localhost:8265 --results s3://bucket/results`
+    """
+    spec = read_study(study, size, set_ or ())
+    options = ["--results", results, *(["--shared-folder"] if shared_folder else [])]
+    options += ["--size", size] if size else []
+    options += [word for override in set_ or () for word in ("--set", override)]
+    name = id_ or f"{spec.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    job = _server(address, token_file).submit(study, name, options)
+    console().print(f"submitted {job}", highlight=False, soft_wrap=True)
+
+
+def status(job: JobId, address: Address = HERE, token_file: Token = None) -> None:
+    """Say how a job is doing; exit code 1 if it failed."""
+    state, message = _server(address, token_file).status(job)
+    console().print(f"{job}: {state}{': ' + message if message else ''}", highlight=False, markup=False, soft_wrap=True)
+    if state == "FAILED":
+        raise typer.Exit(1)
+
+
+def logs(
+    job: JobId,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the job ends.")] = False,
+    address: Address = HERE,
+    token_file: Token = None,
+) -> None:
+    """Print what a job has printed."""
+    for lines in _server(address, token_file).logs(job, follow):
+        console().print(lines, end="", highlight=False, markup=False, soft_wrap=True)
+
+
+def stop(job: JobId, address: Address = HERE, token_file: Token = None) -> None:
+    """Stop a job in order. What is finished is kept; submit the study again to go on."""
+    console().print(f"{job}: {_server(address, token_file).stop(job)}", highlight=False, soft_wrap=True)
+
+
+def _server(address: str, token_file: Path | None) -> JobServer:
+    from tune_app.tuning.submission import JobServer  # Ray takes seconds to import
+
+    return JobServer(address, token_file)

@@ -1,0 +1,110 @@
+"""Studies as jobs of a cluster that runs elsewhere, over Ray's Jobs API."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tune_app.tuning.session import QUIET  # isort: skip  (before Ray)
+
+from search_spaces.errors import StudyError
+
+assert QUIET
+STOP_SECONDS = 60.0
+
+
+class JobServer:
+    """The job server of a cluster: its dashboard's address, usually at the end of a tunnel."""
+
+    def __init__(self, address: str, token_file: Path | None = None) -> None:
+        """Connect; StudyError where nobody answers, or where the token is missing or refused.
+
+        A token is set for this process and those it starts, and written nowhere.
+        """
+        if token_file is not None:
+            if not token_file.is_file():
+                raise StudyError(f"`--token-file` is {token_file}, but there is no such file")
+            os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token_file.absolute()))
+        self._address = address
+        with self._told():
+            from ray.job_submission import JobSubmissionClient
+
+            self._client: Any = JobSubmissionClient(address)
+
+    def submit(self, study: str, name: str, options: Sequence[str]) -> str:
+        """Start `tune-app run` on the cluster and return the job's id. A study file travels with it."""
+        with TemporaryDirectory(prefix="tune-app-") as folder, self._told():
+            travels = Path(study).is_file()
+            if travels:
+                shutil.copy(study, Path(folder) / "study.yaml")
+            command = ["tune-app", "run", "study.yaml" if travels else study, "--address", "auto", *options]
+            return str(
+                self._client.submit_job(
+                    entrypoint=shlex.join(command),
+                    submission_id=name,
+                    runtime_env={"working_dir": folder} if travels else None,
+                )
+            )
+
+    def status(self, job: str) -> tuple[str, str]:
+        """Return a job's status (PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED) and Ray's words about it."""
+        with self._told():
+            info = self._client.get_job_info(job)
+            return str(info.status.value), str(info.message or "")
+
+    def logs(self, job: str, follow: bool = False) -> Iterator[str]:
+        """Yield what a job has printed; with ``follow``, also what it prints until it ends."""
+        with self._told():
+            if not follow:
+                yield self._client.get_job_logs(job)
+                return
+            self._client.get_job_info(job)  # says so where there is no such job
+            tail = self._client.tail_job_logs(job)
+            with asyncio.Runner() as runner:
+                while (lines := runner.run(anext(tail, None))) is not None:
+                    yield lines
+
+    def stop(self, job: str) -> str:
+        """Stop a job in order, as Ctrl-C does, and return its status when it has ended."""
+        with self._told():
+            self._client.stop_job(job)
+        end = time.monotonic() + STOP_SECONDS
+        while (status := self.status(job)[0]) in ("PENDING", "RUNNING") and time.monotonic() < end:
+            time.sleep(0.2)
+        return status
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell what the Jobs API refuses as the user's mistake, with the remedy."""
+        from ray.exceptions import AuthenticationError
+
+        try:
+            yield
+        except AuthenticationError as error:
+            raise StudyError(
+                f"{self._address} lets nobody in without the right token; give --token-file ~/.ray/auth_token "
+                f"({str(error).splitlines()[0]})"
+            ) from None
+        except ConnectionError:
+            raise StudyError(
+                f"`--address` is {self._address!r}, but no job server answers there; it is the dashboard, such "
+                "as http://localhost:8265 while `ray dashboard cluster.yaml` runs"
+            ) from None
+        except (RuntimeError, ImportError) as error:
+            raise StudyError(_explained(str(error))) from None
+
+
+def _explained(error: str) -> str:
+    if "already exists" in error:
+        return "there is a job of this id already; choose another --id, or leave it out"
+    if "404" in error or "does not exist" in error:
+        return "there is no job of this id on that cluster"
+    return f"the job server refuses: {error.strip().splitlines()[-1]}"
