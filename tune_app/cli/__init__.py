@@ -7,7 +7,7 @@ import sys
 import typer
 
 from search_spaces.errors import StudyError
-from tune_app.cli import augmentations, factorize, landscape, params, report, reproduce, run, studies
+from tune_app.cli import augmentations, compact, factorize, jobs, landscape, params, report, reproduce, run, studies
 from tune_app.cli.common import console
 
 app = typer.Typer(
@@ -24,6 +24,11 @@ for verb in (
     studies.validate,
     studies.plan,
     run.run,
+    jobs.submit,
+    jobs.status,
+    jobs.logs,
+    jobs.stop,
+    compact.compact,
     report.report,
     reproduce.reproduce,
     report.compare,
