@@ -75,7 +75,8 @@ def _measured(results: StudyResults, metric: str) -> list[str]:
 def _absent(claim: Mapping[str, Any], measured: list[str]) -> str:
     missing = [arm for arm in (claim["arm"], claim["against"]) if arm not in measured]
     what = "loss landscape" if claim["metric"] == ROUGHNESS else "trial"
-    return f"cannot tell: there is no {what} of {' and '.join(missing)}"
+    remedy = " (`tune-app landscape` computes them)" if claim["metric"] == ROUGHNESS else ""
+    return f"cannot tell: there is no {what} of {' and '.join(missing)}{remedy}"
 
 
 def _compared(results: StudyResults, pairs: list[tuple[str, str]], metric: str) -> pd.DataFrame:

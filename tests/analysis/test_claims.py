@@ -159,7 +159,10 @@ def test_a_flatter_landscape_is_the_better_one(study):
 def test_without_landscapes_a_claim_about_them_is_undecided(study):
     found = with_landscapes(study, {"norm=batch": 0.01})
     row = claims(found).iloc[0]
-    assert (row.verdict, row.words) == ("undecided", "cannot tell: there is no loss landscape of norm=none")
+    assert (row.verdict, row.words) == (
+        "undecided",
+        "cannot tell: there is no loss landscape of norm=none (`tune-app landscape` computes them)",
+    )
 
 
 @pytest.fixture(scope="module")
