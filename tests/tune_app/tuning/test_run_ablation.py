@@ -43,7 +43,7 @@ def test_every_cell_is_trained_once_and_its_figures_are_those_of_fit(tiny_tree, 
     again = run(tiny_tree, tmp_path)
     assert (again.trained, again.already) == (0, 4)
 
-    more = run(tiny_tree, tmp_path, seeds=3, factors={"model.norm": ["batch", "none", "group"]}, name="tiny")
+    more = run(tiny_tree, tmp_path, seeds=3, factors={"model.norm": ["batch", "none", "layer"]}, name="tiny")
     assert (more.trained, more.already) == (5, 4)
     assert "[9/9]" in capsys.readouterr().out
 
