@@ -57,7 +57,7 @@ def test_a_study_is_submitted_watched_finished_and_its_id_taken_once(cli, tmp_pa
     assert (unknown.returncode, "there is no job of this id" in unknown.stderr) == (2, True)
 
 
-def test_a_stopped_job_ends_in_order_and_goes_on_when_submitted_again(cli, tmp_path):
+def test_a_stopped_job_ends_in_order(cli, tmp_path):
     file = tmp_path / "long.yaml"
     file.write_text(yaml.safe_dump(study(epochs=100_000, seeds=1)))
     cli("submit", str(file), "--id", "long", "--results", str(tmp_path))

@@ -91,7 +91,10 @@ def run_study(
         sources = load_sources(spec)
         store.write_study(study_as_run(spec), describe_environment())
         run = _Run(spec, store, sources, address, shared_folder)
-        summary = run.ablation() if spec.mode == "ablation" else run.search()
+        try:
+            summary = run.ablation() if spec.mode == "ablation" else run.search()
+        finally:
+            store.sweep()  # what a killed trial left
     summary.seconds = time.monotonic() - began
     return summary
 

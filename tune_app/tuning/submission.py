@@ -13,11 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tune_app.tuning.session import QUIET  # isort: skip  (before Ray)
-
 from search_spaces.errors import StudyError
 
-assert QUIET
 STOP_SECONDS = 60.0
 
 
@@ -27,7 +24,8 @@ class JobServer:
     def __init__(self, address: str, token_file: Path | None = None) -> None:
         """Connect; StudyError where nobody answers, or where the token is missing or refused.
 
-        A token is set for this process and those it starts, and written nowhere.
+        A token is set for this process and those it starts, and written nowhere. Ray looks for it once, when it is
+        imported: so this module imports it no earlier than here.
         """
         if token_file is not None:
             if not token_file.is_file():
