@@ -16,6 +16,8 @@ from tune_app.cli.common import Results, Set, console
 from tune_app.storage import Folder
 
 NEEDS_PATH = ("parquet", "folder")
+SURFACES = {"smoke": (3, 50), "small": (15, 250)}
+"""Points along a side and test images of a loss landscape at each size; else 51 points and every test image."""
 
 
 def reproduce(
@@ -33,6 +35,8 @@ def reproduce(
 ) -> None:
     """Train the studies of published experiments, then write every claim with its verdict, every figure with ours.
 
+    Claims about loss landscapes have those computed, too.
+
     What the stores hold is not trained again. Each size has stores of its own, RESULTS/SIZE/STUDY.
 
     Example: `tune-app reproduce --size small --data cifar10/ --data-name "CIFAR-10"`
@@ -40,6 +44,8 @@ def reproduce(
     specs = read_all(studies or (), size, [*([f"data.path={data}"] if data else []), *(set_ or ())])
     from analysis import load_study
     from analysis.reproduction_page import write_reproduction
+    from tune_app.tuning.landscape import compute_landscapes
+    from tune_app.tuning.landscape_task import SurfaceSpec
     from tune_app.tuning.runner import run_study
     from tune_app.tuning.session import ray_session
 
@@ -53,6 +59,10 @@ def reproduce(
             if summary.interrupted:
                 screen.print("interrupted: run the same command again to go on", highlight=False)
                 raise typer.Exit(130)
+            if spec.reference and any(claim.metric == "roughness" for claim in spec.reference.claims):
+                points, images = SURFACES.get(size, (51, None))
+                surface = SurfaceSpec(points=points, images=images)
+                compute_landscapes(spec.name, folder.url, surface, all_seeds=True, address=address)
     found = [load_study((folder / spec.name).url) for spec in specs]
     for path in write_reproduction(found, out, data_name, size):
         screen.print(f"wrote {path}", highlight=False, soft_wrap=True, markup=False)
