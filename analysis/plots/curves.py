@@ -159,8 +159,9 @@ def _set_log(ax: Axes) -> None:
 
 
 def _line_values(ax: Axes) -> np.ndarray:
-    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines] or [np.ones(1)])
-    return values[np.isfinite(values)]
+    values: np.ndarray = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines] or [np.ones(1)])
+    finite: np.ndarray = values[np.isfinite(values)]
+    return finite
 
 
 def _label(ax: Axes, metric: str) -> None:
