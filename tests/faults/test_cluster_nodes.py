@@ -71,6 +71,24 @@ def test_workers_come_from_none_for_a_quarter_of_a_gpu_each_and_go_when_idle(tmp
         "cluster_name": "fake",
         "max_workers": 2,
         "idle_timeout_minutes": 0.1,
+        "upscaling_speed": 1.0,
+        "auth": {},
+        "file_mounts": {},
+        "file_mounts_sync_continuously": False,
+        "cluster_synced_files": [],
+        "rsync_exclude": [],
+        "rsync_filter": [],
+        **{
+            f"{who}{what}_commands": []
+            for who, what in (
+                ("", "initialization"),
+                ("", "setup"),
+                ("head_", "setup"),
+                ("worker_", "setup"),
+                ("head_", "start_ray"),
+                ("worker_", "start_ray"),
+            )
+        },
         "provider": {
             "type": "external",
             "module": fake,
