@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,15 @@ class Folder:
         """Remove a file or a folder with all that is in it; nothing happens where there is none."""
         with suppress(FileNotFoundError, NotADirectoryError), self._told("removed"):
             self.filesystem.rm(self.path(name), recursive=True)
+
+    def remove_files(self, names: Sequence[str]) -> None:
+        """Remove files of this folder in order; on an object store many at a time."""
+        if self.is_local:
+            for name in names:
+                Path(self.path(name)).unlink(missing_ok=True)
+        elif names:
+            with suppress(FileNotFoundError), self._told("removed"):
+                self.filesystem.rm([self.path(name) for name in names])
 
     @contextmanager
     def _told(self, done: str) -> Iterator[None]:

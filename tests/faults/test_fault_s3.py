@@ -160,6 +160,10 @@ def test_a_server_that_refuses_for_now_is_asked_again(gate):
     assert gate.refused == 3
     gate.delay = 0.3
     assert folder.read("x") == b"content"
+    folder.write("y", b"")
+    gate.refuse = 1
+    folder.remove_files(["x", "y"])
+    assert folder.names() == []
 
 
 def test_a_server_that_goes_on_refusing_is_told_with_url_and_remedy_and_nothing_is_there(gate):

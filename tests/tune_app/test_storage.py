@@ -33,6 +33,14 @@ def test_removing_takes_a_whole_folder(folder):
     assert not folder.exists("sub/x.bin")
 
 
+def test_several_files_are_removed_together(folder):
+    for name in "xyz":
+        folder.write(name, b"")
+    folder.remove_files(["x", "z"])
+    folder.remove_files([])
+    assert folder.names() == ["y"]
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     folder = Folder(tmp_path)
     folder.write("x", b"old")

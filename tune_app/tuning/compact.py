@@ -41,5 +41,4 @@ def _merge(folder: Folder, table: str, names: Sequence[str]) -> None:
     pq.write_table(pa.concat_tables(parts), sink, compression="zstd")
     identity = hashlib.sha256("".join(names).encode()).hexdigest()[:16]
     folder.write(f"{COMPACT}{identity}.parquet", sink.getvalue())
-    for name in names:
-        folder.remove(name)
+    folder.remove_files(names)
