@@ -11,6 +11,7 @@ from typing import Any
 
 from tune_app.tuning.session import ray_session  # isort: skip  (before Ray)
 
+from ray import tune
 from ray.tune.search import ConcurrencyLimiter
 
 from search_spaces.errors import StudyError
@@ -30,6 +31,7 @@ from tune_app.tuning.resources import cluster_resources, gpu_share, must_share_s
 from tune_app.tuning.schedulers import make_scheduler
 from tune_app.tuning.searchers import GridSearcher, OptunaSearcher, QueueSearcher
 from tune_app.tuning.store import ResultsStore
+from tune_app.tuning.tensorboard import TensorBoard
 from tune_app.tuning.trainable import CellTrainable, TrialSettings
 from tune_app.tuning.tuner import Tuning
 
@@ -78,7 +80,8 @@ def run_study(
 ) -> RunSummary:
     """Train every cell of a study that its results store does not hold, and return what was done.
 
-    ``shared_folder`` says that a local results folder is one that every node of the cluster sees.
+    ``tensorboard`` writes event files beside the store, too. ``shared_folder`` says that a local results folder is one
+    that every node of the cluster sees.
 
     Raises StudyError for the user's mistakes before anything is trained: data, resources, a folder that cannot be
     written or that other nodes cannot see, another run that holds the store.
@@ -86,11 +89,12 @@ def run_study(
     began = time.monotonic()
     store = ResultsStore(results, spec.name)
     store.prepare()
+    callbacks = (TensorBoard(store),) if tensorboard else ()
     with hold(store.folder):
         store.sweep()
         sources = load_sources(spec)
         store.write_study(study_as_run(spec), describe_environment())
-        run = _Run(spec, store, sources, address, shared_folder)
+        run = _Run(spec, store, sources, address, shared_folder, callbacks)
         try:
             summary = run.ablation() if spec.mode == "ablation" else run.search()
         finally:
@@ -107,9 +111,10 @@ class _Run:
         sources: dict[str, ImageArrays],
         address: str | None,
         shared_folder: bool,
+        callbacks: tuple[tune.Callback, ...],
     ) -> None:
         self._spec, self._store, self._sources = spec, store, sources
-        self._address, self._shared_folder = address, shared_folder
+        self._address, self._shared_folder, self._callbacks = address, shared_folder, callbacks
         self._objective, self._mode = objective(spec)
         self._summary = RunSummary(spec.name, store.folder.url)
 
@@ -191,7 +196,9 @@ class _Run:
             report_seconds=report_seconds,
         )
         pending = 1 if self._address is None else PENDING[spec.mode]
-        tuning = Tuning(CellTrainable, self._sources, settings, recorder, progress, self._store, pending)
+        tuning = Tuning(
+            CellTrainable, self._sources, settings, recorder, progress, self._store, pending, self._callbacks
+        )
         progress.start()
         try:
             tuning.fit(searcher, total, scheduler, share)

@@ -24,7 +24,10 @@ preempted node is no fault of the trial's, but a trial that kills its process ea
 
 @dataclass(frozen=True)
 class Tuning:
-    """What the Ray Tune runs of a study share. ``pending`` is how many trials may wait for a place."""
+    """What the Ray Tune runs of a study share. ``pending`` is how many trials may wait for a place.
+
+    ``callbacks`` hear each report before the recorder takes its rows out.
+    """
 
     trainable: type[tune.Trainable]
     sources: Mapping[str, ImageArrays]
@@ -33,6 +36,7 @@ class Tuning:
     progress: Progress
     store: ResultsStore
     pending: int
+    callbacks: tuple[tune.Callback, ...] = ()
 
     def fit(self, searcher: Any, total: int, scheduler: Any, gpus: float) -> None:
         """Train up to ``total`` jobs of a searcher, each with ``gpus``; Ctrl-C or SIGTERM interrupts the recorder.
@@ -58,7 +62,7 @@ class Tuning:
                 run_config=RunConfig(
                     name="tune",
                     storage_path=scratch,
-                    callbacks=[self.recorder, self.progress],
+                    callbacks=[*self.callbacks, self.recorder, self.progress],
                     failure_config=FailureConfig(max_failures=LOST_PROCESSES),
                     checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                     stop=_Stopper(self.recorder),
