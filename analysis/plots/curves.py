@@ -87,7 +87,8 @@ def _draw_arm(
     scale = unit_of(str(points["metric"].iloc[0])).scale if len(points) else 1.0
     mean = points[points["kind"] == "mean"]
     if len(mean):
-        (line,) = ax.plot(mean["epoch"], mean["value"] * scale, color=color, linestyle=dash, label=arm)
+        dot = "o" if len(mean) == 1 else None  # a line of one point is not seen
+        (line,) = ax.plot(mean["epoch"], mean["value"] * scale, color=color, linestyle=dash, label=arm, marker=dot)
         style.tag(line)
         band = mean.dropna(subset=["low"])
         if len(band):
