@@ -6,11 +6,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from drivers import study
+from typer.testing import CliRunner
 
 from analysis import load_study
 from search_spaces.files import study_from
 from search_spaces.plan import make_plan
 from search_spaces.store_schema import METRICS
+from tune_app.cli import app
 from tune_app.storage import Folder
 from tune_app.tuning.compact import compact
 from tune_app.tuning.jobs import cell_job
@@ -59,6 +61,11 @@ def test_every_reader_sees_the_same_before_and_after(store):
     assert len((store.folder / "trials").names()) == 2  # one merged; a failed trial keeps its own: it is trained again
     assert len(store.finished()) == 5
     assert compact(store) == 0
+
+
+def test_the_verb_says_what_it_merged(store):
+    done = CliRunner().invoke(app, ["compact", "tiny", "--results", str(Path(store.folder.root).parent)])
+    assert (done.exit_code, done.output) == (0, f"merged the files of 5 trials in {store.folder.url}\n")
 
 
 @pytest.mark.parametrize("moment", range(0, 13, 2))

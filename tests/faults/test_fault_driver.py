@@ -68,6 +68,7 @@ def test_ctrl_c_ends_in_order_and_keeps_what_was_finished(tmp_path):
     assert 1 <= len(results.trials) < 6
 
 
+@pytest.mark.cluster  # with the longer ones
 def test_ctrl_c_twice_ends_at_once(tmp_path):
     with driver(study(epochs=2000), tmp_path) as run:
         wait_until(lambda: list((tmp_path / "tiny").rglob("last.pt")))

@@ -125,6 +125,7 @@ def gate(server, monkeypatch):
     s3fs.S3FileSystem.clear_instance_cache()
 
 
+@pytest.mark.cluster  # two whole runs
 def test_a_study_on_s3_is_trained_killed_resumed_and_reported(gate, tmp_path):
     tree = study(epochs=3, seeds=1)
     url = "s3://bucket/results"
