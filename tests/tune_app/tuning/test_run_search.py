@@ -49,6 +49,7 @@ def test_a_grid_trains_each_config_once_and_stops_there(search_tree, tmp_path):
     }
     assert dict(run_study(study_from(tree), str(tmp_path)).counts) == {"completed": 4}
     trials = load_study(tmp_path / "tiny").trials
+    assert set(trials.attempts) == {1}
     assert sorted(zip(trials["model.norm"], trials["batch_size"], strict=True)) == [
         ("batch", 20), ("batch", 40), ("none", 20), ("none", 40),
     ]  # fmt: skip
