@@ -28,7 +28,7 @@ test-cluster: setup
 CHAOS_SEED ?= 1
 chaos: setup
 	CHAOS_KILLS=20 CHAOS_CELLS=24 CHAOS_SEED=$(CHAOS_SEED) $(BIN)/python -m pytest tests/faults/test_fault_driver.py \
-		-k killed_at_random -s --timeout=3600
+		-k killed_at_random -s
 
 check: setup
 	$(BIN)/ruff check .
