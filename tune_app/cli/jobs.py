@@ -46,7 +46,10 @@ def submit(
 
 
 def status(job: JobId, address: Address = HERE, token_file: Token = None) -> None:
-    """Say how a job is doing; exit code 1 if it failed."""
+    """Say how a job is doing; exit code 1 if it failed.
+
+    Example: `tune-app status norms --address http://127.0.0.1:8265`
+    """
     state, message = _server(address, token_file).status(job)
     console().print(f"{job}: {state}{': ' + message if message else ''}", highlight=False, markup=False, soft_wrap=True)
     if state == "FAILED":
@@ -59,13 +62,19 @@ def logs(
     address: Address = HERE,
     token_file: Token = None,
 ) -> None:
-    """Print what a job has printed."""
+    """Print what a job has printed.
+
+    Example: `tune-app logs norms --follow`
+    """
     for lines in _server(address, token_file).logs(job, follow):
         console().print(lines, end="", highlight=False, markup=False, soft_wrap=True)
 
 
 def stop(job: JobId, address: Address = HERE, token_file: Token = None) -> None:
-    """Stop a job in order. What is finished is kept; submit the study again to go on."""
+    """Stop a job in order. What is finished is kept; submit the study again to go on.
+
+    Example: `tune-app stop norms`
+    """
     console().print(f"{job}: {_server(address, token_file).stop(job)}", highlight=False, soft_wrap=True)
 
 

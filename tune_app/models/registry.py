@@ -72,7 +72,7 @@ def _idle_notes(config: ModelConfig) -> list[str]:
     subtracts_mean = config.norm in ("batch", "torch_batch", "instance", "batch_instance")
     if config.conv_bias and subtracts_mean and config.norm_placement == "conv_norm_relu":
         notes.append(f"a convolution bias before {config.norm} norm has zero gradient: the norm subtracts it again")
-    if config.zero_init_last_norm and config.norm == "none" and not config.is_idle("zero_init_last_norm"):
+    if config.zero_init_last_norm and config.norm == "none":
         notes.append("zero_init_last_norm has no effect without norm layers")
     if config.norm == "batch_instance":
         notes.append("batch-instance norm starts as batch norm: every gate is 1")
