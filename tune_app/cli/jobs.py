@@ -48,7 +48,7 @@ def submit(
 def status(job: JobId, address: Address = HERE, token_file: Token = None) -> None:
     """Say how a job is doing; exit code 1 if it failed.
 
-    Example: `tune-app status norms --address http://127.0.0.1:8265`
+    Example: `tune-app status norms-20261121-120000 --address http://127.0.0.1:8265`
     """
     state, message = _server(address, token_file).status(job)
     console().print(f"{job}: {state}{': ' + message if message else ''}", highlight=False, markup=False, soft_wrap=True)
@@ -64,7 +64,7 @@ def logs(
 ) -> None:
     """Print what a job has printed.
 
-    Example: `tune-app logs norms --follow`
+    Example: `tune-app logs norms-20261121-120000 --follow`
     """
     for lines in _server(address, token_file).logs(job, follow):
         console().print(lines, end="", highlight=False, markup=False, soft_wrap=True)
@@ -73,7 +73,7 @@ def logs(
 def stop(job: JobId, address: Address = HERE, token_file: Token = None) -> None:
     """Stop a job in order. What is finished is kept; submit the study again to go on.
 
-    Example: `tune-app stop norms`
+    Example: `tune-app stop norms-20261121-120000`
     """
     console().print(f"{job}: {_server(address, token_file).stop(job)}", highlight=False, soft_wrap=True)
 
