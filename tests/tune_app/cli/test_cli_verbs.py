@@ -80,9 +80,9 @@ def test_params_of_no_family_names_the_families(tune_app):
 
 def test_plan_counts_cells_and_says_what_the_seeds_detect(tune_app):
     output = tune_app("plan", "quickstart", "--no-time")
-    assert "36 cells, 0 done, 36 to train" in output
+    assert "60 cells, 0 done, 60 to train" in output
     assert "norm=torch_batch (reference)" in output
-    assert "smallest difference in test_accuracy that 6 paired seeds detect" in output
+    assert "smallest difference in test_accuracy that 10 paired seeds detect" in output
 
 
 def test_plan_estimates_the_time(tune_app):
