@@ -100,6 +100,10 @@ class PrunedEnds:
     words: str
 
 
+FEWEST_FINISHED = 8
+"""Finished trials below which an estimate is never believed: a held-out error over fewer curves is chance."""
+
+
 def estimated_ends(results: StudyResults, metric: str = METRIC, seed: int = 0) -> PrunedEnds:
     """Estimate each pruned trial's figure at the last epoch; StudyError where no trial finished or none was pruned."""
     finished = _finished(results, metric)
@@ -116,6 +120,7 @@ def estimated_ends(results: StudyResults, metric: str = METRIC, seed: int = 0) -
     usable = (trials["status"] == "completed").to_numpy() | pruned
     curves = curves_matrix(results, metric)[usable]
     found = complete(curves.to_numpy(float), seed=seed)
+    believable = found.believable and len(finished) >= FEWEST_FINISHED
     of_pruned = pruned[usable]
     table = trials.loc[pruned, ["digest", "arm", "seed", "epochs_trained"]].rename(
         columns={"epochs_trained": "stopped_at"}
@@ -130,8 +135,8 @@ def estimated_ends(results: StudyResults, metric: str = METRIC, seed: int = 0) -
         rank=found.rank,
         heldout_rmse=found.heldout_rmse,
         baseline_rmse=found.baseline_rmse,
-        believable=found.believable,
-        words=_words(metric, int(table["beats_winner"].sum()), len(table), found.heldout_rmse, found.believable),
+        believable=believable,
+        words=_words(metric, int(table["beats_winner"].sum()), len(table), found.heldout_rmse, believable),
     )
 
 

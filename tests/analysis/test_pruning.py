@@ -118,3 +118,14 @@ def test_pruned_trials_of_a_real_search_are_listed_with_where_they_stopped(searc
     assert table["last"].to_dict() == pytest.approx(last[table.index].to_dict())
     by_loss = estimated_ends(search, "val_loss")
     assert by_loss.table["estimated_end"].is_monotonic_increasing
+
+
+def test_an_estimate_from_a_handful_of_finished_trials_is_never_believed(tmp_path):
+    from analysis import load_study
+    from analysis.pruning import FEWEST_FINISHED, estimated_ends
+    from bench.make_store import write_store
+
+    write_store(tmp_path / "s", space={"optimizer.lr": {"loguniform": [1e-3, 1.0]}}, trials=6, epochs=9)
+    results = load_study(tmp_path / "s")
+    assert (results.trials.status == "completed").sum() < FEWEST_FINISHED
+    assert not estimated_ends(results).believable
