@@ -10,11 +10,14 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
+from analysis import load_study  # noqa: E402
+from analysis.report import write_report  # noqa: E402
 from bench.make_store import write_store  # noqa: E402
 
 TRIALS, EPOCHS, SEEDS = 10_000, 100, 5
@@ -38,6 +41,8 @@ def measure(trials: int = TRIALS, epochs: int = EPOCHS, files: bool = True) -> d
         with tempfile.TemporaryDirectory() as folder:
             _write(Path(folder), trials, epochs, compact)
             seconds, peak, rows = _read(Path(folder), trials)
+            if compact:
+                found["store.report_seconds"] = _report(Path(folder))
         assert rows == trials * epochs
         prefix = "store.load" if compact else "store.load_files"
         found |= {f"{prefix}_seconds": seconds, f"{prefix}_peak_mb": peak}
@@ -56,6 +61,13 @@ def _write(folder: Path, trials: int, epochs: int, compact: bool) -> None:
         compact=compact,
         extras=False,
     )
+
+
+def _report(folder: Path) -> float:
+    """Return the seconds from the store to its finished report."""
+    began = time.perf_counter()
+    write_report(load_study(folder), folder / "report.html")
+    return time.perf_counter() - began
 
 
 def _read(folder: Path, trials: int) -> tuple[float, float, int]:
