@@ -40,11 +40,3 @@ def make_scheduler(
             for epoch, objective in sorted(curve.items()):
                 bracket.on_result(past, epoch, sign * objective)  # type: ignore[arg-type]
     return scheduler
-
-
-def rungs(asha: Asha, epochs: int) -> list[int]:
-    """Return the epochs at which the first bracket may stop a trial: grace, grace x factor, ... up to all epochs."""
-    milestones = [asha.grace_period]
-    while milestones[-1] * asha.reduction_factor <= epochs:
-        milestones.append(milestones[-1] * asha.reduction_factor)
-    return milestones
