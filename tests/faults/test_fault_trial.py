@@ -16,8 +16,10 @@ from analysis import load_study
 from search_spaces.errors import StudyError
 from search_spaces.files import study_from
 from tune_app.storage import Folder
+from tune_app.tuning import runner
 from tune_app.tuning.runner import run_study
 from tune_app.tuning.searchers import QueueSearcher
+from tune_app.tuning.trainable import CellTrainable
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(300)]
 
@@ -69,6 +71,21 @@ def test_a_killed_trial_goes_on_from_its_checkpoint_and_no_failure_is_counted(tm
     cut = trials[trials.attempts == 2].digest
     epochs = load_study(tmp_path / "tiny").epochs
     assert set(epochs[epochs.digest.isin(cut)].groupby("digest").epoch.count()) == {150}
+
+
+def test_an_error_outside_training_is_noted_as_what_it_was(tmp_path, monkeypatch):
+    class FailsOnce(CellTrainable):
+        def setup(self, config, sources=None, settings=None):
+            super().setup(config, sources, settings)
+            if not (tmp_path / "failed").exists():
+                (tmp_path / "failed").touch()
+                raise ValueError("no such thing")
+
+    monkeypatch.setattr(runner, "CellTrainable", FailsOnce)
+    summary = run_study(study_from(study(seeds=1, max_failures=0)), str(tmp_path))
+    assert dict(summary.counts) == {"completed": 2}
+    histories = {history for history in load_study(tmp_path / "tiny").trials.history if history != "[]"}
+    assert histories == {'["error outside training: ValueError: no such thing; went on from the last checkpoint"]'}
 
 
 def test_a_full_disk_ends_the_run_with_one_clear_message_and_nothing_half_written(disk):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.exceptions import RayTaskError
 from ray.tune.experiment import Trial
 
 from search_spaces.study import StudySpec
@@ -39,13 +41,14 @@ class Recorder(tune.Callback):
         self.on_change(self._record(trial), "started")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Note that a trial's process or node was lost; Ray starts it again and it goes on from its checkpoint.
+        """Note why Ray starts a trial again; it goes on from its checkpoint.
 
         Ray takes an error in a callback or searcher for the trial's, too: that is our own mistake, and ends the run.
         """
-        if trial.pickled_error_file is None:  # which Ray writes for what went wrong elsewhere
+        error = _take_error(trial)
+        if error is None:
             raise RuntimeError(f"the driver failed on trial {trial.trial_id}: {_error_of(trial)}")
-        self._record(trial).restarts.append("process or node lost; went on from the last checkpoint")
+        self._record(trial).restarts.append(f"{_what_happened(error)}; went on from the last checkpoint")
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -113,8 +116,7 @@ class Recorder(tune.Callback):
     def _failed(self, record: TrialRecord, error: str, may_try_again: bool) -> None:
         attempts = sum(entry.startswith("error:") for entry in record.job.history)
         if may_try_again and attempts < self._spec.max_failures:
-            last_line = error.strip().rsplit("\n", 1)[-1]
-            self.again.append(record.job.again(f"error: {last_line}"))
+            self.again.append(record.job.again(f"error: {_last_line(error)}"))
             self.on_change(record, "again")
         else:
             self._write(record, "failed")
@@ -138,6 +140,33 @@ class Recorder(tune.Callback):
         for name, kind in ((BEST, "best"), (LAST, "last")):
             if kind not in self._spec.keep:
                 folder.remove(name)
+
+
+def _take_error(trial: Trial) -> Exception | None:
+    """Return the error of a trial's process or node; None for a mistake of the driver, which Ray does not pickle.
+
+    The file is removed, since Ray leaves it there, and a later mistake of the driver would be taken for it.
+    """
+    file = trial.pickled_error_file and Path(trial.pickled_error_file)
+    if not file or not file.exists():
+        return None
+    error: Exception = pickle.loads(file.read_bytes())
+    file.unlink()
+    return error
+
+
+def _what_happened(error: Exception) -> str:
+    """Say whether code in the trial's process raised, or the process went away under it.
+
+    What `fit` raises never comes here: the Trainable reports it.
+    """
+    if isinstance(error, RayTaskError) or getattr(error, "actor_init_failed", False):
+        return f"error outside training: {_last_line(str(error))}"
+    return "process or node lost"
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rsplit("\n", 1)[-1]
 
 
 def _error_of(trial: Trial) -> str:

@@ -18,8 +18,9 @@ from tune_app.tuning.store import ResultsStore
 from tune_app.tuning.trainable import TrialSettings
 
 LOST_PROCESSES = 20
-"""How often a trial is started again after its process or node was lost. Apart from a study's ``max_failures``: a
-preempted node is no fault of the trial's, but a trial that kills its process each time has to end somewhere."""
+"""How often a trial is started again after its process or node was lost, or did not come to train. Apart from a study's
+``max_failures``: a preempted node is no fault of the trial's, but a trial that kills its process each time has to end
+somewhere."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """What the driver does with what trials report, without Ray's processes."""
 
 import json
+import pickle
 from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from reports import report
 
 from search_spaces.study import StudySpec
@@ -101,9 +103,21 @@ def test_out_of_memory_on_a_whole_gpu_is_a_failure_that_says_what_to_change(make
     assert "try a smaller batch_size" in row_of(store, job)["error"]
 
 
-def test_a_lost_process_is_noted_and_counts_against_no_budget(make, store, job):
+RAISED = RayTaskError("setup", "Traceback ...\nValueError: no", ValueError("no"))
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (ActorDiedError(), "process or node lost"),
+        (ActorUnavailableError("no answer", None), "process or node lost"),
+        (ActorDiedError(RAISED), "error outside training: ValueError: no"),
+        (RAISED, "error outside training: ValueError: no"),
+    ],
+)
+def test_a_restart_is_noted_with_its_cause_and_counts_against_no_budget(make, store, job, tmp_path, error, what):
     recorder = make(max_failures=0)
-    trial = SimpleNamespace(trial_id="t", config={"job": job.to_json()}, pickled_error_file="error.pkl")
+    trial = broken_trial(job, tmp_path, error)
     recorder.on_trial_recover(0, [], trial)  # a process may be lost before its trial starts
     recorder.on_trial_start(0, [], trial)
     trial.last_result = report(0.5, 0.75, status="completed")
@@ -111,7 +125,26 @@ def test_a_lost_process_is_noted_and_counts_against_no_budget(make, store, job):
     recorder.on_trial_complete(0, [], trial)
     row = row_of(store, job)
     assert (row["status"], row["attempts"], row["epochs_trained"]) == ("completed", 2, 2)
-    assert "process or node lost" in row["history"]
+    assert json.loads(row["history"]) == [f"{what}; went on from the last checkpoint"]
+
+
+def test_a_mistake_of_the_driver_is_not_taken_for_the_process_that_was_lost_before_it(make, job, tmp_path):
+    recorder, trial = make(), broken_trial(job, tmp_path, ActorDiedError())
+    recorder.on_trial_recover(0, [], trial)
+    (tmp_path / "error.txt").write_text("TypeError: in the searcher\n")
+    with pytest.raises(RuntimeError, match="the driver failed on trial t: TypeError: in the searcher"):
+        recorder.on_trial_recover(0, [], trial)
+
+
+def broken_trial(job, folder, error):
+    """As much of Ray's trial as there is after an error."""
+    (folder / "error.pkl").write_bytes(pickle.dumps(error))
+    return SimpleNamespace(
+        trial_id="t",
+        config={"job": job.to_json()},
+        pickled_error_file=str(folder / "error.pkl"),
+        error_file=str(folder / "error.txt"),
+    )
 
 
 def test_a_trial_that_ray_gives_up_is_failed(make, store, job, tmp_path):
