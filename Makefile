@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-cluster chaos check bench scale clean
+.PHONY: setup demo test test-cluster chaos check audit bench scale clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,11 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Known vulnerabilities of the pinned versions. Asks a service on the network; see "Auditing dependencies" in docs/operations.md
+audit: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audit]'
+	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 # Side by side in one run, medians of several rounds; writes bench.json.
 bench: setup
