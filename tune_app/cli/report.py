@@ -21,7 +21,10 @@ def report(
     size: Size = None,
     set_: Set = None,
     results: Results = "results",
-    out: Annotated[str | None, typer.Option(help="The page to write; in the store if left out.")] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="The page to write. If left out: in the store, or in this folder if that is remote."),
+    ] = None,
 ) -> None:
     """Print the verdicts of a study and write its report, one self-contained page.
 
