@@ -29,7 +29,7 @@ from tune_app.tuning.progress import Progress
 from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.resources import cluster_resources, gpu_share, must_share_storage
 from tune_app.tuning.schedulers import make_scheduler
-from tune_app.tuning.searchers import GridSearcher, OptunaSearcher, QueueSearcher
+from tune_app.tuning.searchers import GridSearcher, OptunaSearcher, QueueSearcher, holds
 from tune_app.tuning.store import ResultsStore
 from tune_app.tuning.tensorboard import TensorBoard
 from tune_app.tuning.trainable import CellTrainable, TrialSettings
@@ -172,6 +172,8 @@ class _Run:
         for trial in self._store.trials():
             config = TrialConfig.model_validate(trial.config)
             values = {path: config.get(path) for path in space.domains}
+            if not all(holds(domain, values[path]) for path, domain in space.domains.items()):
+                continue
             proposed = space.config(values)
             same = proposed.model_copy(update={"seed": self._spec.seeds[0]})
             if trial.status == "failed" or same != config or trial.fingerprint != self._fingerprint(config):

@@ -53,3 +53,15 @@ def test_a_grid_trains_each_config_once_and_stops_there(search_tree, tmp_path):
     assert sorted(zip(trials["model.norm"], trials["batch_size"], strict=True)) == [
         ("batch", 20), ("batch", 40), ("none", 20), ("none", 40),
     ]  # fmt: skip
+
+
+def test_a_search_run_again_knows_its_trials_and_leaves_out_those_that_its_space_no_longer_has(search_tree, tmp_path):
+    def search(lrs, **changes):
+        tree = search_tree | {"space": {"optimizer.lr": lrs}, "baseline": search_tree["baseline"] | {"epochs": 1}}
+        return study_from(tree | {"search": {"searcher": "tpe", "trials": 10, "asha": None}} | changes)
+
+    assert run_study(search([1, 0.1, 0.01]), str(tmp_path)).trained == 3  # the field is a float, the study says 1
+    again = run_study(search([1, 0.1, 0.001]), str(tmp_path))
+    assert (again.already, again.trained) == (2, 1)
+    narrowed = run_study(search({"uniform": [0.005, 0.5]}, search={"trials": 2, "asha": None}), str(tmp_path))
+    assert (narrowed.already, narrowed.trained) == (2, 0)
