@@ -137,6 +137,19 @@ def test_a_grid_goes_on_where_it_was_killed_and_twins_count_once():
     assert len(again) == 2
 
 
+@pytest.mark.parametrize(("searcher", "kind"), [("tpe", OptunaSearcher), ("grid", GridSearcher)])
+def test_a_trial_that_was_cut_off_goes_first_and_counts_once(searcher, kind):
+    space = {"model.norm": ["batch", "none"], "batch_size": [10, 20, 30, 40, 50, 60, 70, 80]}
+    study, store = spec(searcher, trials=100, space=space), {}
+    train(searcher_of(study, kind), store, until=12)
+    resumed = taught(study, store, kind)
+    values = next(v for v in study.search_space().grid() if study.search_space().config(v).digest() not in store)
+    resumed.put_first(values)
+    train(resumed, store)
+    assert len(store) == 16
+    assert searcher == "grid" or [v for v, _, _ in store.values()][12] == values
+
+
 def test_a_config_that_is_being_trained_is_not_proposed_again():
     searcher = searcher_of(spec("random", space={"batch_size": [10, 20]}))
     digests = [Job.from_json(searcher.suggest(name)["job"]).digest for name in "ab"]

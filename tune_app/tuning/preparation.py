@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from search_spaces.errors import StudyError
 from search_spaces.plan import Cell, make_plan
+from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
 from search_spaces.trial import TrialConfig
 from tune_app.data import ImageArrays, load_source, source_key
 from tune_app.models import model_notes
+from tune_app.training import LAST, CorruptCheckpoint, read_checkpoint
 from tune_app.tuning.store import ResultsStore
 
 
@@ -36,6 +40,21 @@ def missing_cells(spec: StudySpec, store: ResultsStore, sources: Mapping[str, Im
         for cell in make_plan(spec).cells
         if (cell.digest, sources[source_key(cell.config.data)].fingerprint) not in finished
     ]
+
+
+def cut_off(store: ResultsStore) -> list[tuple[TrialConfig, str]]:
+    """Return (config, fingerprint) of the trials that have a checkpoint to go on from and no row."""
+    ended = {key(trial.digest, trial.fingerprint) for trial in store.trials()}
+    found = []
+    for name in (store.folder / "checkpoints").names():
+        if name in ended:
+            continue
+        try:
+            payload = read_checkpoint(f"{store.checkpoints_url}/{name}", LAST, torch.device("cpu"))
+        except (FileNotFoundError, CorruptCheckpoint):
+            continue
+        found.append((TrialConfig.model_validate(payload["config"]), str(payload["fingerprint"])))
+    return found
 
 
 def notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[str]:

@@ -17,6 +17,7 @@ from ray.tune.search import ConcurrencyLimiter
 from search_spaces.errors import StudyError
 from search_spaces.factors import label
 from search_spaces.plan import make_plan
+from search_spaces.space import SearchSpace
 from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
 from search_spaces.trial import TrialConfig
@@ -24,7 +25,15 @@ from tune_app.data import ImageArrays, source_key
 from tune_app.tuning.environment import describe_environment
 from tune_app.tuning.jobs import Job, cell_job
 from tune_app.tuning.locks import hold
-from tune_app.tuning.preparation import load_sources, missing_cells, notes, objective, search_configs, study_as_run
+from tune_app.tuning.preparation import (
+    cut_off,
+    load_sources,
+    missing_cells,
+    notes,
+    objective,
+    search_configs,
+    study_as_run,
+)
 from tune_app.tuning.progress import Progress
 from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.resources import cluster_resources, gpu_share, must_share_storage
@@ -170,18 +179,23 @@ class _Run:
         stored, curves = self._store.curves(self._objective), []
         space = self._spec.search_space()
         for trial in self._store.trials():
-            config = TrialConfig.model_validate(trial.config)
-            values = {path: config.get(path) for path in space.domains}
-            if not all(holds(domain, values[path]) for path, domain in space.domains.items()):
-                continue
-            proposed = space.config(values)
-            same = proposed.model_copy(update={"seed": self._spec.seeds[0]})
-            if trial.status == "failed" or same != config or trial.fingerprint != self._fingerprint(config):
-                continue
-            curve = stored.get(key(trial.digest, trial.fingerprint), {})
-            searcher.learn(values, proposed.digest(), trial.status, curve)
-            curves.append(curve)
+            values = self._chosen(space, TrialConfig.model_validate(trial.config), trial.fingerprint)
+            if values is not None and trial.status != "failed":
+                curve = stored.get(key(trial.digest, trial.fingerprint), {})
+                searcher.learn(values, space.config(values).digest(), trial.status, curve)
+                curves.append(curve)
+        for config, fingerprint in cut_off(self._store):
+            if (values := self._chosen(space, config, fingerprint)) is not None:
+                searcher.put_first(values)
         return curves
+
+    def _chosen(self, space: SearchSpace, config: TrialConfig, fingerprint: str) -> dict[str, Any] | None:
+        """Return the values of a space that make a trial; None where it is not of this search or of other data."""
+        values = {path: config.get(path) for path in space.domains}
+        if not all(holds(domain, values[path]) for path, domain in space.domains.items()):
+            return None
+        same = space.config(values).model_copy(update={"seed": self._spec.seeds[0]})
+        return values if same == config and fingerprint == self._fingerprint(config) else None
 
     def _passes(self, searcher: Any, total: int, scheduler: Any, report_seconds: float, share: float) -> None:
         """Train; then train again, alone, what ran out of memory, and once more what failed and has attempts left."""

@@ -90,6 +90,10 @@ class OptunaSearcher(QueueSearcher):
             )
         )
 
+    def put_first(self, values: Mapping[str, Any]) -> None:
+        """Propose these values before the sampler is asked: a trial of an earlier run that was cut off."""
+        self._enqueue(values)
+
     def suggest(self, trial_id: str) -> Any:
         """Return a job that nobody has trained, or FINISHED when the limit is reached or the space is exhausted."""
         for attempt in itertools.count():
@@ -118,8 +122,11 @@ class OptunaSearcher(QueueSearcher):
         return self._study.ask(self._distributions)
 
     def _ask_for(self, values: Mapping[str, Any]) -> optuna.Trial:
-        self._study.enqueue_trial({path: encode(self._space.domains[path], v) for path, v in values.items()})
+        self._enqueue(values)
         return self._study.ask(self._distributions)
+
+    def _enqueue(self, values: Mapping[str, Any]) -> None:
+        self._study.enqueue_trial({path: encode(self._space.domains[path], v) for path, v in values.items()})
 
     def _unseen(self) -> optuna.Trial | None:
         """Return a trial of a finite space that is not known yet: a sampler that has settled proposes the same again.
@@ -172,6 +179,9 @@ class GridSearcher(OptunaSearcher):
         points = list(space.grid())  # a continuous domain is refused here
         random.Random(search.seed).shuffle(points)
         self._points = iter(points)
+
+    def put_first(self, values: Mapping[str, Any]) -> None:
+        """Do nothing: the grid comes to them."""
 
     def _ask(self) -> optuna.Trial | None:
         values = next(self._points, None)
