@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import factorization
 import landscape
+import norms
 import ray_cost
 import store
 import training
@@ -23,6 +24,7 @@ import training
 MEASUREMENTS: dict[str, Callable[[], dict[str, float]]] = {
     "training": training.measure_training,
     "probes": training.measure_probes,
+    "norms": norms.measure,
     "side_by_side": training.measure_side_by_side,
     "landscape": landscape.measure,
     "ray": ray_cost.measure_ray,

@@ -11,11 +11,12 @@ import ray
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from training import synthetic_arrays
+from training import interleaved, median_ratio, synthetic_arrays
 
 from search_spaces.trial import TrialConfig
 from tune_app.models import build_model
-from tune_app.training.landscape import TrainedModel, evaluation_images, plane_directions
+from tune_app.training import keep_freed_memory
+from tune_app.training.landscape import EvaluationImages, TrainedModel, evaluation_images, plane_directions
 from tune_app.tuning.landscape_task import SurfaceSpec, landscape_part
 from tune_app.tuning.session import ray_session
 
@@ -27,9 +28,10 @@ def measure(points: int = 7, repeats: int = 3) -> dict[str, float]:
     """Return the medians over interleaved rounds, of a ResNet-14 on 500 images of 32 x 32.
 
     ``landscape.over_serial``: points a second with two workers of one thread each, over those of the loop that one
-    would write first: a state dict loaded for each point, a loop over batches of 500, a wait for each batch's figures;
-    in this process, with torch's own number of threads. Ray's start is left out, for it is the same for two points and
-    for two thousand; each worker has its model before the clock starts.
+    would write first: a state dict loaded for each point, batches of 128 in torch's default memory format, a wait for
+    each batch's figures; in this process, with torch's own number of threads. ``landscape.over_serial_keeping_memory``:
+    the same where that process, too, keeps the memory that it frees, which is most of the difference. Ray's start is
+    left out, for it is the same for two points and for two thousand; each worker has its model before the clock starts.
     """
     config = TrialConfig().with_values({"model.depth": 14, "model.norm": "torch_batch", "data.test_size": IMAGES})
     arrays = synthetic_arrays(4 * IMAGES)
@@ -41,18 +43,22 @@ def measure(points: int = 7, repeats: int = 3) -> dict[str, float]:
         refs = (ray.put(trained), ray.put(images))
         remote = ray.remote(num_cpus=1, max_calls=0)(landscape_part)
         ray.get([remote.remote(refs, spec, "", row) for row in range(2 * WORKERS)])
-        serial, on_ray = [], []
-        for _ in range(repeats):
-            serial.append(_timed(lambda: serial_points(trained, images.batches(500), spec, rows=2)) / (2 * points))
-            on_ray.append(
-                _timed(lambda: ray.get([remote.remote(refs, spec, "", row) for row in range(points - 1)]))
-                / (points * (points - 1))
-            )
-    plain, spread = statistics.median(serial), statistics.median(on_ray)
+        rounds = {
+            "serial": lambda: 2 * points / _timed(lambda: serial_points(trained, plain_batches(images), spec, rows=2)),
+            "ray": lambda: (
+                points
+                * (points - 1)
+                / _timed(lambda: ray.get([remote.remote(refs, spec, "", row) for row in range(points - 1)]))
+            ),
+        }
+        plain = interleaved(rounds, repeats)
+        keep_freed_memory()
+        keeping = interleaved(rounds, repeats)
     return {
-        "landscape.over_serial": plain / spread,
-        "landscape.points_per_second": 1 / spread,
-        "landscape.serial_points_per_second": 1 / plain,
+        "landscape.points_per_second": statistics.median(plain["ray"]),
+        "landscape.serial_points_per_second": statistics.median(plain["serial"]),
+        "landscape.over_serial": median_ratio(plain["ray"], plain["serial"]),
+        "landscape.over_serial_keeping_memory": median_ratio(keeping["ray"], keeping["serial"]),
     }
 
 
@@ -63,11 +69,17 @@ def trained_model(config: TrialConfig) -> TrainedModel:
     return TrainedModel(config, 3, 10, 32, state)
 
 
+def plain_batches(images: EvaluationImages) -> list[tuple[Tensor, Tensor]]:
+    """Return batches of 128 images (B, C, H, W) in torch's default memory format, in memory already."""
+    return [(x_NCHW.contiguous(), y_N) for x_NCHW, y_N in images.batches(128)]
+
+
 def serial_points(
     trained: TrainedModel, batches: Sequence[tuple[Tensor, Tensor]], spec: SurfaceSpec, rows: int
 ) -> list[float]:
     """Return the losses of the first rows of a grid, the straightforward way."""
-    model = trained.build(torch.device("cpu"))
+    model = build_model(trained.config.model, trained.channels, trained.classes, trained.resolution)
+    model.load_state_dict(trained.state)
     first, second = plane_directions(dict(model.named_parameters()), spec.seed)
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     losses = []

@@ -16,7 +16,7 @@ from search_spaces.study import StudySpec
 from search_spaces.trial import TrialConfig
 from tune_app.cli.plan_notes import plan_notes, planned_sources
 from tune_app.data import ImageArrays, source_key
-from tune_app.training import resolve_device, set_threads
+from tune_app.training import keep_freed_memory, resolve_device, set_threads
 from tune_app.training.estimate import epoch_seconds
 from tune_app.tuning.resources import concurrency, gpu_share, local_resources
 from tune_app.tuning.runner import missing_cells, objective
@@ -121,6 +121,7 @@ def measured_seconds(spec: StudySpec, config: TrialConfig, sources: Mapping[str,
     """Return the seconds of a training, from a few steps on as many threads as a trial is given."""
     share = gpu_share(spec.resources, local_resources(), autoscaling=True)
     set_threads(max(1, int(spec.resources.cpu)))
+    keep_freed_memory()
     device = resolve_device("auto" if share else "cpu")
     return epoch_seconds(config, sources[source_key(config.data)], device) * config.epochs
 

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 from torch.autograd.function import Function, FunctionCtx
+from torch.nn import functional as F
 
 Moments: TypeAlias = tuple[Tensor, Tensor]
 """Means and biased variances of sets of activations, of one shape."""
@@ -42,9 +43,8 @@ class _PlaneMoments(Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mean = x_NCHW.mean((2, 3))
-        variance = (
-            (x_NCHW - _by_plane(mean)).square_().mean((2, 3))
-        )  # two passes: no cancellation, unlike E[x^2] - E[x]^2
+        # After the mean, not with it: no cancellation, unlike E[x^2] - E[x]^2. mse_loss takes one pass for the squares.
+        variance = F.mse_loss(x_NCHW, _by_plane(mean).expand_as(x_NCHW), reduction="none").mean((2, 3))
         ctx.save_for_backward(x_NCHW, mean)
         return x_NCHW.view_as(x_NCHW), mean, variance
 

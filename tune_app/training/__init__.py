@@ -4,7 +4,7 @@ from tune_app.training.checkpoints import BEST, LAST, CorruptCheckpoint, read_ch
 from tune_app.training.decay import DECAY_POLICIES, decayed_names, misnamed, parameter_groups
 from tune_app.training.epoch_metrics import EpochMetrics, QuantileRow
 from tune_app.training.evaluation import evaluate
-from tune_app.training.hardware import autocast, resolve_device, resolve_precision, set_threads
+from tune_app.training.hardware import autocast, keep_freed_memory, resolve_device, resolve_precision, set_threads
 from tune_app.training.loop import fit
 from tune_app.training.metrics import SplitMetrics
 from tune_app.training.optimizers import OPTIMIZERS
@@ -26,6 +26,7 @@ __all__ = [
     "decayed_names",
     "evaluate",
     "fit",
+    "keep_freed_memory",
     "learning_rate_factors",
     "misnamed",
     "parameter_groups",

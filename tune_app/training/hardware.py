@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -11,6 +12,10 @@ from search_spaces.errors import StudyError
 from search_spaces.trial import Precision
 
 UsedPrecision = Literal["float32", "bfloat16"]
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of the GNU C library
+_NEVER = -1
+_LARGEST_THRESHOLD = 32 << 20
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
@@ -52,6 +57,20 @@ def autocast(precision: UsedPrecision, device: torch.device) -> AbstractContextM
 def set_threads(threads: int) -> None:
     """Let torch compute on this many CPU threads in this process; its figures may depend on it in the last bits."""
     torch.set_num_threads(threads)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, where the C library is GNU's; elsewhere nothing changes.
+
+    A step of training frees all its activations and the next one wants as much again. By default buffers of megabytes
+    go back to the system in between, and every page of them is cleared and mapped anew: a seventh of a step at a batch
+    of 128 images of 32 x 32, a third at 512. Peak memory hardly changes; what is free is returned when the process
+    ends.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, _NEVER)
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_THRESHOLD)
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -11,7 +11,7 @@ import ray
 
 from search_spaces.errors import StudyError
 from tune_app.models import ImageClassifier
-from tune_app.training import resolve_device, set_threads
+from tune_app.training import keep_freed_memory, resolve_device, set_threads
 from tune_app.training.landscape import (
     Batch,
     EvaluationImages,
@@ -73,6 +73,7 @@ def landscape_part(refs: tuple[Any, Any], spec: SurfaceSpec, stream: str, row: i
 def _prepared(refs: tuple[Any, Any], spec: SurfaceSpec, stream: str) -> tuple[ImageClassifier, list[Batch], Surface]:
     """Return a model, its images on the device, and its plane; kept until this process turns to another."""
     set_threads(1)
+    keep_freed_memory()
     device = resolve_device("auto" if ray.get_gpu_ids() else "cpu")
     trained, images = ray.get(list(refs))
     assert isinstance(trained, TrainedModel)

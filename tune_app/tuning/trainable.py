@@ -18,7 +18,15 @@ from search_spaces.trial import TrialConfig
 from tune_app.data import ImageArrays, source_key
 from tune_app.models import build_model
 from tune_app.storage import StorageError
-from tune_app.training import EpochMetrics, Probes, fit, resolve_device, resolve_precision, set_threads
+from tune_app.training import (
+    EpochMetrics,
+    Probes,
+    fit,
+    keep_freed_memory,
+    resolve_device,
+    resolve_precision,
+    set_threads,
+)
 from tune_app.tuning.jobs import Job
 
 OUT_OF_MEMORY, UNWRITABLE = "out_of_memory", "unwritable"
@@ -90,6 +98,7 @@ class CellTrainable(tune.Trainable):
     def _start(self) -> Iterator[EpochMetrics]:
         job, settings = self._job, self._settings
         set_threads(max(1, int(settings.cpus)))
+        keep_freed_memory()
         self._device = resolve_device("auto" if job.gpus else "cpu")
         if self._device.type == "cuda":
             torch.cuda.empty_cache()

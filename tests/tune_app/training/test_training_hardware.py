@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import ctypes
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from search_spaces.errors import StudyError
-from tune_app.training import autocast, resolve_device, resolve_precision, set_threads
+from tune_app.training import autocast, keep_freed_memory, resolve_device, resolve_precision, set_threads
 
 CPU = torch.device("cpu")
 
@@ -62,3 +66,35 @@ def test_autocast_computes_in_the_precision_asked_for() -> None:
 def test_threads_are_set_for_the_process() -> None:
     set_threads(2)
     assert torch.get_num_threads() == 2
+
+
+FAULTS = """
+import resource, sys
+import torch
+from tune_app.training import keep_freed_memory
+
+def step():
+    images = [torch.ones(4 << 20) for _ in range(4)]  # 16 MiB each, all let go at once
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+for _ in range(3):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not the GNU C library")
+def test_freed_memory_is_used_again_without_asking_the_system() -> None:
+    def faults(mode: str) -> int:
+        return int(subprocess.run([sys.executable, "-c", FAULTS, mode], capture_output=True, check=True).stdout)
+
+    assert 3 * faults("keep") < faults("let go")
+
+
+def test_where_the_c_library_has_no_mallopt_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    keep_freed_memory()

@@ -1,0 +1,80 @@
+"""How fast the hand-written norms are: forward and backward against torch.nn's, on the activations of a ResNet.
+
+torch.nn has no batch-instance norm; its counterpart is the mixture that one would write with torch.nn's two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+from training import interleaved, median_ratio
+
+from search_spaces.trial import ModelConfig
+from tune_app.models.norms import NORMS
+from tune_app.training import keep_freed_memory
+
+SHAPE = (128, 16, 32, 32)
+STEPS = 10
+
+
+class TorchBatchInstanceNorm(nn.Module):
+    """The mixture of batch and instance norm out of torch.nn's layers."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.batch = nn.BatchNorm2d(channels, affine=False)
+        self.instance = nn.InstanceNorm2d(channels)
+        self.gate = nn.Parameter(torch.ones(channels, 1, 1))
+        self.weight = nn.Parameter(torch.ones(channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        mixed = self.gate * self.batch(x_NCHW) + (1 - self.gate) * self.instance(x_NCHW)
+        return (self.weight * mixed + self.bias).to(x_NCHW.dtype)
+
+
+TORCH_NORMS: Mapping[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
+    "batch_instance": TorchBatchInstanceNorm,
+    "layer": lambda channels: nn.GroupNorm(1, channels),
+    "group": lambda channels: nn.GroupNorm(ModelConfig().norm_groups, channels),
+}
+
+
+def measure(repeats: int = 7) -> dict[str, float]:
+    """Return ours over torch.nn's seconds for a forward and a backward pass of each norm, in both precisions."""
+    keep_freed_memory()
+    figures = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        for name, theirs in TORCH_NORMS.items():
+            channels = SHAPE[1]
+            seconds = interleaved(
+                {
+                    "ours": passes(NORMS[name](ModelConfig(norm=name), channels), dtype),
+                    "theirs": passes(theirs(channels), dtype),
+                },
+                repeats,
+            )
+            key = f"norms.{name}_over_torch.{str(dtype).removeprefix('torch.')}"
+            figures[key] = median_ratio(seconds["ours"], seconds["theirs"])
+    return figures
+
+
+def passes(norm: nn.Module, dtype: torch.dtype) -> Callable[[], float]:
+    """Return a round of forward and backward passes in training mode; it gives the seconds of one."""
+    images = torch.randn(SHAPE).to(dtype, memory_format=torch.channels_last)
+    gradient = torch.randn(SHAPE).to(dtype, memory_format=torch.channels_last)
+    images.requires_grad_()
+
+    def round_() -> float:
+        began = perf_counter()
+        for _ in range(STEPS):
+            norm(images).backward(gradient)
+            images.grad = None
+        return (perf_counter() - began) / STEPS
+
+    return round_
