@@ -47,7 +47,7 @@ bench: setup
 
 # Trials that do no work: what the driver and the store can take; writes the table in docs/scaling.md.
 scale: setup
-	$(BIN)/python -m bench.scale 300 1000 3000
+	$(BIN)/python -m bench.scale 300 1000 3000 10000
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage* bench.json

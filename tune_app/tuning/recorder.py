@@ -48,7 +48,8 @@ class Recorder(tune.Callback):
         error = _take_error(trial)
         if error is None:
             raise RuntimeError(f"the driver failed on trial {trial.trial_id}: {_error_of(trial)}")
-        self._record(trial).restarts.append(f"{_what_happened(error)}; went on from the last checkpoint")
+        record = self._record(trial)
+        record.job = record.job.again(f"{_what_happened(error)}; went on from the last checkpoint")
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any

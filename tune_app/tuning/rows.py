@@ -23,7 +23,6 @@ class TrialRecord:
     epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
     quantiles: dict[tuple[int, str, float], dict[str, Any]] = field(default_factory=dict)
     columns: dict[str, Any] = field(default_factory=dict)
-    restarts: list[str] = field(default_factory=list)
 
     def hear(self, report: Mapping[str, Any]) -> None:
         """Take in a report; an epoch heard twice, after a restart, counts once."""
@@ -44,7 +43,6 @@ def trial_row(record: TrialRecord, status: str, study: str, mode: str) -> dict[s
     """Return the row of the trials table."""
     job = record.job
     best = record.epochs.get(record.best_epoch or 0, {})
-    history = [*job.history, *record.restarts]
     return {
         "digest": job.digest,
         "fingerprint": job.fingerprint,
@@ -66,8 +64,8 @@ def trial_row(record: TrialRecord, status: str, study: str, mode: str) -> dict[s
         "gpus": job.gpus,
         "started_at": record.started_at,
         "finished_at": datetime.now(UTC),
-        "attempts": len(history) + 1,
-        "history": json.dumps(history),
+        "attempts": len(job.history) + 1,
+        "history": json.dumps(job.history),
         **{column: value for column, value in record.columns.items() if column != "best_epoch"},
     }
 

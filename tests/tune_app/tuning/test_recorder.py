@@ -128,6 +128,18 @@ def test_a_restart_is_noted_with_its_cause_and_counts_against_no_budget(make, st
     assert json.loads(row["history"]) == [f"{what}; went on from the last checkpoint"]
 
 
+def test_a_later_attempt_keeps_the_note_of_a_restart(make, store, job, tmp_path):
+    recorder = make(max_failures=1)
+    trial = broken_trial(job, tmp_path, ActorDiedError())
+    recorder.on_trial_recover(0, [], trial)
+    recorder.on_trial_start(0, [], trial)
+    trial.last_result = failure()
+    recorder.on_trial_result(0, [], trial, trial.last_result)
+    recorder.on_trial_complete(0, [], trial)
+    (again,) = recorder.again
+    assert again.history == ("process or node lost; went on from the last checkpoint", "error: ValueError: no")
+
+
 def test_a_mistake_of_the_driver_is_not_taken_for_the_process_that_was_lost_before_it(make, job, tmp_path):
     recorder, trial = make(), broken_trial(job, tmp_path, ActorDiedError())
     recorder.on_trial_recover(0, [], trial)

@@ -49,7 +49,7 @@ def test_an_epoch_whose_accuracy_is_no_number_is_never_the_best(job):
 
 
 def test_what_went_wrong_before_is_kept(job):
-    record = TrialRecord(job.again("error: ValueError"), cpus=1.0, restarts=["node lost"])
+    record = TrialRecord(job.again("error: ValueError").again("node lost"), cpus=1.0)
     row = trial_row(record, "completed", "tiny", "ablation")
     assert json.loads(row["history"]) == ["error: ValueError", "node lost"]
     assert row["attempts"] == 3
