@@ -73,18 +73,18 @@ def printed_claims(table: pd.DataFrame) -> pd.DataFrame:
             "Study": row.study,
             "Source": f"{row.source} {row.table}".strip(),
             "Claim": row.text,
-            "Tested as": f"{row.arm} {row.expect} {'to' if row.expect == 'equivalent' else 'than'} {row.against}, "
-            f"{unit_of(row.metric).name}",
             "Verdict": row.verdict,
             "Here": row.words,
+            "Tested as": f"{row.arm} {row.expect} {'to' if row.expect == 'equivalent' else 'than'} {row.against}, "
+            f"{unit_of(row.metric).name}",
         }
         for row in rows_of(table)
     ]
-    return pd.DataFrame(rows, columns=["Study", "Source", "Claim", "Tested as", "Verdict", "Here"])
+    return pd.DataFrame(rows, columns=["Study", "Source", "Claim", "Verdict", "Here", "Tested as"])
 
 
 def printed_figures(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the figures as they are printed, in percent where they are shares."""
+    """Return the figures as they are printed, in percent where they are shares; notes where there are any."""
     rows = [
         {
             "Study": row.study,
@@ -98,7 +98,8 @@ def printed_figures(table: pd.DataFrame) -> pd.DataFrame:
         }
         for row in rows_of(table)
     ]
-    return pd.DataFrame(rows, columns=["Study", "Arm", "Quantity", "Theirs", "Ours", "95 % interval", "n", "Note"])
+    notes = ["Note"] if table["note"].astype(bool).any() else []
+    return pd.DataFrame(rows, columns=["Study", "Arm", "Quantity", "Theirs", "Ours", "95 % interval", "n", *notes])
 
 
 def _number(metric: str, value: float) -> str:

@@ -12,7 +12,7 @@ from scipy import stats
 
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
-from analysis.plots.units import span, unit_of
+from analysis.plots.units import seed_count, unit_of
 
 CURVES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 _COLUMNS = ["metric", "arm", "kind", "trial", "epoch", "value", "low", "high", "n"]
@@ -179,7 +179,7 @@ def curve_caption(curves: pd.DataFrame, stopped: bool) -> str:
     """Return what the lines, bands and crosses are, with the numbers of trials."""
     sizes = curves[curves["kind"] == "mean"].groupby(["metric", "arm"], observed=True)["n"].max()
     if len(sizes):
-        words = f"Lines: mean over the completed trials of an arm (n = {span(sizes)} seeds); "
+        words = f"Lines: mean over the completed trials of an arm (n = {seed_count(sizes)}); "
         words += "bands: 95 % t interval of that mean."
     else:
         words = "No trial was completed."

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, literal, new_figure, shorten, themed
-from analysis.plots.units import span
+from analysis.plots.units import seed_count
 
 
 def quantile_data(quantiles: pd.DataFrame, layer: str = "features") -> pd.DataFrame:
@@ -38,16 +39,7 @@ def draw_quantiles(
         for place, level in enumerate(levels):
             edge = min(place, len(levels) - 1 - place)
             styles[arm].tag(ax.plot(wide.index, wide[level], color=color, linewidth=0.8 + 0.5 * edge)[0])
-            if ax is axes[0]:
-                ax.annotate(
-                    f"{level:g} %",
-                    (wide.index[-1], wide[level].iloc[-1]),
-                    xytext=(2, 0),
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=6,
-                    color=theme.muted,
-                )
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         ax.set_title(shorten(arm, 20))
     for ax in axes[len(arms) :]:
         ax.set_axis_off()
@@ -59,8 +51,8 @@ def draw_quantiles(
     return Picture(
         figure,
         f"Evolution of {layer} quantiles",
-        f"Percentiles (1, 20, 80, 99) of the values of {layer} in each epoch, mean over the completed trials of an arm "
-        f"(n = {span(table['n'])} seeds; no interval). Darker: the middle 60 %.",
+        f"Lines from below: percentiles 1, 20, 80 and 99 of the values of {layer} in each epoch, mean over the "
+        f"completed trials of an arm (n = {seed_count(table['n'])}; no interval). Darker: the middle 60 %.",
         f"Fan charts of four percentiles against epochs, one for each arm. Range from the lowest to the highest at the "
         f"last epoch: {said}.",
     )

@@ -12,7 +12,7 @@ from analysis._rows import rows_of
 from analysis.plots.picture import Picture
 from analysis.plots.seeds import mean_data, seed_data
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
-from analysis.plots.units import span, unit_of
+from analysis.plots.units import seed_count, unit_of
 
 
 def reported_data(trials: pd.DataFrame, figures: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def draw_reported(
         figure,
         f"Ours beside what was reported: {unit.name}",
         "Open bars: reported elsewhere, mostly a single run. Filled bars: our mean with its 95 % t interval "
-        f"(n = {span(rows['n'])} seeds). Settings differ, so the order of the arms is what can be compared.",
+        f"(n = {seed_count(rows['n'])}). Settings differ, so the order of the arms is what can be compared.",
         f"Bars. {said}.",
     )
 

@@ -9,7 +9,7 @@ from scipy import stats
 from analysis._rows import rows_of
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
-from analysis.plots.units import span, unit_of
+from analysis.plots.units import seed_count, unit_of
 
 
 def seed_data(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def _caption(means: pd.DataFrame, metric: str) -> str:
     gone = int(means["missing"].sum())
     lost = f" {gone} trials have no value and are not drawn." if gone else ""
     return (
-        f"{unit_of(metric).name.capitalize()} of each trial (n = {span(means['n'])} seeds per arm). Bars "
+        f"{unit_of(metric).name.capitalize()} of each trial (n = {seed_count(means['n'])} per arm). Bars "
         f"below the points: mean and 95 % t interval. Thin lines join trials of the same seed.{lost}"
     )
 

@@ -60,3 +60,9 @@ def span(counts: Iterable[int]) -> str:
     """Return the least and the greatest of some counts as they are written: "5", or "4 to 5"."""
     low, high = min(counts := list(counts), default=0), max(counts, default=0)
     return f"{low}" if low == high else f"{low} to {high}"
+
+
+def seed_count(counts: Iterable[int]) -> str:
+    """Return how many seeds there were: "1 seed", "5 seeds", "4 to 5 seeds"."""
+    written = span(counts)
+    return f"{written} {'seed' if written == '1' else 'seeds'}"

@@ -15,6 +15,7 @@ from analysis.plots.quantiles import quantile_data
 from analysis.plots.reported import reported_data
 from analysis.plots.seeds import mean_data, seed_data
 from analysis.plots.studies import studies_data
+from analysis.plots.units import seed_count
 
 
 def epochs(rows: list[tuple[str, str, str, int, float]]) -> pd.DataFrame:
@@ -138,3 +139,8 @@ def test_reported_figures_stand_beside_our_mean_interval_and_n() -> None:
 def test_studies_keep_their_arms_apart() -> None:
     found = studies_data({"one": trials(arm=["a"], m=[1.0]), "two": trials(arm=["a"], m=[3.0])}, "m")
     assert found[["study", "arm", "mean"]].to_numpy().tolist() == [["one", "a", 1.0], ["two", "a", 3.0]]
+
+
+@pytest.mark.parametrize(("counts", "words"), [([1, 1], "1 seed"), ([5], "5 seeds"), ([4, 5, 4], "4 to 5 seeds")])
+def test_seeds_are_counted_in_words(counts: list[int], words: str) -> None:
+    assert seed_count(counts) == words
