@@ -18,6 +18,7 @@ from tune_app.cli.plan_notes import plan_notes, planned_sources
 from tune_app.data import ImageArrays, source_key
 from tune_app.training import keep_freed_memory, resolve_device, set_threads
 from tune_app.training.estimate import epoch_seconds
+from tune_app.tuning.progress import duration
 from tune_app.tuning.resources import concurrency, gpu_share, local_resources
 from tune_app.tuning.runner import missing_cells, objective
 from tune_app.tuning.store import ResultsStore
@@ -39,12 +40,12 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
     left = Counter(cell.arm.name for cell in missing)
     seconds = _cell_seconds(spec, missing, store, sources) if with_time and missing else {}
     table = Table()
-    for heading in ("arm", "seeds", "done", "to train", *(("min each",) if seconds else ())):
+    for heading in ("arm", "seeds", "done", "to train", *(("time each",) if seconds else ())):
         table.add_column(heading, justify="left" if heading == "arm" else "right")
     for arm in plan.arms:
         todo = left[arm.name]
         mark = " (reference)" if arm.name == plan.reference_arm else ""
-        each = [f"{seconds[arm.name] / 60:.2f}" if arm.name in seconds else ""] if seconds else []
+        each = [duration(seconds[arm.name]) if arm.name in seconds else ""] if seconds else []
         table.add_row(arm.name + mark, str(len(spec.seeds)), str(len(spec.seeds) - todo), str(todo), *each)
     out.print(table)
     out.print(
@@ -88,8 +89,8 @@ def _show_time(spec: StudySpec, seconds: float, out: Console) -> None:
     here = local_resources()
     side_by_side = concurrency(spec.resources.cpu, gpu_share(spec.resources, here, autoscaling=True), here)
     out.print(
-        f"about {seconds / side_by_side / 60:.1f} minutes on this machine, {side_by_side} trials side by side "
-        f"({seconds / 3600:.2f} trial-hours)",
+        f"about {duration(seconds / side_by_side)} on this machine, {side_by_side} trials side by side "
+        f"({seconds / 3600:.3g} trial-hours)",
         highlight=False,
     )
 

@@ -90,7 +90,7 @@ class Progress(tune.Callback):
         if not done or self._total is None or done >= self._total:
             return ""
         left = (time.monotonic() - self._began) / done * (self._total - done)
-        return f", about {_duration(left)} left"
+        return f", about {duration(left)} left"
 
     def _table(self) -> Table:
         done = sum(self.counts.values())
@@ -128,7 +128,10 @@ def _objective(record: TrialRecord, objective: str) -> float:
     return float(record.epochs[record.best_epoch or 0][objective])
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a length of time as a person says it: "0.4 s", "35 s", "4 min 05 s", "2 h 10 min"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
