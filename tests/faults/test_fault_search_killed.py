@@ -56,7 +56,7 @@ def killed(folder, store, trials):
     with driver(search(), folder, environment=ONE_AT_A_TIME) as run:
         wait_until(lambda: len(finished(store)) >= trials and cut_off(store))
         run.kill()
-        wait_until(lambda: run.family() == [], 30)
+        wait_until(lambda: run.family() == [])
     assert trials <= len(finished(store)) < TRIALS
     checkpoints = {
         name: read_checkpoint(store / "checkpoints" / name, LAST, torch.device("cpu")) for name in cut_off(store)
