@@ -40,7 +40,9 @@ def test_killed_at_random_moments_a_study_ends_as_if_undisturbed(tmp_path):
                 time.sleep(8 * dice.random())
             assert run.process.poll() is None or len(finished_at(store)) == cells
             run.kill()
-            wait_until(lambda: run.family() == [])  # Ray dies with its driver; an agent that was just starting, 10 s later
+            wait_until(
+                lambda: run.family() == []
+            )  # Ray dies with its driver; an agent that was just starting, 10 s later
             seconds = time.monotonic() - began
         now = finished_at(store)
         print(f"kill {kill} after {seconds:.1f} s: {len(now)} of {cells} cells finished", flush=True)
