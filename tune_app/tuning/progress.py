@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from tune_app.tuning.rows import TrialRecord
+from tune_app.tuning.rows import TrialRecord, last_line
 
 _ENDED = ("completed", "pruned", "diverged", "failed")
 _ROWS = 12
@@ -117,7 +117,7 @@ class Progress(tune.Callback):
 
 def record_history(record: TrialRecord) -> str:
     """Return what went wrong in the attempt that just ended."""
-    return record.columns.get("error", "").strip().rsplit("\n", 1)[-1] or "out of memory; will be tried again alone"
+    return last_line(record.columns.get("error", "")) or "out of memory; will be tried again alone"
 
 
 def _name(record: TrialRecord) -> str:
@@ -130,7 +130,7 @@ def _objective(record: TrialRecord, objective: str) -> float:
 
 def duration(seconds: float) -> str:
     """Return a length of time as a person says it: "0.4 s", "35 s", "4 min 05 s", "2 h 10 min"."""
-    if seconds < 9.95:
+    if seconds < 1.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

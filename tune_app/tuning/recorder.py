@@ -15,7 +15,7 @@ from ray.tune.experiment import Trial
 from search_spaces.study import StudySpec
 from tune_app.training import BEST, LAST
 from tune_app.tuning.jobs import Job
-from tune_app.tuning.rows import TrialRecord, epoch_tables, trial_row
+from tune_app.tuning.rows import TrialRecord, epoch_tables, last_line, trial_row
 from tune_app.tuning.store import ResultsStore
 from tune_app.tuning.trainable import OUT_OF_MEMORY, UNWRITABLE
 
@@ -117,7 +117,7 @@ class Recorder(tune.Callback):
     def _failed(self, record: TrialRecord, error: str, may_try_again: bool) -> None:
         attempts = sum(entry.startswith("error:") for entry in record.job.history)
         if may_try_again and attempts < self._spec.max_failures:
-            self.again.append(record.job.again(f"error: {_last_line(error)}"))
+            self.again.append(record.job.again(f"error: {last_line(error)}"))
             self.on_change(record, "again")
         else:
             self._write(record, "failed")
@@ -162,12 +162,8 @@ def _what_happened(error: Exception) -> str:
     What `fit` raises never comes here: the Trainable reports it.
     """
     if isinstance(error, RayTaskError) or getattr(error, "actor_init_failed", False):
-        return f"error outside training: {_last_line(str(error))}"
+        return f"error outside training: {last_line(str(error))}"
     return "process or node lost"
-
-
-def _last_line(text: str) -> str:
-    return text.strip().rsplit("\n", 1)[-1]
 
 
 def _error_of(trial: Trial) -> str:

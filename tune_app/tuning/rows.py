@@ -77,3 +77,8 @@ def epoch_tables(record: TrialRecord) -> dict[str, list[dict[str, Any]]]:
         "epochs": [keys | record.epochs[epoch] for epoch in sorted(record.epochs)],
         "quantiles": [keys | record.quantiles[at] for at in sorted(record.quantiles)],
     }
+
+
+def last_line(text: str) -> str:
+    """Return the last line of a traceback: what was raised."""
+    return text.strip().rsplit("\n", 1)[-1]

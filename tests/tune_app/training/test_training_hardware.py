@@ -100,5 +100,7 @@ def test_freed_memory_is_used_again_without_asking_the_system() -> None:
 
 
 def test_where_the_c_library_has_no_mallopt_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    opened = []
+    monkeypatch.setattr(ctypes, "CDLL", opened.append)  # which returns None: a library without any function
     keep_freed_memory()
+    assert opened == [None]
