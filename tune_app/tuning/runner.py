@@ -36,7 +36,7 @@ from tune_app.tuning.preparation import (
 )
 from tune_app.tuning.progress import Progress
 from tune_app.tuning.recorder import Recorder
-from tune_app.tuning.resources import cluster_resources, gpu_share, must_share_storage
+from tune_app.tuning.resources import cluster_resources, concurrency, gpu_share, must_share_storage
 from tune_app.tuning.schedulers import make_scheduler
 from tune_app.tuning.searchers import GridSearcher, OptunaSearcher, QueueSearcher, holds
 from tune_app.tuning.store import ResultsStore
@@ -57,7 +57,11 @@ __all__ = [
 
 REPORT_SECONDS = 0.25
 PENDING = {"ablation": 64, "search": 8}
-"""How many trials wait for a place on a cluster, which is what its autoscaler sees: a search proposes few ahead."""
+"""How many trials wait for a place on a cluster, which is what its autoscaler sees: a search proposes few ahead.
+
+On a local Ray it is the number of trials that fit side by side. With fewer, a reused worker takes the next trial before
+another worker is up, and trials shorter than a worker's start (about 5 s) run one at a time.
+"""
 
 
 @dataclass
@@ -211,7 +215,10 @@ class _Run:
             objective=self._objective,
             report_seconds=report_seconds,
         )
-        pending = 1 if self._address is None else PENDING[spec.mode]
+        slots = concurrency(spec.resources.cpu, share, cluster_resources())
+        pending = slots if self._address is None else PENDING[spec.mode]
+        if spec.mode == "search" and self._address is None:
+            searcher = ConcurrencyLimiter(searcher, max_concurrent=slots)  # each proposal sees all finished trials
         tuning = Tuning(
             CellTrainable, self._sources, settings, recorder, progress, self._store, pending, self._callbacks
         )
