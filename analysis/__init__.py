@@ -5,6 +5,6 @@ Computing and drawing are apart; nothing here knows torch or ray.
 
 from __future__ import annotations
 
-from analysis.load import StudyResults, load_study
+from analysis.store.load import StudyResults, load_study
 
 __all__ = ["StudyResults", "load_study"]

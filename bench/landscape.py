@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from training import interleaved, median_ratio, synthetic_arrays
 
-from search_spaces.trial import TrialConfig
+from search_spaces.config.trial import TrialConfig
 from tune_app.models import build_model
 from tune_app.training import keep_freed_memory
 from tune_app.training.landscape import EvaluationImages, TrainedModel, evaluation_images, plane_directions
-from tune_app.tuning.landscape_task import SurfaceSpec, landscape_part
+from tune_app.tuning.landscape.task import SurfaceSpec, landscape_part
 from tune_app.tuning.session import ray_session
 
 WORKERS = 2

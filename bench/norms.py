@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from training import interleaved, median_ratio
 
-from search_spaces.trial import ModelConfig
+from search_spaces.config.trial import ModelConfig
 from tune_app.models.norms import NORMS
 from tune_app.training import keep_freed_memory
 

@@ -10,9 +10,9 @@ import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 
-from search_spaces.files import study_from
 from search_spaces.plan import Cell, make_plan
 from search_spaces.study import StudySpec
+from search_spaces.study_files import study_from
 from tune_app.data import ImageArrays, load_source
 from tune_app.training import fit, set_threads
 from tune_app.tuning.runner import run_study

@@ -22,10 +22,10 @@ from typing import Any
 import ray
 
 from analysis import load_study
-from search_spaces.files import study_from
+from search_spaces.study_files import study_from
 from tune_app.tuning import runner
-from tune_app.tuning.compact import compact
-from tune_app.tuning.store import ResultsStore
+from tune_app.tuning.store.compact import compact
+from tune_app.tuning.store.writer import ResultsStore
 from tune_app.tuning.trainable import CellTrainable
 
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"

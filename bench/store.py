@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from analysis import load_study  # noqa: E402
-from analysis.report import write_report  # noqa: E402
+from analysis.report.study import write_report  # noqa: E402
 from bench.make_store import write_store  # noqa: E402
 
 TRIALS, EPOCHS, SEEDS = 10_000, 100, 5

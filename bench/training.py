@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from search_spaces.trial import TrialConfig
+from search_spaces.config.trial import TrialConfig
 from tune_app.data import ImageArrays
 from tune_app.training import Probes, autocast, set_threads
 from tune_app.training.epoch import train_epoch

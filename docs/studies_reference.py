@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from search_spaces._part import Part
-from search_spaces.reference import Claim, Figure, Reference
-from search_spaces.schema import json_schema
+from search_spaces.config.base import Part
+from search_spaces.config.trial import TrialConfig
+from search_spaces.json_schema import json_schema
+from search_spaces.published import Claim, Figure, Reference
 from search_spaces.study import Asha, Design, ProbeConfig, Resources, Search, StudySpec
-from search_spaces.trial import TrialConfig
 
 PAGE = Path(__file__).with_name("studies.md")
 START, END = "<!-- tables: written by studies_reference.py -->\n", "<!-- end of tables -->\n"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from search_spaces._part import Part, must
+from search_spaces.config.base import Part, must
 from search_spaces.errors import shown
 
 MAX_INT = 2**53

@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from search_spaces.catalog import CATALOG
+from search_spaces.config.trial import TrialConfig
 from search_spaces.domains import Choice
 from search_spaces.errors import StudyError, explain, nearest, shown
 from search_spaces.space import apply_values, check_path
-from search_spaces.trial import TrialConfig
 
 MAX_NAME = 64
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from search_spaces import designs
+from search_spaces.config.trial import TrialConfig
 from search_spaces.errors import StudyError, nearest
 from search_spaces.factors import Factor
 from search_spaces.space import apply_values
 from search_spaces.study import StudySpec
-from search_spaces.trial import TrialConfig
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from search_spaces.config.trial import TrialConfig, field_paths
 from search_spaces.domains import Choice, IntRange, LogUniform, Uniform
 from search_spaces.errors import StudyError, explain, nearest
-from search_spaces.trial import TrialConfig, field_paths
 
 MAX_TRIED = 1000
 

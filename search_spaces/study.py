@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from search_spaces._part import MAX_SEED, Part, must
+from search_spaces.config.base import MAX_SEED, Part, must
+from search_spaces.config.trial import TrialConfig
 from search_spaces.domains import Domain
 from search_spaces.errors import StudyError
 from search_spaces.factors import Factor, expand_names, read_factors
-from search_spaces.reference import Reference, must_be_metric
+from search_spaces.published import Reference, must_be_metric
 from search_spaces.space import SearchSpace
-from search_spaces.trial import TrialConfig
 
 MAX_GPUS = 1024
 MAX_SEEDS = 10_000

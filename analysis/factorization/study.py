@@ -10,7 +10,7 @@ import pandas as pd
 from search_spaces.errors import StudyError, nearest
 
 if TYPE_CHECKING:
-    from analysis.load import StudyResults
+    from analysis.store.load import StudyResults
 
 TRIAL = ["digest", "fingerprint"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis._rows import rows_of
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
 from analysis.plots.units import span, unit_of
+from analysis.store._rows import rows_of
 
 
 def cost_data(trials: pd.DataFrame, metric: str = "test_accuracy", cost: str = "seconds") -> pd.DataFrame:

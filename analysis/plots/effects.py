@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis._rows import rows_of
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
 from analysis.plots.units import span, unit_of
+from analysis.store._rows import rows_of
 
 
 @themed
@@ -22,7 +22,7 @@ def draw_effects(
     width: float = PAGE,
     theme: Theme = LIGHT,
 ) -> Picture:
-    """Draw the table of `analysis.effects.effects` as a forest plot; ``rope`` in the metric's own unit, shaded."""
+    """Draw the table of `stats.effects` as a forest plot; ``rope`` in the metric's own unit, shaded."""
     unit = unit_of(metric)
     rows = effects.reset_index(drop=True)
     figure = new_figure(width, 0.65 + 0.24 * max(len(rows), 2))

@@ -8,11 +8,11 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from analysis._rows import rows_of
 from analysis.plots.interaction import levels_in_order, pair_sizes
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Theme, new_figure, shorten, themed
 from analysis.plots.units import unit_of
+from analysis.store._rows import rows_of
 
 
 @themed

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from analysis._rows import rows_of
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Theme, new_figure, shorten, themed
+from analysis.store._rows import rows_of
 
 MEASURES = {"fanova": "fANOVA (variance over the whole space)", "ped_anova": "PED-ANOVA (best trials against the rest)"}
 
@@ -23,7 +23,7 @@ def draw_importance(
     width: float = PAGE * 0.8,
     theme: Theme = LIGHT,
 ) -> Picture:
-    """Draw the table of `analysis.importance.importances`: a column ``factor`` and one of shares for each measure."""
+    """Draw the table of `stats.importances`: a column ``factor`` and one of shares for each measure."""
     rows = table.reset_index(drop=True)
     figure = new_figure(width, 0.8 + (0.14 + 0.16 * len(measures)) * max(len(rows), 2))
     ax = figure.subplots()

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis._rows import rows_of
-from analysis.load import FACTOR
 from analysis.plots.picture import Picture
 from analysis.plots.style import DASHES, LIGHT, MARKERS, PAGE, Theme, new_figure, shorten, themed
 from analysis.plots.units import span, unit_of
+from analysis.store._rows import rows_of
+from analysis.store.load import FACTOR
 
 
 def two_factor_data(

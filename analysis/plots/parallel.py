@@ -10,11 +10,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 
-from analysis.load import FACTOR
 from analysis.plots._axis import FieldAxis, field_axis
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Theme, new_figure, shorten, themed
 from analysis.plots.units import unit_of
+from analysis.store.load import FACTOR
 
 MOST_LINES = 500
 

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.plots.picture import Picture
 from analysis.plots.style import COLUMN, DASHES, LIGHT, Theme, new_figure, themed
 from analysis.plots.units import unit_of
-from analysis.power import achieved_power
+from analysis.stats.power import achieved_power
 
 
 def power_data(

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
-from analysis.ranking import Ranking
+from analysis.stats.ranking import Ranking
 
 
 @themed

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis._rows import rows_of
 from analysis.plots.picture import Picture
 from analysis.plots.seeds import mean_data, seed_data
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
 from analysis.plots.units import seed_count, unit_of
+from analysis.store._rows import rows_of
 
 
 def reported_data(trials: pd.DataFrame, figures: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

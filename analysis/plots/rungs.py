@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from analysis._rows import rows_of
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Theme, new_figure, themed
 from analysis.plots.units import unit_of
+from analysis.store._rows import rows_of
 
 _REASONS = ("completed", "pruned", "diverged", "failed")
 

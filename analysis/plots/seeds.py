@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis._rows import rows_of
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
 from analysis.plots.units import seed_count, unit_of
+from analysis.store._rows import rows_of
 
 
 def seed_data(trials: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from analysis._rows import rows_of
 from analysis.plots.picture import Picture
 from analysis.plots.seeds import mean_data, seed_data
 from analysis.plots.style import LIGHT, PAGE, Theme, arm_styles, new_figure, shorten, themed
 from analysis.plots.units import span, unit_of
+from analysis.store._rows import rows_of
 
 MOST_ROWS = 40
 

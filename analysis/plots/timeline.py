@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import Patch
 
-from analysis._rows import rows_of
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Theme, new_figure, shorten, themed
+from analysis.store._rows import rows_of
 
 MOST_NODES = 16
 

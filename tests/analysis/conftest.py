@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from analysis.load import StudyResults, load_study
+from analysis.store.load import StudyResults, load_study
 from bench.make_store import Truth, write_store
 
 TRUTH = Truth({"model.norm=none": -0.02, "batch_size=32": 0.01})

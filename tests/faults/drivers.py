@@ -17,9 +17,9 @@ import psutil
 import yaml
 
 from analysis import load_study
-from search_spaces.files import study_from
 from search_spaces.plan import make_plan
 from search_spaces.store_schema import METRIC_NAMES
+from search_spaces.study_files import study_from
 from tune_app.data import load_source
 from tune_app.training import fit, set_threads
 

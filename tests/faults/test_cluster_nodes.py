@@ -18,7 +18,7 @@ from ray.cluster_utils import Cluster
 
 from analysis import load_study
 from search_spaces.errors import StudyError
-from search_spaces.files import study_from
+from search_spaces.study_files import study_from
 from tune_app.tuning.runner import run_study
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]

@@ -9,15 +9,15 @@ from drivers import study
 from typer.testing import CliRunner
 
 from analysis import load_study
-from search_spaces.files import study_from
 from search_spaces.plan import make_plan
 from search_spaces.store_schema import METRICS
+from search_spaces.study_files import study_from
 from tune_app.cli import app
 from tune_app.storage import Folder
-from tune_app.tuning.compact import compact
 from tune_app.tuning.jobs import cell_job
-from tune_app.tuning.rows import TrialRecord, epoch_tables, trial_row
-from tune_app.tuning.store import ResultsStore
+from tune_app.tuning.store.compact import compact
+from tune_app.tuning.store.rows import TrialRecord, epoch_tables, trial_row
+from tune_app.tuning.store.writer import ResultsStore
 
 SPEC = study_from(study(seeds=3))
 FINGERPRINT = "f" * 16

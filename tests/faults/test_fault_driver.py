@@ -12,10 +12,10 @@ from drivers import driver, finished_at, stored, study, undisturbed, wait_until
 
 from analysis import load_study
 from search_spaces.errors import StudyError
-from search_spaces.files import study_from
+from search_spaces.study_files import study_from
 from tune_app.storage import Folder
-from tune_app.tuning.locks import hold
 from tune_app.tuning.runner import run_study
+from tune_app.tuning.store.locks import hold
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(3600 if "CHAOS_KILLS" in os.environ else 400)]
 
@@ -94,7 +94,7 @@ def test_a_termination_before_anything_is_trained_is_no_success(tmp_path):
 
 
 def test_a_second_run_says_who_holds_the_store(tmp_path):
-    holder = f"import time; from tune_app.tuning.locks import hold; from tune_app.storage import Folder\nwith hold(Folder({str(tmp_path / 'tiny')!r})): print('held', flush=True); time.sleep(600)"
+    holder = f"import time; from tune_app.tuning.store.locks import hold; from tune_app.storage import Folder\nwith hold(Folder({str(tmp_path / 'tiny')!r})): print('held', flush=True); time.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", holder], stdout=subprocess.PIPE) as first:
         assert first.stdout.readline() == b"held\n"
         with pytest.raises(StudyError, match=f"is in use by process {first.pid} on .* since .*; wait until"):

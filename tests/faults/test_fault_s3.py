@@ -16,10 +16,10 @@ from drivers import CLI, driver, study, undisturbed, wait_until
 
 from analysis import load_study
 from search_spaces.errors import StudyError
-from search_spaces.files import study_from
+from search_spaces.study_files import study_from
 from tune_app.storage import Folder, StorageError
 from tune_app.tuning.runner import run_study
-from tune_app.tuning.store import ResultsStore
+from tune_app.tuning.store.writer import ResultsStore
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 

@@ -14,7 +14,7 @@ from ray.tune import TuneError
 
 from analysis import load_study
 from search_spaces.errors import StudyError
-from search_spaces.files import study_from
+from search_spaces.study_files import study_from
 from tune_app.storage import Folder
 from tune_app.tuning import runner
 from tune_app.tuning.runner import run_study

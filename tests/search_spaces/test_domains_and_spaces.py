@@ -11,10 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
 from search_spaces.catalog import CATALOG
+from search_spaces.config.trial import TrialConfig
 from search_spaces.domains import Choice, Domain, IntRange, LogUniform, Uniform
 from search_spaces.errors import StudyError
 from search_spaces.space import SearchSpace
-from search_spaces.trial import TrialConfig
 
 ANY = TypeAdapter(Domain)
 

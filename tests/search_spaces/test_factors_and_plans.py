@@ -6,8 +6,8 @@ import pytest
 
 from search_spaces.catalog import CATALOG
 from search_spaces.errors import StudyError
-from search_spaces.files import study_from
 from search_spaces.plan import make_plan
+from search_spaces.study_files import study_from
 
 NORMS = {"model.norm": ["group", "batch", "layer"]}
 PAIR = {"model.norm": ["batch", "group"], "batch_size": [32, 128]}

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from search_spaces import StudyError, json_schema, read_study, ready_studies, study_from
-from search_spaces.trial import field_paths
+from search_spaces.config.trial import field_paths
 
 SCHEMA = json_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

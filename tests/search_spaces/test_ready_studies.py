@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from search_spaces.files import read_study, ready_studies
 from search_spaces.plan import make_plan
+from search_spaces.study_files import read_study, ready_studies
 
 OF_SOURCES = [name for name in ready_studies() if name != "quickstart"]
 

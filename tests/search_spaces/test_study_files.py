@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from search_spaces.errors import StudyError
-from search_spaces.files import read_study, ready_studies
 from search_spaces.plan import make_plan
+from search_spaces.study_files import read_study, ready_studies
 
 TEXT = """
 name: mine

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from search_spaces.config.trial import field_paths
 from search_spaces.errors import StudyError, dotted, nearest, shown
-from search_spaces.files import names_at, study_from, trial_from
-from search_spaces.trial import field_paths
+from search_spaces.study_files import names_at, study_from, trial_from
 
 STUDY = {"name": "x", "factors": {"model.norm": ["batch", "group"]}}
 SEARCH = {"name": "x", "mode": "search", "space": {"batch_size": [8, 16]}}

@@ -9,10 +9,10 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from search_spaces._part import Part
+from search_spaces.config.base import Part
+from search_spaces.config.sections import MAX_LAYERS
+from search_spaces.config.trial import TrialConfig, field_paths, set_path
 from search_spaces.errors import StudyError
-from search_spaces.parts import MAX_LAYERS
-from search_spaces.trial import TrialConfig, field_paths, set_path
 
 OTHER_VALUES = {
     "data.source": "cifar10",
@@ -138,7 +138,7 @@ def test_digests_of_all_other_values_differ_from_each_other():
 
 
 def test_digest_is_the_same_in_another_process_whatever_the_hash_seed():
-    code = "from search_spaces.trial import TrialConfig; print(TrialConfig().digest())"
+    code = "from search_spaces.config.trial import TrialConfig; print(TrialConfig().digest())"
     for hash_seed in ("0", "1"):
         environment = os.environ | {"PYTHONHASHSEED": hash_seed}
         run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

@@ -26,7 +26,7 @@ def augmentations(
 
     from analysis.plots.augmentations import draw_augmentations
     from analysis.plots.picture import save
-    from tune_app.data.augmentations import augmentation_grid
+    from tune_app.data.augmentation.grid import augmentation_grid
 
     if (image is None) != sample:
         raise StudyError("`augmentations` takes either a picture or --sample")

@@ -11,9 +11,9 @@ def compact(study: Study, results: Results = "results") -> None:
 
     Example: `tune-app compact my-study --results s3://bucket/results`
     """
-    from tune_app.tuning.compact import compact as merge
-    from tune_app.tuning.locks import hold
-    from tune_app.tuning.store import ResultsStore
+    from tune_app.tuning.store.compact import compact as merge
+    from tune_app.tuning.store.locks import hold
+    from tune_app.tuning.store.writer import ResultsStore
 
     folder = store_of(study, None, None, results)
     with hold(folder):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search_spaces.files import read_study
+from search_spaces.study_files import read_study
 from tune_app.cli.common import Results, Set, Size, Study, console
 
 if TYPE_CHECKING:

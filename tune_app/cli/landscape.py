@@ -36,8 +36,8 @@ def landscape(
 
     Example: `tune-app landscape quickstart --points 21 --images 200`
     """
-    from tune_app.tuning.landscape import compute_landscapes
-    from tune_app.tuning.landscape_task import SurfaceSpec
+    from tune_app.tuning.landscape.compute import compute_landscapes
+    from tune_app.tuning.landscape.task import SurfaceSpec
 
     spec = SurfaceSpec(points, reach, split, images, seed, orthogonal, shared_directions)
     store = store_of(study, None, None, results)
@@ -57,7 +57,7 @@ def landscape(
 
 def _flatness(store: str, surface: str) -> Table:
     from analysis import load_study
-    from analysis.landscape import flatness
+    from analysis.stats.landscape import flatness
 
     found = flatness(load_study(store))
     table = Table(caption="lower is flatter", caption_justify="left")

@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from search_spaces.config.trial import DecayPolicy, Family, TrialConfig
 from search_spaces.errors import StudyError, nearest
-from search_spaces.files import trial_from
-from search_spaces.trial import DecayPolicy, Family, TrialConfig
+from search_spaces.study_files import trial_from
 from tune_app.cli.common import Set, console
 
 if TYPE_CHECKING:

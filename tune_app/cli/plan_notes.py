@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import torch
 
+from search_spaces.config.trial import DataConfig, TrialConfig
 from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
-from search_spaces.trial import DataConfig, TrialConfig
 from tune_app.data import ImageArrays, blank_source, load_source, source_key
 from tune_app.models import build_model
 from tune_app.training import misnamed

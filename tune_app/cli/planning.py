@@ -10,10 +10,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from analysis.power import smallest_difference
+from analysis.stats.power import smallest_difference
+from search_spaces.config.trial import TrialConfig
 from search_spaces.plan import Cell, make_plan
 from search_spaces.study import StudySpec
-from search_spaces.trial import TrialConfig
 from tune_app.cli.plan_notes import plan_notes, planned_sources
 from tune_app.data import ImageArrays, source_key
 from tune_app.training import keep_freed_memory, resolve_device, set_threads
@@ -21,7 +21,7 @@ from tune_app.training.estimate import epoch_seconds
 from tune_app.tuning.progress import duration
 from tune_app.tuning.resources import concurrency, gpu_share, local_resources
 from tune_app.tuning.runner import missing_cells, objective
-from tune_app.tuning.store import ResultsStore
+from tune_app.tuning.store.writer import ResultsStore
 
 TYPICAL_SPREAD = 0.005
 """Standard deviation of a metric over seeds that is assumed where the store has none: half a point."""

@@ -31,10 +31,10 @@ def report(
     Example: `tune-app report quickstart`
     """
     from analysis import load_study
-    from analysis.effects import effects
     from analysis.plots.units import unit_of
-    from analysis.report import write_report
-    from analysis.tables import effects_table, write_table
+    from analysis.report.study import write_report
+    from analysis.report.tables import effects_table, write_table
+    from analysis.stats.effects import effects
 
     store = store_of(study, size, set_, results)
     found = load_study(store.url)
@@ -65,7 +65,7 @@ def compare(
     Example: `tune-app compare quickstart norms --out comparison.html`
     """
     from analysis import load_study
-    from analysis.report_compare import write_comparison
+    from analysis.report.compare import write_comparison
 
     found = [load_study(store_of(study, None, None, results).url) for study in studies]
     console().print(f"comparison: {write_comparison(found, out)}", highlight=False, soft_wrap=True)
@@ -73,7 +73,7 @@ def compare(
 
 def store_of(study: str, size: str | None, set_: list[str] | None, results: str) -> Folder:
     """Return the store of a study: given as a file, a ready study's name, or the name of a store in ``results``."""
-    from search_spaces.files import read_study
+    from search_spaces.study_files import read_study
 
     folder = Folder(results)
     name = study if (folder / study).exists("study.yaml") else read_study(study, size, set_ or ()).name

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from search_spaces.errors import StudyError
-from search_spaces.files import read_study, ready_studies
 from search_spaces.study import StudySpec
+from search_spaces.study_files import read_study, ready_studies
 from tune_app.cli.common import Results, Set, console
 from tune_app.storage import Folder
 
@@ -43,9 +43,9 @@ def reproduce(
     """
     specs = read_all(studies or (), size, [*([f"data.path={data}"] if data else []), *(set_ or ())])
     from analysis import load_study
-    from analysis.reproduction_page import write_reproduction
-    from tune_app.tuning.landscape import compute_landscapes
-    from tune_app.tuning.landscape_task import SurfaceSpec
+    from analysis.reproduction.page import write_reproduction
+    from tune_app.tuning.landscape.compute import compute_landscapes
+    from tune_app.tuning.landscape.task import SurfaceSpec
     from tune_app.tuning.runner import run_study
     from tune_app.tuning.session import ray_session
 

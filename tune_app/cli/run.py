@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from search_spaces.files import read_study
+from search_spaces.study_files import read_study
 from tune_app.cli.common import Results, Set, Size, Study, console
 
 

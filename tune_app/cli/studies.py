@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from search_spaces.files import read_study, ready_studies
 from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
+from search_spaces.study_files import read_study, ready_studies
 from tune_app.cli.common import Results, Set, Size, Study, console
 
 
@@ -67,10 +67,10 @@ def schema(
 
     Example: `tune-app schema > study.schema.json`
     """
-    from search_spaces.trial import field_paths
+    from search_spaces.config.trial import field_paths
 
     if study:
-        from search_spaces.schema import json_schema
+        from search_spaces.json_schema import json_schema
 
         typer.echo(json.dumps(json_schema(), indent=2))
         return

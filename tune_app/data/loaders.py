@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search_spaces.trial import TrialConfig
+from search_spaces.config.trial import TrialConfig
 from tune_app.data.arrays import ImageArrays
-from tune_app.data.augment import Augmentation, build_augmentation
+from tune_app.data.augmentation.policies import Augmentation, build_augmentation
 from tune_app.data.normalization import Normalization, measure_normalization
 from tune_app.data.resident import reside
 from tune_app.data.splits import Splits

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search_spaces.config.trial import DataConfig
 from search_spaces.errors import StudyError
-from search_spaces.trial import DataConfig
 from tune_app.data.arrays import ImageArrays
 
 

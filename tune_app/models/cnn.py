@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from search_spaces.trial import ModelConfig
+from search_spaces.config.trial import ModelConfig
 from tune_app.models.layers import ImageClassifier, Layers
 
 

@@ -12,8 +12,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from search_spaces.config.trial import ModelConfig
 from search_spaces.errors import StudyError
-from search_spaces.trial import ModelConfig
 from tune_app.models.layers import GlobalAveragePool, ImageClassifier, Layers
 
 BOTTLENECK = 4

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from search_spaces.trial import ModelConfig
+from search_spaces.config.trial import ModelConfig
 from tune_app.models.norms import NORMS
 
 

@@ -27,8 +27,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from search_spaces.config.trial import ModelConfig
 from search_spaces.errors import StudyError
-from search_spaces.trial import ModelConfig
 from tune_app.models.planes import Moments, plane_moments, scale_shift
 
 EPS = 1e-5

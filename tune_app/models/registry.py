@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from search_spaces.trial import ModelConfig
+from search_spaces.config.trial import ModelConfig
 from tune_app.models.cnn import build_cnn
 from tune_app.models.densenet import build_densenet
 from tune_app.models.imagenet import build_imagenet

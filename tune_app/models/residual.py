@@ -12,7 +12,7 @@ from collections import OrderedDict
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.trial import ModelConfig
+from search_spaces.config.trial import ModelConfig
 from tune_app.models.layers import GlobalAveragePool, ImageClassifier, Layers
 
 

@@ -9,8 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from search_spaces.config.trial import ModelConfig
 from search_spaces.errors import StudyError
-from search_spaces.trial import ModelConfig
 from tune_app.models.layers import ImageClassifier
 
 

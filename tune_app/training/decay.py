@@ -12,8 +12,8 @@ from typing import Any, Literal
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
+from search_spaces.config.trial import OptimizerConfig, TrialConfig, WeightDecayConfig
 from search_spaces.errors import StudyError
-from search_spaces.trial import OptimizerConfig, TrialConfig, WeightDecayConfig
 from tune_app.models import NORM_TYPES
 
 Role = Literal["norm", "bias", "rest"]

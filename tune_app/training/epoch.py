@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_spaces.trial import TrialConfig
+from search_spaces.config.trial import TrialConfig
 from tune_app.data import EvalLoader
 from tune_app.models import project_parameters
 from tune_app.training.epoch_metrics import EpochMetrics, EpochStatus, QuantileRow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from search_spaces.trial import TrialConfig
+from search_spaces.config.trial import TrialConfig
 from tune_app.data import ImageArrays, make_splits
 from tune_app.training.loop import fit
 from tune_app.training.probes import Probes

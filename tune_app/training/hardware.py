@@ -8,8 +8,8 @@ from typing import Literal
 
 import torch
 
+from search_spaces.config.trial import Precision
 from search_spaces.errors import StudyError
-from search_spaces.trial import Precision
 
 UsedPrecision = Literal["float32", "bfloat16"]
 

@@ -10,7 +10,7 @@ from time import monotonic
 
 import torch
 
-from search_spaces.trial import TrialConfig
+from search_spaces.config.trial import TrialConfig
 from tune_app.data import ImageArrays
 from tune_app.training.checkpoints import BEST, LAST, CheckpointFolder
 from tune_app.training.epoch import train_epoch

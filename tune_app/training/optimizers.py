@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from search_spaces.trial import OptimizerConfig
+from search_spaces.config.trial import OptimizerConfig
 
 Groups = list[dict[str, Any]]
 

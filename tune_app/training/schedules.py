@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.trial import ScheduleConfig
+from search_spaces.config.trial import ScheduleConfig
 
 Factors = NDArray[np.float64]
 Schedule = Callable[[ScheduleConfig, int, int], Factors]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from search_spaces.trial import TrialConfig
+from search_spaces.config.trial import TrialConfig
 from tune_app.data import EvalLoader, ImageArrays, Splits, TrainLoader, make_splits
 from tune_app.models import ImageClassifier, build_model
 from tune_app.training.decay import parameter_groups

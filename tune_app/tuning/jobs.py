@@ -6,8 +6,8 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 
+from search_spaces.config.trial import TrialConfig
 from search_spaces.plan import Cell
-from search_spaces.trial import TrialConfig
 
 
 @dataclass(frozen=True)

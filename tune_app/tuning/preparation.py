@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
+from search_spaces.config.trial import TrialConfig
 from search_spaces.errors import StudyError
 from search_spaces.plan import Cell, make_plan
 from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
-from search_spaces.trial import TrialConfig
 from tune_app.data import ImageArrays, load_source, source_key
 from tune_app.models import model_notes
 from tune_app.training import LAST, CorruptCheckpoint, read_checkpoint
-from tune_app.tuning.store import ResultsStore
+from tune_app.tuning.store.writer import ResultsStore
 
 
 def load_sources(spec: StudySpec) -> dict[str, ImageArrays]:

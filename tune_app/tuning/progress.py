@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from tune_app.tuning.rows import TrialRecord, last_line
+from tune_app.tuning.store.rows import TrialRecord, last_line
 
 _ENDED = ("completed", "pruned", "diverged", "failed")
 _ROWS = 12

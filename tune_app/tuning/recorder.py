@@ -15,8 +15,8 @@ from ray.tune.experiment import Trial
 from search_spaces.study import StudySpec
 from tune_app.training import BEST, LAST
 from tune_app.tuning.jobs import Job
-from tune_app.tuning.rows import TrialRecord, epoch_tables, last_line, trial_row
-from tune_app.tuning.store import ResultsStore
+from tune_app.tuning.store.rows import TrialRecord, epoch_tables, last_line, trial_row
+from tune_app.tuning.store.writer import ResultsStore
 from tune_app.tuning.trainable import OUT_OF_MEMORY, UNWRITABLE
 
 

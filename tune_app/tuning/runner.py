@@ -14,17 +14,16 @@ from tune_app.tuning.session import ray_session  # isort: skip  (before Ray)
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter
 
+from search_spaces.config.trial import TrialConfig
 from search_spaces.errors import StudyError
 from search_spaces.factors import label
 from search_spaces.plan import make_plan
 from search_spaces.space import SearchSpace
 from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
-from search_spaces.trial import TrialConfig
 from tune_app.data import ImageArrays, source_key
 from tune_app.tuning.environment import describe_environment
 from tune_app.tuning.jobs import Job, cell_job
-from tune_app.tuning.locks import hold
 from tune_app.tuning.preparation import (
     cut_off,
     load_sources,
@@ -39,7 +38,8 @@ from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.resources import cluster_resources, concurrency, gpu_share, must_share_storage
 from tune_app.tuning.schedulers import make_scheduler
 from tune_app.tuning.searchers import GridSearcher, OptunaSearcher, QueueSearcher, holds
-from tune_app.tuning.store import ResultsStore
+from tune_app.tuning.store.locks import hold
+from tune_app.tuning.store.writer import ResultsStore
 from tune_app.tuning.tensorboard import TensorBoard
 from tune_app.tuning.trainable import CellTrainable, TrialSettings
 from tune_app.tuning.tuner import Tuning

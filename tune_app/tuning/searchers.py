@@ -19,12 +19,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from search_spaces.config.trial import TrialConfig
 from search_spaces.domains import Choice, IntRange, LogUniform
 from search_spaces.errors import StudyError
 from search_spaces.factors import label
 from search_spaces.space import SearchSpace
 from search_spaces.study import Search
-from search_spaces.trial import TrialConfig
 from tune_app.tuning.jobs import Job
 
 _TRIES = 100

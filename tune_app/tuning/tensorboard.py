@@ -8,7 +8,7 @@ from ray import tune
 
 from search_spaces.errors import StudyError
 from tune_app.tuning.jobs import Job
-from tune_app.tuning.store import ResultsStore
+from tune_app.tuning.store.writer import ResultsStore
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter

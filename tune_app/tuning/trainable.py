@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from ray import tune
 
+from search_spaces.config.trial import TrialConfig
 from search_spaces.errors import StudyError
 from search_spaces.study import ProbeConfig
-from search_spaces.trial import TrialConfig
 from tune_app.data import ImageArrays, source_key
 from tune_app.models import build_model
 from tune_app.storage import StorageError

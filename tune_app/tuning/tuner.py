@@ -14,7 +14,7 @@ from tune_app.data import ImageArrays
 from tune_app.tuning.progress import Progress
 from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.session import interruptible, noise_to
-from tune_app.tuning.store import ResultsStore
+from tune_app.tuning.store.writer import ResultsStore
 from tune_app.tuning.trainable import TrialSettings
 
 LOST_PROCESSES = 20

@@ -9,9 +9,6 @@ import pandas as pd
 import pytest
 from matplotlib._pylab_helpers import Gcf
 
-from analysis.effects import effects
-from analysis.load import StudyResults, load_study
-from analysis.pairs import metric_table
 from analysis.plots import (
     confusion,
     contour,
@@ -36,7 +33,10 @@ from analysis.plots import (
 from analysis.plots import effects as forest
 from analysis.plots.picture import Picture, to_svg
 from analysis.plots.style import COLUMN, DARK, LIGHT, Styles, Theme, arm_styles
-from analysis.ranking import rank_arms
+from analysis.stats.effects import effects
+from analysis.stats.pairs import metric_table
+from analysis.stats.ranking import rank_arms
+from analysis.store.load import StudyResults, load_study
 from bench.make_store import Truth, write_store
 
 SPACE = {

@@ -6,10 +6,10 @@ import torch
 from typer.testing import CliRunner
 
 from analysis import load_study
+from search_spaces.config.trial import DataConfig
 from search_spaces.errors import StudyError
-from search_spaces.files import read_study, ready_studies
 from search_spaces.plan import make_plan
-from search_spaces.trial import DataConfig
+from search_spaces.study_files import read_study, ready_studies
 from tune_app.cli import app
 from tune_app.cli.reproduce import read_all
 from tune_app.data import blank_source

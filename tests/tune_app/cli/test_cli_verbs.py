@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from bench.make_store import write_store
 from search_spaces.errors import StudyError
-from search_spaces.files import ready_studies
+from search_spaces.study_files import ready_studies
 from tune_app.cli import app
 
 

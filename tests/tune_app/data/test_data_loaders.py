@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from search_spaces.trial import TrialConfig
+from search_spaces.config.trial import TrialConfig
 from tune_app.data import EvalLoader, ImageArrays, Splits, TrainLoader, make_splits
 from tune_app.data.arrays import image_arrays
-from tune_app.data.crop_flip import crop, draw_flips, draw_offsets, mirror
+from tune_app.data.augmentation.crop_flip import crop, draw_flips, draw_offsets, mirror
 from tune_app.data.resident import reside, resize
 
 CPU = torch.device("cpu")

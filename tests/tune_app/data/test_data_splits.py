@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from search_spaces.config.trial import DataConfig
 from search_spaces.errors import StudyError
-from search_spaces.trial import DataConfig
 from tune_app.data import ImageArrays, make_splits
 from tune_app.data.arrays import image_arrays
 from tune_app.data.splits import stratified_order

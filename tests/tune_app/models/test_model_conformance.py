@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.trial import Family, ModelConfig, Norm
+from search_spaces.config.trial import Family, ModelConfig, Norm
 from tune_app.models import build_model
 
 FAMILIES, NORM_NAMES = get_args(Family), get_args(Norm)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torchvision
 
-from search_spaces.trial import Family, ModelConfig
+from search_spaces.config.trial import Family, ModelConfig
 from tune_app.models import MODELS, ImageClassifier, build_model
 
 LARGE = {"stem": "large", "norm": "torch_batch"}

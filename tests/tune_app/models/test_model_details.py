@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from search_spaces.config.trial import ModelConfig
 from search_spaces.errors import StudyError
-from search_spaces.trial import ModelConfig
 from tune_app.models import build_model, model_notes
 from tune_app.models.densenet import DenseBlock, transition
 from tune_app.models.layers import Layers

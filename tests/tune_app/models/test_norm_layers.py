@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search_spaces.config.trial import ModelConfig, Norm
 from search_spaces.errors import StudyError
-from search_spaces.trial import ModelConfig, Norm
 from tune_app.models import NORM_TYPES, NORMS, project_parameters
 from tune_app.models.norms import BatchInstanceNorm, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, pooled
 

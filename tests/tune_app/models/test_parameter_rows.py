@@ -6,7 +6,7 @@ import pytest
 import torchvision
 from torch import nn
 
-from search_spaces.trial import ModelConfig
+from search_spaces.config.trial import ModelConfig
 from tune_app.models import ParameterRow, build_model, parameter_rows
 
 

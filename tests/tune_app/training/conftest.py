@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from search_spaces.trial import TrialConfig
+from search_spaces.config.trial import TrialConfig
 from tune_app.data import ImageArrays
 from tune_app.training import EpochMetrics
 

@@ -8,8 +8,8 @@ import torch
 import torchvision
 from torch import nn
 
+from search_spaces.config.trial import DecayPolicy, Norm, OptimizerConfig, TrialConfig, WeightDecayConfig
 from search_spaces.errors import StudyError
-from search_spaces.trial import DecayPolicy, Norm, OptimizerConfig, TrialConfig, WeightDecayConfig
 from tune_app.models import NORMS, build_model
 from tune_app.training import DECAY_POLICIES, decayed_names, misnamed, parameter_groups
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from search_spaces.trial import TrialConfig
+from search_spaces.config.trial import TrialConfig
 from tune_app.data import ImageArrays
 from tune_app.training import EpochMetrics, fit
 from tune_app.training.estimate import epoch_seconds

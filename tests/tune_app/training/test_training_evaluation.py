@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from search_spaces.trial import TrialConfig
+from search_spaces.config.trial import TrialConfig
 from tune_app.models import build_model
 from tune_app.training import evaluate
 

@@ -12,8 +12,8 @@ import torch
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from search_spaces.config.trial import DecayPolicy, OptimizerName, ScheduleKind, TrialConfig
 from search_spaces.store_schema import EPOCHS
-from search_spaces.trial import DecayPolicy, OptimizerName, ScheduleKind, TrialConfig
 from tune_app.data import EvalLoader, ImageArrays
 from tune_app.training import EpochMetrics, Probes, evaluate, fit
 from tune_app.training.epoch import train_epoch

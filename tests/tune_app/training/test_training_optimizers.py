@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from search_spaces.trial import OptimizerConfig, OptimizerName
+from search_spaces.config.trial import OptimizerConfig, OptimizerName
 from tune_app.training.optimizers import OPTIMIZERS, build_optimizer, set_learning_rate
 
 LR, DECAY, GATE_SCALE = 0.05, 0.3, 10.0

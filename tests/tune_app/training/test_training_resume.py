@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from search_spaces.trial import TrialConfig
+from search_spaces.config.trial import TrialConfig
 from tune_app.data import ImageArrays
 from tune_app.training import BEST, LAST, EpochMetrics, fit, read_checkpoint
 

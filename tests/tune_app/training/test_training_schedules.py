@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
-from search_spaces.trial import ScheduleConfig, ScheduleKind
+from search_spaces.config.trial import ScheduleConfig, ScheduleKind
 from tune_app.training.schedules import SCHEDULES, he_warmup_factor, learning_rate_factors
 
 PEAK = 0.4

@@ -6,7 +6,7 @@ from reports import report
 from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
 from tune_app.tuning.jobs import cell_job
-from tune_app.tuning.rows import TrialRecord
+from tune_app.tuning.store.rows import TrialRecord
 
 TINY = {
     "data": {"source": "digits", "train_size": 40, "validation_size": 40, "test_size": 40},

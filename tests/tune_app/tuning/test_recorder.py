@@ -11,7 +11,7 @@ from reports import report
 
 from search_spaces.study import StudySpec
 from tune_app.tuning.recorder import Recorder
-from tune_app.tuning.store import ResultsStore
+from tune_app.tuning.store.writer import ResultsStore
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 
 from analysis import load_study
 from search_spaces.errors import StudyError
-from search_spaces.files import study_from
 from search_spaces.plan import make_plan
+from search_spaces.study_files import study_from
 from tune_app.data import load_source
 from tune_app.training import fit
 from tune_app.tuning.runner import run_study

@@ -7,7 +7,7 @@ import pytest
 from ray import cloudpickle
 
 from analysis import load_study
-from search_spaces.files import study_from
+from search_spaces.study_files import study_from
 from tune_app.tuning import runner
 from tune_app.tuning.trainable import CellTrainable
 

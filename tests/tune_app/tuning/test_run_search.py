@@ -3,7 +3,7 @@
 import pytest
 
 from analysis import load_study
-from search_spaces.files import study_from
+from search_spaces.study_files import study_from
 from tune_app.tuning.runner import run_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]

@@ -7,7 +7,7 @@ from reports import report
 from tensorboardX import proto
 
 from search_spaces.errors import StudyError
-from tune_app.tuning.store import ResultsStore
+from tune_app.tuning.store.writer import ResultsStore
 from tune_app.tuning.tensorboard import TensorBoard
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from search_spaces.config.trial import TrialConfig
 from search_spaces.errors import StudyError
-from search_spaces.trial import TrialConfig
 from tune_app.data import EvalLoader, ImageArrays, TrainLoader, make_splits
 
 CPU = torch.device("cpu")

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from search_spaces.config.trial import TrialConfig
 from search_spaces.errors import StudyError
-from search_spaces.trial import TrialConfig
 from tune_app.data import ImageArrays
 from tune_app.models import ImageClassifier, build_model
 from tune_app.training.checkpoints import BEST, CorruptCheckpoint, read_checkpoint

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from search_spaces.trial import ModelConfig, Norm
+from search_spaces.config.trial import ModelConfig, Norm
 from tune_app.models import build_model
 from tune_app.training.landscape import top_eigenvalue
 from tune_app.training.landscape.curvature import hessian_product, largest

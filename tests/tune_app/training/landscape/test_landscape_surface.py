@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from search_spaces.config.trial import Family, ModelConfig
 from search_spaces.errors import StudyError
-from search_spaces.trial import Family, ModelConfig
 from tune_app.models import build_model
 from tune_app.training import evaluate, fit
 from tune_app.training.landscape import Surface, evaluation_images, plane_directions, read_best

@@ -1,0 +1,97 @@
+"""What the report of an ablation shows: the verdicts, the table of effects, claims and reported figures, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from analysis.plots.seeds import mean_data, seed_data
+from analysis.plots.style import arm_styles
+from analysis.plots.units import unit_of
+from analysis.report import words
+from analysis.report.page import arm_choices
+from analysis.report.pictures import ablation_gallery, reported_gallery
+from analysis.report.words import p_text
+from analysis.stats.anova import anova
+from analysis.stats.effects import effects
+from analysis.store._rows import rows_of
+from analysis.store.load import StudyResults
+from search_spaces.errors import StudyError
+
+
+def ablation_context(results: StudyResults) -> dict[str, Any]:
+    """Return the parts of the page that are an ablation's own; ``results`` has at least one trial."""
+    rope = results.rope() or 0.0
+    table = effects(results)
+    styles = arm_styles(results.arms, results.reference_arm)
+    gallery = ablation_gallery(results, table, styles, rope)
+    rows = words.effect_rows(table, results.metric)
+    unit = unit_of(results.metric)
+    return {
+        "summary": words.summary(table),
+        "verdicts": rows,
+        "effect_rows": rows,
+        "reference_row": reference_row(results),
+        "effects_caption": f"{unit.name.capitalize()} of each arm and its difference from the reference arm, paired by "
+        "seed. An arm's mean is over its pairs, the reference arm's over all its completed trials.",
+        "difference_unit": unit.difference,
+        "factors": factor_table(results),
+        "claims": words.claim_rows(results),
+        "reported": reported_gallery(results, styles).figures,
+        "reference_note": _reference_note(results),
+        "arms": arm_choices(styles) if gallery.figures else [],
+        "pictures": gallery.figures,
+        "limits": gallery.limits,
+        "method": words.method(results, rope),
+        "extra_facts": [
+            ("Arms", str(len(results.arms))),
+            ("Seeds", str(results.trials["seed"].nunique())),
+            ("Metric", unit.name),
+            ("Too small to matter", f"within {rope * unit.scale:g} {unit.difference}" if rope else "not set"),
+        ],
+    }
+
+
+def reference_row(results: StudyResults) -> dict[str, Any]:
+    """Return the reference arm's line of the table of effects."""
+    seeds = seed_data(results.trials, results.metric)
+    row = next(rows_of(mean_data(seeds[seeds["arm"] == results.reference_arm])))
+    shown = unit_of(results.metric).show(row.mean) if row.n else "–"
+    return {"arm": results.reference_arm, "mean": shown, "n": row.n}
+
+
+def factor_table(results: StudyResults) -> dict[str, Any] | None:
+    """Return the analysis of variance of a factorial study as printed; None for other designs."""
+    design = results.spec.get("design")
+    if not isinstance(design, Mapping) or not str(design.get("kind", "")).endswith("factorial"):
+        return None
+    try:
+        found = anova(results)
+    except StudyError:
+        return None
+    rows = [
+        [row.effect, *_cells((row.df, ".0f"), (row.f, ".2f")), p_text(row.p_holm), *_cells((row.partial_omega2, ".3f"))]
+        for row in rows_of(found.table)
+    ]
+    return {
+        "caption": f"Analysis of variance of {unit_of(results.metric).name} with the seed as a block (type II; "
+        f"{found.residual_df} residual degrees of freedom); p by Holm over all effects.",
+        "heads": ("Effect", "df", "F", "p (Holm)", "partial ω²"),
+        "rows": rows,
+        "notes": found.notes,
+    }
+
+
+def _cells(*values: tuple[float, str]) -> list[str]:
+    return ["–" if np.isnan(value) else f"{value:{shape}}" for value, shape in values]
+
+
+def _reference_note(results: StudyResults) -> str:
+    reference = results.spec.get("reference")
+    if not isinstance(reference, Mapping):
+        return ""
+    place = f"{reference.get('source', '')} {reference.get('table', '')}".strip()
+    note = str(reference.get("note") or "")
+    return f"Reference {place}. {note}".strip() if place else note

@@ -1,0 +1,151 @@
+"""The facts of a report that are neither a figure nor a verdict: what ran, what did not, where, and at what cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from analysis.plots.units import unit_of
+from analysis.store._rows import rows_of
+from analysis.store.load import FACTOR, StudyResults
+
+MOST_ROWS = 1000
+"""Rows of the trial table that are put on the page."""
+
+
+def selection_metric(results: StudyResults) -> str:
+    """Return the column by which trials are ranked: a search is ranked by validation, never by test."""
+    return "val_accuracy" if results.spec.get("mode") == "search" else results.metric
+
+
+def trial_table(results: StudyResults) -> dict[str, Any]:
+    """Return heads and rows (cells of text and sort key) of the trial table, the best rows where there are too many."""
+    trials, metric = results.trials, selection_metric(results)
+    if len(trials) > MOST_ROWS:
+        trials = trials.sort_values(metric, ascending=metric.endswith("_loss"), na_position="last").head(MOST_ROWS)
+    shown = list(dict.fromkeys(["val_accuracy", "test_accuracy", metric]))
+    searched = [name for name in results.factors if results.spec.get("mode") == "search"]
+    heads = ["Arm", "Seed", "Status", *searched, "Epochs", "Best epoch"]
+    heads += [unit_of(column).axis.capitalize() for column in shown] + ["Time (s)", "Node", "Digest"]
+    rows = []
+    columns = {name: trials[FACTOR + name].tolist() for name in searched} | {
+        name: trials[name].tolist() for name in shown
+    }
+    for place, row in enumerate(rows_of(trials[["arm", "seed", "status", *_PLAIN]])):
+        cells = [_text(row.arm), _number(row.seed, 0), _text(row.status)]
+        cells += [_text(columns[name][place]) for name in searched]
+        cells.append({"text": f"{row.epochs_trained}/{row.epochs_planned}", "sort": row.epochs_trained, "number": True})
+        cells.append(_number(row.best_epoch, 0))
+        cells += [_number(columns[name][place] * unit_of(name).scale, unit_of(name).digits) for name in shown]
+        cells += [_number(row.seconds, 1), _text(row.node), _text(row.digest)]
+        rows.append({"cells": cells, "status": row.status})
+    return {"heads": heads, "rows": rows, "total": len(results.trials), "metric": unit_of(metric).name}
+
+
+_PLAIN = ["epochs_trained", "epochs_planned", "best_epoch", "seconds", "node", "digest"]
+
+
+def _text(value: object) -> dict[str, Any]:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _number(value, None)
+    known = value is not None
+    return {"text": str(value) if known else "–", "sort": str(value) if known else "", "number": False}
+
+
+def _number(value: Any, digits: int | None) -> dict[str, Any]:
+    """Return a cell that sorts by value; four significant digits where ``digits`` is None."""
+    if pd.isna(value):
+        return {"text": "–", "sort": "", "number": True}
+    return {"text": f"{value:.4g}" if digits is None else f"{value:.{digits}f}", "sort": float(value), "number": True}
+
+
+def unfinished(results: StudyResults) -> list[dict[str, Any]]:
+    """Return every trial that was not completed: arm, seed, status, epochs, digest and why."""
+    cut = results.trials[results.trials["status"] != "completed"]
+    return [
+        {
+            "arm": row.arm,
+            "seed": row.seed,
+            "status": row.status,
+            "epochs": f"{row.epochs_trained} of {row.epochs_planned}",
+            "digest": row.digest,
+            "why": _why(row),
+        }
+        for row in rows_of(cut[["arm", "seed", "status", "epochs_trained", "epochs_planned", "digest", "error"]])
+    ]
+
+
+def _why(row: Any) -> str:
+    lines = [line for line in str(row.error or "").splitlines() if line.strip()] if isinstance(row.error, str) else []
+    if lines:
+        return lines[-1].strip()
+    known = {
+        "pruned": f"stopped by the scheduler after epoch {row.epochs_trained}",
+        "diverged": f"a loss was not finite after epoch {row.epochs_trained}",
+    }
+    return known.get(row.status, "no message was kept")
+
+
+def status_counts(results: StudyResults) -> dict[str, int]:
+    """Return how many trials have each status, the most frequent first."""
+    return {str(status): int(count) for status, count in results.trials["status"].value_counts().items()}
+
+
+def cost(results: StudyResults) -> dict[str, str]:
+    """Return what the study took, in words ready to print: trial-hours, GPU-hours, wall clock, retries."""
+    trials = results.trials
+    hours = trials["seconds"].fillna(0) / 3600
+    facts = {
+        "Training time, all trials": _hours(float(hours.sum())),
+        "GPU time (training time × share given)": _hours(float((hours * trials["gpus"].fillna(0)).sum())),
+        "CPU time (training time × CPUs given)": _hours(float((hours * trials["cpus"].fillna(0)).sum())),
+    }
+    begun, ended = trials["started_at"].min(), trials["finished_at"].max()
+    if pd.notna(begun) and pd.notna(ended):
+        facts["First start to last end"] = _hours((ended - begun).total_seconds() / 3600)
+    retried = int((trials["attempts"].fillna(1) > 1).sum())
+    return facts | {"Trials that needed more than one attempt": str(retried)}
+
+
+def _hours(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:,.2f} h"
+    return f"{hours * 60:.1f} min" if hours * 3600 >= 60 else f"{hours * 3600:.1f} s"
+
+
+def environment_rows(results: StudyResults) -> list[tuple[str, str]]:
+    """Return the environment as flat (name, value) pairs, with the hardware that the trials themselves saw."""
+    rows = list(flat(results.environment))
+    for column, name in (("device_name", "devices seen"), ("node", "nodes seen"), ("precision", "precisions used")):
+        seen = results.trials[column].dropna().astype(str).value_counts()
+        if len(seen):
+            listed = ", ".join(f"{value} ({count} trials)" for value, count in seen.head(8).items())
+            rows.append((name, listed + (f" and {len(seen) - 8} more" if len(seen) > 8 else "")))
+    return rows
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return the leaves of nested mappings as (dotted name, text)."""
+    rows: list[tuple[str, str]] = []
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            rows += flat(value, f"{prefix}{name}.")
+        else:
+            rows.append((f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value, default=str)))
+    return rows
+
+
+def study_yaml(results: StudyResults) -> str:
+    """Return the study as it was run, as YAML."""
+    return yaml.safe_dump(json.loads(json.dumps(dict(results.spec), default=str)), sort_keys=False, allow_unicode=True)
+
+
+def command(results: StudyResults) -> str:
+    """Return the shell lines that train this study again, from the commit that was used."""
+    commit = results.environment.get("commit")
+    lines = [f"git checkout {commit}"] if isinstance(commit, str) and commit.isalnum() else []
+    return "\n".join([*lines, "tune-app run study.yaml   # the study below, saved under this name"])

@@ -1,0 +1,98 @@
+"""A study's report: one HTML file that opens with the question and the verdicts, and leaves nothing out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from analysis.report import facts
+from analysis.report.ablation import ablation_context
+from analysis.report.compare import write_comparison
+from analysis.report.page import render, write_page
+from analysis.report.search import search_context
+from analysis.report.words import question
+from analysis.store.load import StudyResults
+
+__all__ = ["write_comparison", "write_report"]
+
+SECTIONS = {
+    "best": "Best trial",
+    "audit": "What early stopping did",
+    "effects": "Effects",
+    "factors": "Factors",
+    "claims": "What others reported",
+    "pictures": "Pictures",
+    "trials": "Trials",
+    "unfinished": "Trials that did not finish",
+    "method": "Method",
+    "cost": "Cost and environment",
+    "problems": "What could not be read",
+    "again": "Run it again",
+}
+_EMPTY: dict[str, Any] = {
+    "summary": "No trial has finished yet, so there is nothing to report.",
+    "verdicts": [],
+    "effect_rows": [],
+    "reference_row": None,
+    "effects_caption": "",
+    "difference_unit": "",
+    "claims": [],
+    "reported": [],
+    "reference_note": "",
+    "best": [],
+    "audit": None,
+    "factors": None,
+    "arms": [],
+    "pictures": [],
+    "limits": [],
+    "method": [],
+    "extra_facts": [],
+}
+
+
+def write_report(results: StudyResults, out: Path) -> Path:
+    """Write the report of a study and return its path: ``out`` if it ends in .html, else report.html in it."""
+    own: dict[str, Any] = {}
+    if len(results.trials):
+        own = search_context(results) if results.spec.get("mode") == "search" else ablation_context(results)
+    context = _EMPTY | _common(results) | own
+    context["facts"] = [*context["extra_facts"], *context["facts"]]
+    context["lost"] = _lost(results)
+    context["sections"] = [(name, title) for name, title in SECTIONS.items() if _is_shown(name, context)]
+    return write_page(render("report.html", context), out, "report.html")
+
+
+def _is_shown(section: str, context: dict[str, Any]) -> bool:
+    fillings = {name: name for name in ("best", "audit", "factors", "method")} | {"effects": "effect_rows"}
+    if section == "claims":
+        return bool(context["claims"] or context["reported"])
+    return section not in fillings or bool(context[fillings[section]])
+
+
+def _common(results: StudyResults) -> dict[str, Any]:
+    counts = facts.status_counts(results)
+    return {
+        "name": results.name,
+        "question": question(results),
+        "total": len(results.trials),
+        "counts": counts,
+        "unfinished": facts.unfinished(results),
+        "trials": facts.trial_table(results),
+        "environment": facts.environment_rows(results),
+        "cost": facts.cost(results),
+        "problems": list(results.problems),
+        "command": facts.command(results),
+        "dirty": bool(results.environment.get("dirty")),
+        "study_yaml": facts.study_yaml(results),
+        "facts": [
+            (f"Trials {status}", f"{count} of {len(results.trials)}") for status, count in sorted(counts.items())
+        ],
+    }
+
+
+def _lost(results: StudyResults) -> str:
+    """Return in words how many trials ended otherwise than meant: a search means to prune, an ablation does not."""
+    meant = ("completed", "pruned") if results.spec.get("mode") == "search" else ("completed",)
+    lost = {status: n for status, n in facts.status_counts(results).items() if status not in meant}
+    kinds = ", ".join(f"{n} {status}" for status, n in lost.items())
+    return f"{sum(lost.values())} of {len(results.trials)} trials did not finish ({kinds})" if lost else ""

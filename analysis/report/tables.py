@@ -1,0 +1,90 @@
+"""Tables for a paper or a page: the effects and the arms' means as Markdown, CSV and LaTeX (booktabs)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.plots.seeds import mean_data, seed_data
+from analysis.plots.units import unit_of
+from analysis.report.words import effect_rows
+from analysis.store._rows import rows_of
+from search_spaces.errors import StudyError
+
+
+def effects_table(effects: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the table of `analysis.stats.effects.effects` as it is printed: text, differences in points."""
+    unit = unit_of(metric)
+    difference = f"Difference ({unit.difference})" if unit.difference else "Difference"
+    heads = {
+        "arm": "Arm",
+        "mean": unit.name.capitalize(),
+        "difference": difference,
+        "interval": "95 % interval",
+        "n": "n",
+        "p": "p (Holm)",
+        "verdict": "Verdict",
+    }
+    rows = [{head: row[name] for name, head in heads.items()} for row in effect_rows(effects, metric)]
+    return pd.DataFrame(rows, columns=list(heads.values()))
+
+
+def means_table(trials: pd.DataFrame, metrics: tuple[str, ...] = ("val_accuracy", "test_accuracy")) -> pd.DataFrame:
+    """Return each arm's mean of each metric, "mean ± half of the 95 % t interval", and n of completed trials."""
+    table = pd.DataFrame({"Arm": list(dict.fromkeys(trials["arm"]))})
+    for metric in metrics:
+        unit, cells = unit_of(metric), {}
+        for row in rows_of(mean_data(seed_data(trials, metric))):
+            half = f" ± {(row.high - row.mean) * unit.scale:.{unit.digits}f}" if row.n > 1 else ""
+            cells[row.arm] = f"{row.mean * unit.scale:.{unit.digits}f}{half}" if row.n else "–"
+        table[unit.axis.capitalize()] = table["Arm"].map(cells)
+    done = trials[trials["status"] == "completed"].groupby("arm").size()
+    return table.assign(n=table["Arm"].map(done).fillna(0).astype(np.int64))
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Return a GitHub-flavoured Markdown table; columns of numbers and n are aligned right."""
+    right = [pd.api.types.is_numeric_dtype(table[name]) for name in table.columns]
+    lines = [_line(table.columns), _line("---:" if number else "---" for number in right)]
+    lines += [_line(row) for row in table.to_numpy()]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Iterable[object]) -> str:
+    written = [str(cell).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ") for cell in cells]
+    return f"| {' | '.join(written)} |"
+
+
+_SIGNS = {"−": "$-$", "±": "$\\pm$", "–": "--", "<": "$<$", ">": "$>$"}
+
+
+def to_latex(table: pd.DataFrame, caption: str = "", label: str = "") -> str:
+    """Return a LaTeX table with booktabs rules; every character that LaTeX reads as a command is escaped."""
+    columns = "".join("r" if pd.api.types.is_numeric_dtype(table[name]) else "l" for name in table.columns)
+    escaped = "".join(f"\\{sign}" if sign in "&%$#_{}" else sign for sign in caption)
+    written = str(
+        table.to_latex(index=False, escape=True, column_format=columns, caption=escaped or None, label=label or None)
+    )
+    for sign, command in _SIGNS.items():
+        written = written.replace(sign, command)
+    return written
+
+
+def write_table(table: pd.DataFrame, path: str | Path, caption: str = "", label: str = "") -> Path:
+    """Write a table as .md, .csv or .tex by the path's ending and return the path; StudyError for another ending."""
+    path = Path(path)
+    match path.suffix:
+        case ".md":
+            text = to_markdown(table)
+        case ".csv":
+            text = table.to_csv(index=False, lineterminator="\n")
+        case ".tex":
+            text = to_latex(table, caption, label)
+        case _:
+            raise StudyError(f"`{path.name}` cannot be written as a table: the name must end in .md, .csv or .tex")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path

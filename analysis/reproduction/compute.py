@@ -1,0 +1,111 @@
+"""All studies against their sources: every claim with its verdict, every reported figure with ours, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.plots.units import unit_of
+from analysis.stats.claims import OUTCOMES, claims, reported
+from analysis.store._rows import rows_of
+from analysis.store.load import StudyResults
+
+CLAIM_COLUMNS = (
+    *("study", "source", "table", "text", "arm", "against", "expect", "metric", "n", "difference", "low", "high"),
+    *("p_holm", "equivalent_holm", "verdict", "words"),
+)
+FIGURE_COLUMNS = ("study", "source", "table", "arm", "metric", "theirs", "ours", "low", "high", "n", "note")
+
+
+def all_claims(studies: Sequence[StudyResults]) -> pd.DataFrame:
+    """Return the rows of `analysis.stats.claims.claims` of every study, with study, source and table before them."""
+    return _stacked(studies, claims, CLAIM_COLUMNS)
+
+
+def all_figures(studies: Sequence[StudyResults]) -> pd.DataFrame:
+    """Return the rows of `analysis.stats.claims.reported` of every study, with study, source and table before them."""
+    return _stacked(studies, reported, FIGURE_COLUMNS)
+
+
+def _stacked(
+    studies: Sequence[StudyResults], rows: Callable[[StudyResults], pd.DataFrame], columns: tuple[str, ...]
+) -> pd.DataFrame:
+    parts = []
+    for results in studies:
+        source, table = source_of(results)
+        parts.append(rows(results).assign(study=results.name, source=source, table=table))
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True)[list(columns)] if filled else pd.DataFrame(columns=list(columns))
+
+
+def source_of(results: StudyResults) -> tuple[str, str]:
+    """Return the letter of a study's source and the table in it; empty where it has none."""
+    reference = results.spec.get("reference")
+    found = reference if isinstance(reference, Mapping) else {}
+    return str(found.get("source") or ""), str(found.get("table") or "")
+
+
+def write_summaries(studies: Sequence[StudyResults], out: Path) -> list[Path]:
+    """Write claims.parquet and figures.parquet into a folder and return their paths; figures in the store's units."""
+    out.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, table in (("claims", all_claims(studies)), ("figures", all_figures(studies))):
+        paths.append(out / f"{name}.parquet")
+        table.to_parquet(paths[-1], index=False)
+    return paths
+
+
+def summary(table: pd.DataFrame) -> str:
+    """Return how many claims were supported, contradicted and undecided, in a sentence."""
+    if not len(table):
+        return "None of these studies tests a claim."
+    counts = [f"{(table['verdict'] == outcome).sum()} {outcome}" for outcome in OUTCOMES]
+    return f"{len(table)} {'claim' if len(table) == 1 else 'claims'} put to the test: {', '.join(counts)}."
+
+
+def printed_claims(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the claims as they are printed."""
+    rows = [
+        {
+            "Study": row.study,
+            "Source": f"{row.source} {row.table}".strip(),
+            "Claim": row.text,
+            "Verdict": row.verdict,
+            "Here": row.words,
+            "Tested as": f"{row.arm} {row.expect} {'to' if row.expect == 'equivalent' else 'than'} {row.against}, "
+            f"{unit_of(row.metric).name}",
+        }
+        for row in rows_of(table)
+    ]
+    return pd.DataFrame(rows, columns=["Study", "Source", "Claim", "Verdict", "Here", "Tested as"])
+
+
+def printed_figures(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the figures as they are printed, in percent where they are shares; notes where there are any."""
+    rows = [
+        {
+            "Study": row.study,
+            "Arm": row.arm,
+            "Quantity": unit_of(row.metric).axis,
+            "Theirs": _number(row.metric, row.theirs),
+            "Ours": _number(row.metric, row.ours),
+            "95 % interval": _interval(row.metric, row.low, row.high),
+            "n": int(row.n),
+            "Note": row.note,
+        }
+        for row in rows_of(table)
+    ]
+    notes = ["Note"] if table["note"].astype(bool).any() else []
+    return pd.DataFrame(rows, columns=["Study", "Arm", "Quantity", "Theirs", "Ours", "95 % interval", "n", *notes])
+
+
+def _number(metric: str, value: float) -> str:
+    unit = unit_of(metric)
+    return f"{value * unit.scale:.{unit.digits}f}".replace("-", "−") if np.isfinite(value) else "–"
+
+
+def _interval(metric: str, low: float, high: float) -> str:
+    return f"{_number(metric, low)} to {_number(metric, high)}" if np.isfinite(low) else "–"

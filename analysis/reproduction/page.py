@@ -1,0 +1,152 @@
+"""The summary of a reproduction: one self-contained HTML page, the same in Markdown, and the tables as Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.plots.curves import curve_data, draw_overlay
+from analysis.plots.landscape import draw_landscapes, surface_data
+from analysis.plots.quantiles import draw_quantiles, quantile_data
+from analysis.plots.reported import draw_reported, reported_data
+from analysis.plots.style import Styles, arm_styles
+from analysis.report import words
+from analysis.report.facts import cost, status_counts
+from analysis.report.page import render, write_page
+from analysis.report.pictures import Gallery
+from analysis.report.search import best_rows, best_trial, search_summary
+from analysis.report.tables import to_markdown
+from analysis.reproduction.compute import (
+    all_claims,
+    all_figures,
+    printed_claims,
+    printed_figures,
+    source_of,
+    summary,
+    write_summaries,
+)
+from analysis.stats.claims import RULE
+from analysis.stats.effects import effects
+from analysis.store.load import StudyResults
+from search_spaces.errors import StudyError
+
+FIGURES_NOTE = (
+    "Theirs is one run by its author unless noted; ours is the mean over completed trials with its 95 % t interval. "
+    "Where settings differ, and they do in every size but full, the order of the arms is what can be compared."
+)
+
+
+def write_reproduction(studies: Sequence[StudyResults], out: Path, data_name: str = "", size: str = "") -> list[Path]:
+    """Write reproduction.html, reproduction.md, claims.parquet and figures.parquet into ``out``; return their paths.
+
+    ``data_name`` says which data the studies ran on, ``size`` which of their sizes was run. Raises StudyError where
+    there is no study.
+    """
+    if not studies:
+        raise StudyError("there is no study to summarise; name at least one")
+    tested, figures = all_claims(studies), all_figures(studies)
+    context = {
+        "summary": summary(tested),
+        "setting": setting(studies, data_name, size),
+        "claims": printed_claims(tested),
+        "figures": printed_figures(figures),
+        "rule": RULE,
+        "figures_note": FIGURES_NOTE,
+        "studies": [_study(results, index) for index, results in enumerate(studies, start=1)],
+    }
+    page = write_page(render("reproduction.html", context | {"sections": _sections(context)}), out, "reproduction.html")
+    text = page.with_suffix(".md")
+    text.write_text(markdown(context), encoding="utf-8")
+    return [page, text, *write_summaries(studies, page.parent)]
+
+
+def setting(studies: Sequence[StudyResults], data_name: str, size: str) -> str:
+    """Return in words what was run, on which data."""
+    prints = sorted({str(name) for results in studies for name in results.trials["fingerprint"]})
+    known = f"fingerprint{'' if len(prints) == 1 else 's'} {', '.join(prints)}" if prints else "no trial yet"
+    data = f"{data_name} ({known})" if data_name else known
+    trials = sum(len(results.trials) for results in studies)
+    chosen = f"size {size}, " if size else ""
+    return f"{len(studies)} studies, {chosen}{trials} trials. Data: {data}."
+
+
+def markdown(context: Mapping[str, Any]) -> str:
+    """Return the page's words and tables as GitHub-flavoured Markdown."""
+    parts = ["# Reproduction", context["summary"], context["setting"], "## Claims", context["rule"]]
+    parts += [to_markdown(context["claims"]), "## Figures", context["figures_note"], to_markdown(context["figures"])]
+    for study in context["studies"]:
+        lines = [f"## {study['name']}", study["question"], study["summary"]]
+        lines += [f"{study['source']}. {study['note']}".strip()] if study["source"] else []
+        lines += [f"{study['completed']} trials completed; training time {study['cost']}."]
+        lines += ["\n".join(f"- {name}: {value}" for name, value in study["best"])] if study["best"] else []
+        parts += lines
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
+    studies = [(study["id"], study["name"]) for study in context["studies"]]
+    return [("claims", "Claims"), ("figures", "Figures"), *studies]
+
+
+def _study(results: StudyResults, index: int) -> dict[str, Any]:
+    source, table = source_of(results)
+    reference = results.spec.get("reference")
+    gallery = Gallery(f"study-{index}-picture")
+    is_search = results.spec.get("mode") == "search"
+    best = best_trial(results) if is_search and len(results.trials) else None
+    if len(results.trials) and not is_search:
+        _add_pictures(gallery, results, arm_styles(results.arms, results.reference_arm))
+    return {
+        "id": f"study-{index}",
+        "name": results.name,
+        "question": words.question(results),
+        "source": f"Source {source}, {table}" if source else "",
+        "note": str(reference.get("note") or "") if isinstance(reference, Mapping) else "",
+        "summary": search_summary(results, best) if is_search else _verdicts(results),
+        "completed": f"{status_counts(results).get('completed', 0)} of {len(results.trials)}",
+        "cost": cost(results)["Training time, all trials"],
+        "best": best_rows(results, best) if best else [],
+        "pictures": gallery.figures,
+        "problems": list(results.problems),
+    }
+
+
+def _verdicts(results: StudyResults) -> str:
+    return words.summary(effects(results)) if len(results.trials) else "No trial has finished yet."
+
+
+def _add_pictures(gallery: Gallery, results: StudyResults, styles: Styles) -> None:
+    """Add ours beside theirs, the learning curves, the quantiles of a study that is about them, the landscapes."""
+    reference = results.spec.get("reference")
+    figures = list(reference.get("figures") or ()) if isinstance(reference, Mapping) else []
+    table = reported_data(results.trials, figures)
+    if (table["metric"] == results.metric).any():
+        gallery.add(draw_reported(table, styles, metric=results.metric))
+    curves = curve_data(results.epochs)
+    if len(curves):
+        gallery.add(draw_overlay(curves, styles), hover=(curves, styles))
+    quantiles = _quantiles(results)
+    if len(quantiles):
+        gallery.add(draw_quantiles(quantiles, styles))
+    surfaces = _surfaces(results)
+    if surfaces:
+        gallery.add(draw_landscapes(surfaces))
+
+
+def _quantiles(results: StudyResults) -> pd.DataFrame:
+    """Return the features' quantiles of a study that probes its norms' inputs too, and so is about them."""
+    probes = results.spec.get("probes")
+    is_about_them = isinstance(probes, Mapping) and bool(probes.get("norm_inputs"))
+    return quantile_data(results.quantiles if is_about_them else results.quantiles.head(0))
+
+
+def _surfaces(results: StudyResults) -> dict[str, Any]:
+    """Return the first loss surface of each arm."""
+    first = results.landscape.drop_duplicates("arm")[["arm", "digest", "surface"]]
+    return {
+        arm: surface_data(results.landscape, digest, surface)
+        for arm, digest, surface in first.itertuples(index=False, name=None)
+    }

@@ -1,0 +1,114 @@
+"""Which factor matters in a search: fANOVA and PED-ANOVA side by side, by Optuna's evaluators.
+
+fANOVA (Hutter et al. 2014) shares out the variance of a random forest over the whole space; PED-ANOVA (Watanabe et al.
+2023) asks which factors tell the best trials from the rest. A factor that is needed merely not to fail is high in the
+first and low in the second. Both share out what there is: they add up to 1 even where nothing but noise is to be
+shared.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
+
+from analysis.stats.pairs import higher_is_better
+from analysis.store.load import FACTOR, StudyResults
+
+_FEWEST, _PER_FACTOR, _TOP = 30, 10, 10
+_IMPOSSIBLE = 4
+
+
+@dataclass(frozen=True)
+class Importances:
+    """``table``: factor, fanova, ped_anova, each a share of 1, the greatest fANOVA first; ``warnings`` in words."""
+
+    table: pd.DataFrame
+    trials: int
+    warnings: tuple[str, ...]
+
+
+def importances(results: StudyResults, metric: str | None = None, seed: int = 0) -> Importances:
+    """Return how much each factor matters to ``metric`` (validation accuracy in a search, else the study's).
+
+    Only completed trials count: the figure of a pruned one is of a shorter training.
+    """
+    metric = metric or ("val_accuracy" if results.spec.get("mode") == "search" else results.metric)
+    trials = results.trials[(results.trials["status"] == "completed") & results.trials[metric].notna()]
+    factors = [name for name in results.factors if trials[FACTOR + name].astype(str).nunique() > 1]
+    said = _warnings(results, len(trials), factors)
+    if not factors or len(trials) < _IMPOSSIBLE:
+        return Importances(pd.DataFrame(columns=["factor", "fanova", "ped_anova"]), len(trials), said)
+    study = _study(trials, metric, {name: _distribution(results, trials[FACTOR + name], name) for name in factors})
+    top = float(np.clip(_TOP / len(trials), 0.1, 0.5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        evaluators = {
+            "fanova": FanovaImportanceEvaluator(seed=seed),
+            "ped_anova": PedAnovaImportanceEvaluator(target_quantile=top),
+        }
+        found = {name: get_param_importances(study, evaluator=evaluator) for name, evaluator in evaluators.items()}
+    table = pd.DataFrame({"factor": factors} | {name: [shares[f] for f in factors] for name, shares in found.items()})
+    return Importances(table.sort_values("fanova", ascending=False, ignore_index=True), len(trials), said)
+
+
+def _warnings(results: StudyResults, count: int, factors: list[str]) -> tuple[str, ...]:
+    said = []
+    enough = max(_FEWEST, _PER_FACTOR * len(factors))
+    if count < _IMPOSSIBLE:
+        said.append(f"{count} completed trials are too few to say which factor matters")
+    elif count < enough:
+        said.append(
+            f"{count} completed trials for {len(factors)} factors are few: below about {enough} the shares are mostly "
+            "chance, so do not rank factors by them"
+        )
+    constant = [name for name in results.factors if name not in factors]
+    if constant:
+        said.append(f"no share for {', '.join(constant)}: all completed trials have the same level")
+    left_out = int((results.trials["status"] == "pruned").sum())
+    if left_out:
+        said.append(
+            f"{left_out} pruned trials are left out, so what is left was chosen for being good: a factor whose bad "
+            "levels were pruned looks less important than it is"
+        )
+    return tuple(said)
+
+
+def _study(trials: pd.DataFrame, metric: str, space: Mapping[str, BaseDistribution]) -> optuna.Study:
+    """Return an Optuna study in memory that holds the trials."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize" if higher_is_better(metric) else "minimize")
+    optuna.logging.set_verbosity(verbosity)
+    columns = {name: trials[FACTOR + name].tolist() for name in space}
+    for row, value in enumerate(trials[metric].tolist()):
+        params = {name: _level(column[row], space[name]) for name, column in columns.items()}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=dict(space), value=value))
+    return study
+
+
+def _distribution(results: StudyResults, levels: pd.Series[Any], name: str) -> BaseDistribution:
+    """Return the domain that the study states, else the range or the values seen."""
+    stated = results.spec.get("space")
+    domain = stated.get(name) if isinstance(stated, Mapping) else None
+    match domain:
+        case {"kind": "uniform" | "loguniform" as kind, "low": low, "high": high}:
+            return FloatDistribution(float(low), float(high), log=kind == "loguniform")
+        case {"kind": "int", "low": low, "high": high}:
+            return IntDistribution(int(low), int(high))
+    if pd.api.types.is_float_dtype(levels) and levels.nunique() > _PER_FACTOR:
+        return FloatDistribution(float(levels.min()), float(levels.max()))
+    return CategoricalDistribution(sorted({str(level) for level in levels}))
+
+
+def _level(level: Any, distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return str(level)
+    return int(level) if isinstance(distribution, IntDistribution) else float(level)

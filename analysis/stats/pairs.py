@@ -1,0 +1,83 @@
+"""The cells of a study as a table of arms by seeds, and the rule for the cells that have no figure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from analysis.store.load import StudyResults
+from search_spaces.errors import StudyError, nearest
+
+_LOWER = ("_loss", "seconds", "parameters", "roughness")
+_HIGHER = ("_accuracy", "_f1_micro", "_f1_macro", "images_per_second")
+
+
+def higher_is_better(metric: str) -> bool:
+    """Return the metric's direction, known from its name: accuracy and F1 rise, losses and durations fall."""
+    if metric.endswith(_HIGHER):
+        return True
+    if metric.endswith(_LOWER):
+        return False
+    raise StudyError(
+        f"`metric` is {metric!r}, of which it is not known whether more is better; use one such as test_accuracy"
+    )
+
+
+def metric_table(results: StudyResults, metric: str | None = None) -> pd.DataFrame:
+    """Return the metric of completed cells: a row for each arm, a column for each seed, NaN where there is no figure.
+
+    Pruned, diverged and failed cells have none, though the trials table may hold a validation figure for them: it is
+    of another length of training.
+    """
+    metric = metric or results.metric
+    trials = results.trials
+    if metric not in trials.columns or not pd.api.types.is_numeric_dtype(trials[metric]):
+        raise StudyError(
+            f"`metric` is {metric!r}, which is not a number in the trials table{nearest(metric, trials.columns)}"
+        )
+    figures = trials[metric].where(trials["status"] == "completed").astype(float)
+    table = trials.assign(_figure=figures).pivot_table(
+        index="arm", columns="seed", values="_figure", aggfunc="last", dropna=False, observed=True
+    )
+    return table.reindex(index=list(results.arms))
+
+
+def status_table(results: StudyResults) -> pd.DataFrame:
+    """Return how many cells of each arm have each status: rows arms, columns the four statuses."""
+    counts = pd.crosstab(results.trials["arm"], results.trials["status"])
+    return counts.reindex(index=list(results.arms), columns=["completed", "pruned", "diverged", "failed"], fill_value=0)
+
+
+def missing_rule(results: StudyResults, reference: str | None = None) -> list[str]:
+    """Return in words what is done about cells without a figure, then a sentence for each arm that lost pairs."""
+    chosen = reference or results.reference_arm
+    seeds = pd.crosstab(results.trials["arm"], results.trials["seed"]).reindex(list(results.arms)) > 0
+    completed = metric_table(results, "epochs_trained").notna().reindex(columns=seeds.columns, fill_value=False)
+    rule = [
+        "A pair counts where both arms completed that seed. A pruned, diverged or failed cell is not filled in, and "
+        "its partner in the other arm stays out of that comparison."
+    ]
+    for arm in seeds.index.drop(chosen):
+        lost = (seeds.loc[arm] | seeds.loc[chosen]) & ~(completed.loc[arm] & completed.loc[chosen])
+        if lost.any():
+            whole = int((seeds.loc[arm] | seeds.loc[chosen]).sum())
+            rule.append(f"{arm}: {int(lost.sum())} of {whole} pairs lost ({_reasons(results, arm, chosen, lost)}).")
+    return rule
+
+
+def _reasons(results: StudyResults, arm: str, reference: str, lost: pd.Series) -> str:
+    trials = results.trials[results.trials["seed"].isin(lost.index[lost])]
+    parts = []
+    for name in (arm, reference):
+        of_arm = trials[trials["arm"] == name]
+        cut = of_arm.loc[of_arm["status"] != "completed", "status"].value_counts()
+        absent = int(lost.sum()) - len(of_arm)
+        counts = [f"{count} {status}" for status, count in cut.items()] + ([f"{absent} not run"] if absent else [])
+        parts += [f"{name}: {', '.join(counts)}"] if counts else []
+    return "; ".join(parts)
+
+
+def share_of_diverged(results: StudyResults) -> pd.Series:
+    """Return for each arm the share of its cells that diverged."""
+    counts = status_table(results)
+    return counts["diverged"] / np.maximum(counts.sum(axis=1), 1)

@@ -1,0 +1,1 @@
+"""A trial config: everything that determines one training run."""

@@ -1,0 +1,195 @@
+"""The report in a real Chromium: no errors, no requests, controls that work, dark mode, paper, small screens, axe."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.report.study import write_comparison, write_report
+from analysis.store.load import load_study
+from bench.make_store import Truth, write_store
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
+]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    truth = Truth({"model.norm=none": -0.05}, statuses={("norm=none", 1): "failed"})
+    claims = [{"text": "Worse.", "arm": "norm=none", "against": "norm=batch", "expect": "worse"}]
+    reference = {"source": "B", "figures": [{"arm": "norm=none", "value": 0.8677}], "claims": claims}
+    factors = {"model.norm": ["batch", "group", "none"]}
+    ablation = load_study(
+        write_store(folder / "a", truth=truth, factors=factors, seeds=3, epochs=6, extras=False, reference=reference)
+    )
+    space = {"optimizer.lr": {"loguniform": [0.001, 1.0]}, "model.norm": ["batch", "group"]}
+    search = load_study(write_store(folder / "s", space=space, trials=40, epochs=9, extras=False))
+    return {
+        "report": write_report(ablation, folder),
+        "search": write_report(search, folder / "search.html"),
+        "comparison": write_comparison([ablation, search], folder),
+    }
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Visit:
+    """A page opened, with what it logged and what it asked the network for."""
+
+    def __init__(self, browser: Any, path: Path, width: int = 1200, scheme: str = "light", **options: Any) -> None:
+        viewport = {"width": width, "height": 900}
+        self.context = browser.new_context(viewport=viewport, color_scheme=scheme, **options)
+        self.page = self.context.new_page()
+        self.logged: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.logged.append(message.text))
+        self.page.on("pageerror", lambda error: self.logged.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri())
+
+
+@pytest.fixture
+def report(browser: Any, pages: dict[str, Path]) -> Iterator[Any]:
+    visit = Visit(browser, pages["report"])
+    yield visit.page
+    assert visit.logged == []
+    visit.context.close()
+
+
+@pytest.mark.parametrize("width", [320, 1300])
+@pytest.mark.parametrize("name", ["report", "search", "comparison"])
+def test_no_errors_no_requests_and_nothing_sticks_out(
+    name: str, width: int, browser: Any, pages: dict[str, Path]
+) -> None:
+    visit = Visit(browser, pages[name], width)
+    assert visit.logged == []
+    assert [url for url in visit.requests if not url.startswith("data:")] == [pages[name].as_uri()]
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+    visit.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["report", "search", "comparison"])
+def test_axe_finds_no_violation(name: str, scheme: str, browser: Any, pages: dict[str, Path]) -> None:
+    visit = Visit(browser, pages[name], scheme=scheme, bypass_csp=True)
+    found = axe_playwright.Axe().run(visit.page)
+    assert len(found.response["passes"]) > 20
+    assert found.violations_count == 0, found.generate_report()
+    visit.context.close()
+
+
+def column(page: Any, number: int) -> list[str]:
+    cells: list[str] = page.locator(f"#trials-table tbody tr:visible td:nth-child({number})").all_inner_texts()
+    return cells
+
+
+def test_a_head_sorts_numbers_both_ways_with_empty_cells_last(report: Any) -> None:
+    head = report.locator("#trials-table th", has_text="Test accuracy")
+    number = report.locator("#trials-table th").all_inner_texts().index("Test accuracy (%)") + 1
+    head.get_by_role("button").click()
+    rising = column(report, number)
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert rising[-1] == "–"
+    assert [float(cell) for cell in rising[:-1]] == sorted(float(cell) for cell in rising[:-1])
+    head.get_by_role("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "descending"
+    assert column(report, number) == [*reversed(rising[:-1]), "–"]
+
+
+def test_the_filter_takes_words_and_a_status_and_says_how_many_are_left(report: Any) -> None:
+    report.get_by_label("Filter").fill("norm=none")
+    assert set(column(report, 1)) == {"norm=none"}
+    assert report.locator("#filter-count").inner_text() == "3 of 9 rows shown"
+    report.get_by_label("Status").select_option("failed")
+    assert column(report, 3) == ["failed"]
+    report.get_by_label("Filter").fill("")
+    report.get_by_label("Status").select_option("")
+    assert len(column(report, 1)) == 9
+
+
+def test_a_box_hides_its_arm_in_every_picture_and_all_brings_it_back(report: Any) -> None:
+    box = report.get_by_role("checkbox", name="norm=none")
+    parts = report.locator(f'svg [data-arm="{box.get_attribute("value")}"]')
+    others = report.locator("svg [data-arm]")
+    assert parts.count() > 5
+    box.uncheck()
+    assert parts.evaluate_all("all => all.every(part => getComputedStyle(part).display === 'none')")
+    assert not others.evaluate_all("all => all.every(part => getComputedStyle(part).display === 'none')")
+    report.get_by_role("button", name="all / none").click()
+    assert parts.evaluate_all("all => all.every(part => getComputedStyle(part).display !== 'none')")
+
+
+def test_values_are_read_by_pointer_and_by_arrow_keys(report: Any) -> None:
+    canvas = report.locator("[data-hover]")
+    canvas.scroll_into_view_if_needed()
+    frame = canvas.locator("svg").bounding_box()
+    report.mouse.move(frame["x"] + frame["width"] * 0.3, frame["y"] + frame["height"] * 0.25)
+    tip = canvas.locator(".tip")
+    assert "training loss (nats)" in tip.inner_text()
+    assert "norm=group" in tip.inner_text()
+    report.mouse.move(0, 0)
+    assert tip.is_hidden()
+    canvas.focus()
+    canvas.press("ArrowDown")
+    canvas.press("ArrowLeft")
+    shown = tip.inner_text()
+    canvas.press("ArrowRight")
+    assert tip.inner_text() != shown
+    canvas.press("Escape")
+    assert tip.is_hidden()
+
+
+@pytest.mark.parametrize(("scheme", "surface"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 23, 26)")])
+def test_page_and_pictures_follow_the_color_scheme(
+    scheme: str, surface: str, browser: Any, pages: dict[str, Path]
+) -> None:
+    visit = Visit(browser, pages["report"], scheme=scheme)
+    assert visit.page.evaluate("getComputedStyle(document.body).backgroundColor") == surface
+    background = visit.page.locator("svg path").first
+    assert background.evaluate("path => getComputedStyle(path).fill") == surface
+    visit.context.close()
+
+
+def test_paper_is_light_without_controls_and_with_every_detail_open(browser: Any, pages: dict[str, Path]) -> None:
+    visit = Visit(browser, pages["report"], scheme="dark")
+    visit.page.emulate_media(media="print")
+    visit.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert visit.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    for control in ("nav", "#filter-words", "fieldset.arms"):
+        assert visit.page.locator(control).first.is_hidden()
+    assert visit.page.locator("details:not([open])").count() == 0
+    assert len(visit.page.pdf()) > 10_000
+    visit.context.close()
+
+
+def test_the_keyboard_reaches_the_results_first(report: Any) -> None:
+    report.keyboard.press("Tab")
+    assert report.evaluate("document.activeElement.textContent") == "Skip to the results"
+    landmarks = report.locator("main, nav, header, footer")
+    assert landmarks.count() == 4
+    assert report.locator("h1").count() == 1

@@ -1,0 +1,205 @@
+"""Claims with their verdicts, reported figures beside ours, the roughness of loss surfaces, the summary page."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.reproduction.compute import all_claims, all_figures, summary
+from analysis.reproduction.page import write_reproduction
+from analysis.stats.claims import claims, reported
+from analysis.stats.flatness import laplacian_variance, roughness
+from analysis.stats.pairs import metric_table
+from analysis.store.load import load_study
+from bench.make_store import Truth, write_store
+from search_spaces.errors import StudyError
+
+NORMS = ["batch", "group", "none", "layer"]
+
+
+def claim(arm, expect, against="norm=batch", **more):
+    return {"text": f"{arm} is {expect}.", "arm": arm, "against": against, "expect": expect} | more
+
+
+CLAIMS = [
+    claim("norm=none", "worse"),
+    claim("norm=none", "better"),
+    claim("norm=none", "equivalent"),
+    claim("norm=group", "equivalent"),
+    claim("norm=group", "better"),
+    claim("norm=layer", "worse"),
+    claim("norm=batch", "better", against="norm=none", metric="val_accuracy"),
+]
+REFERENCE = {
+    "source": "B",
+    "table": "Table 3",
+    "figures": [{"arm": "norm=none", "value": 0.8677}, {"arm": "norm=none", "metric": "test_loss", "value": 0.5}],
+    "claims": CLAIMS,
+}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """No norm is far worse; group norm is as good; layer norm's difference is lost in noise by failed cells."""
+    truth = Truth(
+        {"model.norm=none": -0.05},
+        noise_sd=0.001,
+        seed_sd=0.01,
+        statuses={("norm=layer", seed): "failed" for seed in range(7)},
+    )
+    folder = tmp_path_factory.mktemp("claims") / "norms"
+    spec = {"factors": {"model.norm": NORMS}, "name": "norms", "reference": REFERENCE, "seeds": 8, "rope": 0.01}
+    return load_study(write_store(folder, truth=truth, epochs=3, **spec))
+
+
+def test_a_claim_is_supported_contradicted_or_undecided(study):
+    table = claims(study)
+    verdicts = ["supported", "contradicted", "contradicted", "supported", "contradicted", "undecided", "supported"]
+    assert table["verdict"].tolist() == verdicts
+    assert table["n"].tolist() == [8, 8, 8, 8, 8, 1, 8]
+    assert table["words"].iloc[0].startswith("worse by ")
+    assert "one seed" in table["words"].iloc[5]
+
+
+def test_the_difference_and_its_interval_are_those_of_a_paired_t_test(study):
+    row = claims(study).iloc[0]
+    values = metric_table(study, "test_accuracy")
+    differences = (values.loc["norm=none"] - values.loc["norm=batch"]).to_numpy()
+    found = stats.ttest_1samp(differences, 0).confidence_interval()
+    assert (row.difference, row.low, row.high) == pytest.approx((differences.mean(), found.low, found.high))
+
+
+def test_holms_family_is_the_claims_about_one_metric(study):
+    table = claims(study)
+    values = metric_table(study, "test_accuracy")
+    by_arm = {
+        arm: stats.ttest_rel(values.loc[arm], values.loc["norm=batch"]).pvalue for arm in ("norm=none", "norm=group")
+    }
+    tested = [by_arm[arm] for arm in table["arm"][:5]]
+    from statsmodels.stats.multitest import multipletests
+
+    np.testing.assert_allclose(table["p_holm"][:5], multipletests(tested, method="holm")[1], rtol=1e-9)
+    alone = metric_table(study, "val_accuracy")
+    assert table["p_holm"][6] == pytest.approx(stats.ttest_rel(alone.loc["norm=batch"], alone.loc["norm=none"]).pvalue)
+
+
+def test_a_claim_about_an_arm_without_trials_is_undecided_and_says_so(study):
+    spec = {**study.spec, "reference": REFERENCE | {"claims": [claim("norm=instance", "better")]}}
+    row = claims(dataclasses.replace(study, spec=spec)).iloc[0]
+    assert (row.verdict, row.n) == ("undecided", 0)
+    assert row.words == "cannot tell: there is no trial of norm=instance"
+
+
+def test_a_study_without_reference_has_neither_claims_nor_figures(study):
+    bare = dataclasses.replace(study, spec={**study.spec, "reference": None})
+    assert len(claims(bare)) == len(reported(bare)) == 0
+    assert summary(all_claims([bare])) == "None of these studies tests a claim."
+
+
+def test_figures_stand_beside_our_mean_with_its_interval(study):
+    table = reported(study)
+    ours = metric_table(study, "test_accuracy").loc["norm=none"].to_numpy()
+    low, high = stats.t.interval(0.95, len(ours) - 1, ours.mean(), stats.sem(ours))
+    row = table.iloc[0]
+    assert (row.theirs, row.n) == (0.8677, 8)
+    assert (row.ours, row.low, row.high) == pytest.approx((ours.mean(), low, high))
+    assert table["metric"].tolist() == ["test_accuracy", "test_loss"]
+
+
+def test_the_laplacian_of_a_quadratic_is_constant_and_of_a_quartic_known():
+    x, y = np.linspace(-1, 1, 21), np.linspace(-2, 2, 31)
+    grid_x, grid_y = np.meshgrid(x, y)
+    assert laplacian_variance(x, y, 3 * grid_x**2 + grid_y**2 + grid_x) == pytest.approx(0, abs=1e-18)
+    step = x[1] - x[0]
+    expected = np.var(12 * x[1:-1] ** 2 + 2 * step**2)  # second difference of x^4, divided by the step squared
+    assert laplacian_variance(x, y, grid_x**4 + 5 * grid_y**2) == pytest.approx(expected)
+
+
+def test_points_beside_a_missing_loss_are_left_out_and_a_tiny_grid_has_no_roughness():
+    x = np.linspace(-1, 1, 9)
+    grid_x, grid_y = np.meshgrid(x, x)
+    loss = grid_x**2 + grid_y**2
+    loss[4, 4] = np.inf
+    assert laplacian_variance(x, x, loss) == pytest.approx(0, abs=1e-18)
+    assert np.isnan(laplacian_variance(x[:2], x[:2], loss[:2, :2]))
+
+
+def surface(digest, scale, seed):
+    noise = np.random.default_rng(seed).normal(0, scale, 49)
+    x, y = (axis.ravel() for axis in np.meshgrid(np.linspace(-1, 1, 7), np.linspace(-1, 1, 7)))
+    return pd.DataFrame({"digest": digest, "surface": "s", "x": x, "y": y, "loss": x**2 + y**2 + noise})
+
+
+def with_landscapes(study, scales):
+    trials = study.trials[study.trials["arm"].isin(scales)]
+    parts = [surface(row.digest, scales[row.arm], index) for index, row in enumerate(trials.itertuples())]
+    about = [claim("norm=batch", "better", against="norm=none", metric="roughness")]
+    spec = {**study.spec, "reference": REFERENCE | {"claims": about}}
+    return dataclasses.replace(study, landscape=pd.concat(parts, ignore_index=True), spec=spec)
+
+
+def test_a_flatter_landscape_is_the_better_one(study):
+    found = with_landscapes(study, {"norm=batch": 0.01, "norm=none": 0.1})
+    row = claims(found).iloc[0]
+    assert (row.verdict, row.n) == ("supported", 8)
+    assert row.difference == pytest.approx(-2, abs=0.4)  # a tenth of the noise is a hundredth of the variance
+    means = roughness(found).groupby(study.trials["arm"]).mean()
+    assert row.difference == pytest.approx(means["norm=batch"] - means["norm=none"])
+    assert np.isnan(means["norm=group"])
+    assert np.isnan(row.equivalent_holm)
+    swapped = claims(with_landscapes(study, {"norm=batch": 0.1, "norm=none": 0.01}))
+    assert swapped["verdict"].tolist() == ["contradicted"]
+
+
+def test_without_landscapes_a_claim_about_them_is_undecided(study):
+    found = with_landscapes(study, {"norm=batch": 0.01})
+    row = claims(found).iloc[0]
+    assert (row.verdict, row.words) == (
+        "undecided",
+        "cannot tell: there is no loss landscape of norm=none (`tune-app landscape` computes them)",
+    )
+
+
+@pytest.fixture(scope="module")
+def summary_page(study, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hunt")
+    space = {"optimizer.lr": {"loguniform": [0.001, 1.0]}, "model.norm": ["batch", "group"]}
+    hunt = load_study(write_store(folder / "hunt", space=space, trials=12, epochs=3, name="hunt"))
+    probed = dataclasses.replace(study, spec={**study.spec, "probes": {"norm_inputs": True}})
+    out = folder / "out"
+    return write_reproduction([probed, hunt], out, "CIFAR-10 (JPEG copy)", "small"), [probed, hunt]
+
+
+def test_the_page_its_markdown_and_its_tables_say_the_same(summary_page):
+    paths, studies = summary_page
+    assert [path.name for path in paths] == [
+        "reproduction.html",
+        "reproduction.md",
+        "claims.parquet",
+        "figures.parquet",
+    ]
+    page, text = (path.read_text(encoding="utf-8") for path in paths[:2])
+    for part in (
+        "7 claims put to the test: 3 supported, 3 contradicted, 1 undecided.",
+        "CIFAR-10 (JPEG copy)",
+        "86.77",
+    ):
+        assert part in page
+        assert part in text
+    pd.testing.assert_frame_equal(pd.read_parquet(paths[2]), all_claims(studies))
+    pd.testing.assert_frame_equal(pd.read_parquet(paths[3]), all_figures(studies))
+    assert re.findall(r'<span class="outcome (\w+)">', page) == all_claims(studies)["verdict"].tolist()
+    titles = ("Ours beside what was reported", "Learning curves of all arms", "Evolution of features quantiles")
+    assert all(title in page for title in titles)
+    assert "Best trial of hunt" in page
+    assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', page)
+
+
+def test_a_summary_needs_a_study(tmp_path):
+    with pytest.raises(StudyError, match="no study to summarise"):
+        write_reproduction([], tmp_path)

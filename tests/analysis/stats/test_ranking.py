@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.stats.aggregate import interquartile_mean, probability_of_improvement, stratified_interval
+from analysis.stats.ranking import critical_difference, rank_arms, ranking
+from analysis.store.load import StudyResults
+from search_spaces.errors import StudyError
+
+
+@pytest.mark.parametrize(("arms", "q"), [(2, 1.960), (5, 2.728), (10, 3.164)])
+def test_critical_difference_is_demsars(arms: int, q: float):
+    # q from table 5 of Demsar (2006).
+    assert critical_difference(arms, 30) == pytest.approx(q * np.sqrt(arms * (arms + 1) / 180), rel=1e-3)
+
+
+def test_ranks_by_hand_best_first_ties_shared():
+    values = pd.DataFrame([[3.0, 3, 3], [2, 2, 3], [1, 1, 1]], index=["c", "b", "a"])
+    found = rank_arms(values)
+    assert found.mean_ranks.to_dict() == pytest.approx({"c": (1 + 1 + 1.5) / 3, "b": (2 + 2 + 1.5) / 3, "a": 3})
+    assert found.friedman_p == pytest.approx(stats.friedmanchisquare(*values.to_numpy()).pvalue)
+    assert found.groups == (("c", "b", "a"),)
+    assert list(found.nemenyi.index) == list(found.conover.columns) == ["c", "b", "a"]
+
+
+def test_nemenyi_agrees_with_its_critical_difference():
+    rng = np.random.default_rng(0)
+    values = pd.DataFrame(rng.normal(0, 1, (4, 12)) + np.array([0, 0.5, 1.5, 3])[:, None], index=list("wxyz"))
+    found = rank_arms(values)
+    far = (
+        np.abs(np.subtract.outer(found.mean_ranks.to_numpy(), found.mean_ranks.to_numpy())) > found.critical_difference
+    )
+    np.testing.assert_array_equal(far, found.nemenyi.to_numpy() < 0.05)
+    for group in found.groups:
+        assert not far[np.ix_(*[[found.mean_ranks.index.get_loc(arm) for arm in group]] * 2)].any()
+
+
+def test_study_is_ranked_by_direction_and_whole_seeds(results: StudyResults):
+    by_accuracy, by_loss = ranking(results), ranking(results, "test_loss")
+    assert list(by_accuracy.mean_ranks.index) == list(by_loss.mean_ranks.index)
+    assert by_accuracy.mean_ranks.index[0] == "batch_size=32"
+    values = pd.DataFrame(np.arange(12.0).reshape(3, 4), index=list("abc"))
+    values.iloc[0, 1] = np.nan
+    values.loc["d"] = np.nan
+    found = rank_arms(values)
+    assert found.seeds == (0, 2, 3)
+    assert found.notes[:2] == ("d: no completed cell, left out", "1 of 4 seeds left out: not completed in every arm")
+    assert "Conover" in found.notes[2]
+    assert found.conover.isna().all(axis=None)
+
+
+def test_arms_that_are_all_equal_are_not_told_apart():
+    found = rank_arms(pd.DataFrame(np.ones((3, 4)), index=list("abc")))
+    assert found.groups == (("a", "b", "c"),)
+    assert np.isnan(found.friedman_p)
+    assert (found.nemenyi.to_numpy() > 0.99).all()
+
+
+def test_two_arms_or_one_seed_are_refused():
+    with pytest.raises(StudyError, match="3 arms and 2 seeds"):
+        rank_arms(pd.DataFrame([[1.0, 2.0], [2.0, 3.0]], index=["a", "b"]))
+
+
+def test_interquartile_mean_by_hand():
+    assert interquartile_mean(np.array([[100.0, 1], [2, 3], [4, 5], [6, -50]])) == pytest.approx((2 + 3 + 4 + 5) / 4)
+
+
+def test_probability_of_improvement_by_hand_and_by_mann_whitney():
+    assert probability_of_improvement(np.array([1.0, 2]), np.array([1.0, 0])) == pytest.approx((0.5 + 1 + 1 + 1) / 4)
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(0.5, 1, (7, 2)), rng.normal(0, 1, (5, 2))
+    expected = np.mean([stats.mannwhitneyu(x[:, t], y[:, t]).statistic / 35 for t in range(2)])
+    assert probability_of_improvement(x, y) == pytest.approx(expected)
+
+
+def test_stratified_interval_is_seeded_and_draws_within_tasks():
+    scores = np.array([[0.0, 10.0], [0.0, 10.0], [0.0, 10.0]])
+    assert stratified_interval(lambda s: float(s.mean()), scores, resamples=50) == (5.0, 5.0)
+    x, y = np.arange(8.0), np.arange(8.0) - 2
+    low, high = stratified_interval(probability_of_improvement, x, y, resamples=300)
+    assert (low, high) == stratified_interval(probability_of_improvement, x, y, resamples=300)
+    assert low < probability_of_improvement(x, y) < high

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from analysis import StudyResults, load_study
+from bench.make_store import FINGERPRINT, Truth, write_store
+from search_spaces.errors import StudyError
+from search_spaces.store_schema import TABLES, TRIALS
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return write_store(tmp_path / "store", seeds=2, epochs=3)
+
+
+def edit(file: Path, change) -> None:
+    pq.write_table(change(pq.read_table(file)), file)
+
+
+def with_value(table: pa.Table, column: str, value) -> pa.Table:
+    array = pa.array([value] * table.num_rows, table.schema.field(column).type)
+    return table.set_column(table.schema.get_field_index(column), table.schema.field(column), array)
+
+
+def first(store: Path, table: str = "trials") -> Path:
+    return sorted((store / table).glob("*.parquet"))[0]
+
+
+def test_trials_have_config_fields_and_factors_as_columns(results: StudyResults):
+    trials = results.trials
+    assert set(TRIALS.names) <= set(trials.columns)
+    assert len(trials) == 20
+    assert results.problems == ()
+    none = trials[trials["arm"] == "norm=none"]
+    assert set(none["model.norm"]) == set(none["factor:model.norm"]) == {"none"}
+    assert set(none["batch_size"]) == {128}
+    assert set(none["factor:batch_size"]) == {"128"}
+    assert results.factors == ("model.norm", "batch_size")
+    assert (results.reference_arm, results.metric) == ("baseline", "test_accuracy")
+    assert (results.rope(), results.rope("val_f1_macro"), results.rope("test_loss")) == (0.005, 0.005, None)
+
+
+def test_baseline_comes_first_and_numbers_in_order(tmp_path: Path):
+    write_store(tmp_path, factors={"batch_size": [8, 128, 16]}, seeds=1, epochs=1)
+    assert load_study(tmp_path).arms == ("batch_size=128", "batch_size=8", "batch_size=16")
+
+
+def test_epochs_are_joined_with_arm_seed_and_status(results: StudyResults):
+    epochs = results.epochs
+    assert len(epochs) == 20 * 10
+    assert list(epochs["epoch"][:10]) == list(range(1, 11))
+    expected = results.trials.set_index("digest")[["arm", "seed", "status"]]
+    found = epochs.drop_duplicates("digest").set_index("digest")[["arm", "seed", "status"]]
+    pd.testing.assert_frame_equal(found, expected)
+    for name in TABLES:
+        assert set(TABLES[name].names) <= set(getattr(results, name).columns)
+    assert len(results.landscape) == 81
+    assert len(results.curvature) == 1
+    assert len(results.quantiles) == 800
+
+
+def test_compacted_store_reads_the_same(tmp_path: Path, results: StudyResults, ablation: Path):
+    for name in TABLES:
+        (tmp_path / name).mkdir()
+        pq.write_table(pq.read_table(ablation / name), tmp_path / name / "compact-7.parquet")
+    (tmp_path / "study.yaml").write_text((ablation / "study.yaml").read_text())
+    (tmp_path / "environment.json").write_text((ablation / "environment.json").read_text())
+    both = load_study(tmp_path)
+    for name in TABLES:
+        pd.testing.assert_frame_equal(getattr(both, name), getattr(results, name))
+    assert both.problems == ()
+
+
+def test_equal_rows_in_a_compacted_and_a_single_file_count_once_silently(store: Path):
+    for name in ("trials", "epochs"):
+        pq.write_table(pq.read_table(store / name), store / name / "compact-1.parquet")
+    results = load_study(store)
+    assert len(results.trials) == 8
+    assert len(results.epochs) == 24
+    assert results.problems == ()
+
+
+def test_of_two_rows_for_one_trial_the_later_counts_and_it_is_said(store: Path):
+    later = with_value(pq.read_table(first(store)), "test_accuracy", 0.123)
+    digest = later["digest"][0].as_py()
+    later = with_value(later, "finished_at", later["finished_at"][0].as_py() + timedelta(days=1))
+    pq.write_table(later, store / "trials" / "compact-1.parquet")
+    results = load_study(store)
+    assert results.trials.set_index("digest").loc[digest, "test_accuracy"] == 0.123
+    assert len(results.trials) == 8
+    assert results.problems == ("1 trials have a second row with other figures: the one finished last counts",)
+
+
+def test_of_two_fingerprints_for_one_digest_the_later_counts_and_it_is_said(store: Path):
+    for name in ("trials", "epochs"):
+        old = pq.read_table(first(store, name))
+        new = with_value(old, "fingerprint", "0" * 16)
+        if name == "trials":
+            new = with_value(new, "finished_at", old["finished_at"][0].as_py() + timedelta(days=1))
+        pq.write_table(new, store / name / f"{old['digest'][0].as_py()}-{'0' * 16}.parquet")
+    results = load_study(store)
+    assert sorted(results.trials["fingerprint"]) == ["0" * 16, *[FINGERPRINT] * 7]
+    assert len(results.epochs) == 24
+    [problem] = results.problems
+    assert "two versions of the data" in problem
+    assert "seed" in problem
+
+
+def test_of_two_configs_for_one_ablation_cell_the_later_counts_and_it_is_said(store: Path):
+    old = pq.read_table(first(store))
+    new = with_value(with_value(old, "digest", "a" * 16), "finished_at", old["finished_at"][0].as_py() + timedelta(1))
+    pq.write_table(new, store / "trials" / f"{'a' * 16}-{FINGERPRINT}.parquet")
+    results = load_study(store)
+    assert len(results.trials) == 8
+    assert "a" * 16 in set(results.trials["digest"])
+    assert "trained with two trial configs" in results.problems[0]
+
+
+def test_search_keeps_every_trial_of_an_arm_and_seed(tmp_path: Path):
+    write_store(tmp_path, space={"optimizer.lr": {"loguniform": [0.01, 1]}}, trials=12, epochs=9)
+    edit(first(tmp_path), lambda table: with_value(table, "arm", "t00001"))
+    results = load_study(tmp_path)
+    assert len(results.trials) == 12
+    assert results.problems == ()
+    assert {"pruned", "completed"} == set(results.trials["status"])
+    assert results.trials["factor:optimizer.lr"].dtype == float
+
+
+def test_temporary_files_are_passed_over(store: Path):
+    for name in (".half.parquet", "half.parquet.tmp", "notes.txt"):
+        (store / "trials" / name).write_bytes(b"PAR1 half")
+    assert load_study(store).problems == ()
+
+
+def test_corrupt_file_is_named_and_the_rest_is_read(store: Path):
+    file = first(store)
+    file.write_bytes(file.read_bytes()[:-100])
+    results = load_study(store)
+    assert len(results.trials) == 7
+    assert len(results.epochs) == 21
+    assert any("cannot be read" in p and file.name in p for p in results.problems)
+    assert any("unfinished" in p and "`epochs`" in p for p in results.problems)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.append_column("mood", pa.array(["good"])), "column `mood` is not known"),
+        (lambda t: t.drop_columns(["node"]), "column `node` is missing"),
+        (
+            lambda t: t.set_column(t.schema.get_field_index("seconds"), "seconds", pa.array(["soon"])),
+            "column `seconds` is string, not double",
+        ),
+        (lambda t: with_value(t, "schema_version", 2), "schema versions 1, 2"),
+        (lambda t: with_value(t, "status", "lost"), "unknown status 'lost'"),
+        (lambda t: with_value(t, "config", "{"), "`config` of a trial is not a JSON object"),
+    ],
+)
+def test_odd_row_is_read_and_told(store: Path, change, words: str):
+    edit(first(store), change)
+    results = load_study(store)
+    assert len(results.trials) == 8
+    assert [problem for problem in results.problems if words in problem]
+
+
+def test_row_without_its_digest_is_left_out_and_told(store: Path):
+    edit(first(store), lambda table: table.drop_columns(["digest"]))
+    results = load_study(store)
+    assert len(results.trials) == 7
+    assert any("lack digest" in problem for problem in results.problems)
+
+
+def test_one_fault_in_many_files_makes_one_sentence(store: Path):
+    for file in (store / "trials").glob("*.parquet"):
+        edit(file, lambda table: table.drop_columns(["node"]))
+    [problem] = load_study(store).problems
+    assert "and 5 more" in problem
+
+
+def test_narrower_types_of_a_rewritten_file_are_widened(store: Path):
+    edit(first(store), lambda t: t.set_column(t.schema.get_field_index("seed"), "seed", pc.cast(t["seed"], pa.int32())))
+    assert load_study(store).problems == ()
+
+
+def test_missing_tables_and_documents_are_told(store: Path):
+    for file in (store / "epochs").glob("*"):
+        file.unlink()
+    (store / "epochs").rmdir()
+    (store / "study.yaml").write_text("a: [")
+    (store / "environment.json").unlink()
+    results = load_study(store)
+    assert results.epochs.empty
+    assert {"epoch", "arm", "seed", "status"} <= set(results.epochs.columns)
+    assert results.name == "store"
+    assert results.reference_arm == "baseline"
+    assert {problem.split(" ")[0] for problem in results.problems} == {"study.yaml", "environment.json"}
+
+
+def test_empty_store_says_that_no_trial_has_finished(tmp_path: Path):
+    (tmp_path / "study.yaml").write_text("- a list")
+    results = load_study(tmp_path)
+    assert results.trials.empty
+    assert any("no trial has finished" in problem for problem in results.problems)
+    with pytest.raises(StudyError, match="no trials yet"):
+        _ = results.reference_arm
+
+
+def test_missing_store_and_unknown_filesystem_are_refused(tmp_path: Path):
+    with pytest.raises(StudyError, match="no such folder"):
+        load_study(tmp_path / "nowhere")
+    with pytest.raises(StudyError, match="cannot be opened"):
+        load_study("nosuch://bucket/study")
+
+
+def test_fsspec_url_and_file_url_read_as_the_folder_does(ablation: Path, results: StudyResults):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.put(str(ablation), "/stores/study", recursive=True)
+    for url in ("memory://stores/study", f"file://{ablation}"):
+        pd.testing.assert_frame_equal(load_study(url).epochs, results.epochs)
+    memory.rm("/stores", recursive=True)
+
+
+def test_levels_that_are_lists_can_be_grouped_by(store: Path):
+    edit(first(store), lambda table: with_value(table, "levels", json.dumps({"model.blocks": [1, 2]})))
+    results = load_study(store)
+    assert (1, 2) in set(results.trials["factor:model.blocks"])
+
+
+def test_pandas_polars_and_duckdb_read_the_plain_folder(ablation: Path):
+    polars, duckdb = pytest.importorskip("polars"), pytest.importorskip("duckdb")
+    expected = pq.read_table(ablation / "epochs")["val_accuracy"].to_numpy()
+    total = float(np.sum(expected))
+    assert pd.read_parquet(ablation / "epochs")["val_accuracy"].sum() == pytest.approx(total)
+    assert polars.read_parquet(f"{ablation}/epochs/*.parquet")["val_accuracy"].sum() == pytest.approx(total)
+    with duckdb.connect() as connection:
+        query = f"select sum(val_accuracy), count(*) from '{ablation}/epochs/*.parquet'"
+        [row] = connection.sql(query).fetchall()
+    assert row == pytest.approx((total, len(expected)))
+
+
+def test_analysis_and_all_its_modules_load_neither_torch_nor_ray():
+    script = (
+        "import importlib, pkgutil, sys, analysis\n"
+        "for module in pkgutil.walk_packages(analysis.__path__, 'analysis.'): importlib.import_module(module.name)\n"
+        "print([name for name in ('torch', 'ray', 'tune_app') if name in sys.modules])"
+    )
+    repository = Path(__file__).resolve().parents[3]
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=repository, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_invented_figures_hold_to_their_truth(tmp_path: Path):
+    truth = Truth({"model.norm=none": -0.05}, seed_sd=0, noise_sd=0, test_images=1000)
+    trials = load_study(write_store(tmp_path, truth=truth, epochs=2, extras=False)).trials
+    assert trials.groupby("arm")["test_accuracy"].mean()["norm=none"] == pytest.approx(0.80)
+    confusion = np.stack(trials["test_confusion"])
+    np.testing.assert_allclose(confusion[:, ::6].sum(axis=1) / confusion.sum(axis=1), trials["test_accuracy"])

@@ -1,0 +1,55 @@
+"""The augmentation grid: one image, and what each operation of RandAugment makes of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from tune_app.data.augmentation.operations import OPERATIONS, strength_at
+
+GRID_OPERATIONS = (
+    "ShearX",
+    "ShearY",
+    "TranslateX",
+    "TranslateY",
+    "Rotate",
+    "Brightness",
+    "Color",
+    "Contrast",
+    "Sharpness",
+    "Posterize",
+    "Solarize",
+    "Equalize",
+)
+_UNITS = {
+    "ShearX": "{:+.2f} px per row",
+    "ShearY": "{:+.2f} px per column",
+    "TranslateX": "{:+.0f} px",
+    "TranslateY": "{:+.0f} px",
+    "Rotate": "{:+.0f}°",
+    "Brightness": "{:+.0%}",
+    "Color": "{:+.0%}",
+    "Contrast": "{:+.0%}",
+    "Sharpness": "{:+.0%}",
+    "Posterize": "{:.0f} bits",
+    "Solarize": "from {:.0f}",
+}
+
+
+def augmentation_grid(image_HWC: np.ndarray, magnitude: int = 20) -> list[tuple[str, np.ndarray]]:
+    """Return the original and twelve augmented images, uint8 (H, W, C), each with its label: "Rotate +20°".
+
+    The operations are those that RandAugment trains with, at the magnitude M (0 to 30) and with positive signs; the
+    label tells the strength in the operation's own unit.
+    """
+    x_1CHW = torch.from_numpy(np.array(image_HWC, dtype=np.uint8)).permute(2, 0, 1)[None]
+    height, width = image_HWC.shape[:2]
+    pictures = [("Original", np.array(image_HWC, dtype=np.uint8))]
+    for name in GRID_OPERATIONS:
+        operation = OPERATIONS[name]
+        strength = strength_at(operation, magnitude, height, width)
+        if name in ("TranslateX", "TranslateY"):
+            strength = int(strength)
+        picture = operation.apply(x_1CHW, strength)[0].permute(1, 2, 0).contiguous().numpy()
+        pictures.append((f"{name} {_UNITS[name].format(strength)}" if name in _UNITS else name, picture))
+    return pictures

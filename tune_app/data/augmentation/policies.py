@@ -1,0 +1,65 @@
+"""Augmentation policies: what is done to the training images of an epoch, drawn when it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from search_spaces.config.trial import AugmentationConfig
+from tune_app.data.augmentation.crop_flip import crop, draw_flips, draw_offsets, mirror
+
+BatchAugmentation = Callable[[Tensor, slice], Tensor]
+"""From the images of a batch, uint8 (N, H, W, C), and its place in the epoch, to the augmented images."""
+
+Augmentation = Callable[[int, torch.Generator, torch.device], BatchAugmentation]
+"""From the images of an epoch, their number, the source of chance and the device, to what is done to each batch."""
+
+
+def build_augmentation(config: AugmentationConfig) -> Augmentation:
+    """Return the augmentation of the policy that ``config`` names."""
+    return AUGMENTATIONS[config.policy](config)
+
+
+def _none(config: AugmentationConfig) -> Augmentation:
+    return lambda n, generator, device: lambda x_NHWC, batch: x_NHWC
+
+
+def _crop_flip(config: AugmentationConfig) -> Augmentation:
+    padding, flip = config.padding, config.flip
+
+    def begin(n: int, generator: torch.Generator, device: torch.device) -> BatchAugmentation:
+        offsets = draw_offsets(n, padding, generator).to(device)
+        flips = draw_flips(n, generator).to(device) if flip else None
+
+        def augment(x_NHWC: Tensor, batch: slice) -> Tensor:
+            x_NHWC = crop(x_NHWC, offsets[batch], padding) if padding else x_NHWC
+            return x_NHWC if flips is None else mirror(x_NHWC, flips[batch])
+
+        return augment
+
+    return begin
+
+
+def _randaugment(config: AugmentationConfig) -> Augmentation:
+    from tune_app.data.augmentation.randaugment import (  # torchvision takes a second to import
+        apply_choices,
+        draw_choices,
+    )
+
+    crop_flip = _crop_flip(config)
+
+    def begin(n: int, generator: torch.Generator, device: torch.device) -> BatchAugmentation:
+        choices = draw_choices(n, config.operations, generator)
+        then = crop_flip(n, generator, device)
+        return lambda x_NHWC, batch: then(apply_choices(x_NHWC, choices[batch], config.magnitude), batch)
+
+    return begin
+
+
+AUGMENTATIONS: Mapping[str, Callable[[AugmentationConfig], Augmentation]] = {
+    "none": _none,
+    "crop_flip": _crop_flip,
+    "randaugment": _randaugment,
+}

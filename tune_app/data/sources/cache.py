@@ -1,0 +1,87 @@
+"""Decoded images kept on disk, so that a source is decoded once per machine."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from filelock import FileLock
+
+from search_spaces.errors import StudyError
+from tune_app.data.arrays import ImageArrays, image_arrays
+from tune_app.data.sources.places import ROOT_VARIABLE
+
+_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+_log = logging.getLogger(__name__)
+
+
+def cached(folder: Path, decode: Callable[[], ImageArrays]) -> ImageArrays:
+    """Return the arrays kept in ``folder``, mapped from disk and read-only; those of ``decode`` where there are none.
+
+    The fingerprint, computed anew from what is read, tells whether the files are whole: damaged ones are replaced.
+    One process at a time decodes. Raises StudyError for a folder that cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            arrays = _read(folder)
+            if arrays is None:
+                _write(folder, decode())
+                arrays = _read(folder)
+    except OSError as error:
+        raise StudyError(
+            f"{folder}: decoded images cannot be kept there ({error}): "
+            f"set {ROOT_VARIABLE} to a folder that can be written and has room"
+        ) from None
+    assert arrays is not None
+    return arrays
+
+
+def _read(folder: Path) -> ImageArrays | None:
+    """Return what was kept, or None where it is missing or damaged."""
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        return None
+    try:
+        kept = json.loads(manifest.read_bytes())
+        # A plain array over the map: it is shared like any other, also by pickling.
+        train_images, train_labels, test_images, test_labels = (
+            np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in _ARRAYS
+        )
+        arrays = image_arrays(train_images, train_labels, test_images, test_labels, tuple(kept["classes"]))
+    except (OSError, ValueError, KeyError, TypeError, EOFError, AssertionError) as error:
+        _log.warning("%s: damaged (%s), decoding again", folder, error)
+        return None
+    if arrays.fingerprint != kept["fingerprint"]:
+        _log.warning("%s: damaged (its fingerprint is another), decoding again", folder)
+        return None
+    return arrays
+
+
+def _write(folder: Path, arrays: ImageArrays) -> None:
+    """Put the arrays in place, and the manifest, which makes them count, last."""
+    for name in _ARRAYS:
+        _put(folder / f"{name}.npy", partial(np.save, arr=getattr(arrays, name)))
+    manifest = json.dumps({"classes": arrays.classes, "fingerprint": arrays.fingerprint})
+    _put(folder / "manifest.json", lambda file: file.write(manifest.encode()))
+
+
+def _put(target: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Write a file under a temporary name and rename it, so that it is there whole or not at all."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+        Path(temporary).replace(target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise

@@ -1,0 +1,28 @@
+"""The 8x8 digits that come with scikit-learn: 1,797 gray images, no download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from search_spaces.config.trial import DataConfig
+from tune_app.data.arrays import ImageArrays, image_arrays
+from tune_app.data.splits import stratified_order
+
+_TEST_IMAGES = 300  # about a sixth
+
+
+def load_digits(config: DataConfig, kept: Path) -> ImageArrays:
+    """Return scikit-learn's digits, their values 0 to 16 spread over 0 to 255.
+
+    The source has no test images of its own: 300, stratified, are set apart once and for all, whatever the config.
+    """
+    from sklearn.datasets import load_digits as read_digits
+
+    raw = read_digits()
+    images = np.rint(raw.images * (255 / 16)).astype(np.uint8)[..., None]
+    labels = raw.target.astype(np.int64)
+    order = stratified_order(labels, np.random.default_rng(0))
+    test, train = np.sort(order[:_TEST_IMAGES]), np.sort(order[_TEST_IMAGES:])
+    return image_arrays(images[train], labels[train], images[test], labels[test], tuple("0123456789"))

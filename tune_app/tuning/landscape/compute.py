@@ -1,0 +1,182 @@
+"""Loss landscapes on Ray: what the store lacks of them is computed, a row of a grid to a task, and nothing else.
+
+Rows of a grid are written as they come, each a file of its own named by the trial, the surface and the row, so that an
+interrupted run goes on where it was. A worker process takes a model and its images once and keeps them from row to row.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tune_app.tuning.session import ray_session, termination_is_interruption  # isort: skip  (before Ray)
+
+import ray
+import yaml
+
+from search_spaces.config.trial import TrialConfig
+from search_spaces.errors import StudyError, nearest
+from search_spaces.store_schema import key
+from search_spaces.study import Resources
+from tune_app.data import ImageArrays, load_source, source_key
+from tune_app.training.landscape import evaluation_images, read_best
+from tune_app.tuning.landscape.progress import LandscapeProgress
+from tune_app.tuning.landscape.task import SurfaceSpec, landscape_part
+from tune_app.tuning.resources import cluster_resources, gpu_share
+from tune_app.tuning.store.locks import hold
+from tune_app.tuning.store.writer import ResultsStore, Stored, parquet_bytes
+
+TABLES = ("landscape", "curvature")
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """One trial's landscape and what the store lacks of it."""
+
+    trial: Stored
+    spec: SurfaceSpec
+    rows: tuple[int, ...]
+    curvature: bool
+
+    @property
+    def stem(self) -> str:
+        """How the names of its files begin."""
+        return f"{key(self.trial.digest, self.trial.fingerprint)}-{self.spec.name}"
+
+    def file(self, row: int | None) -> str:
+        """Return the file of a row of the grid, or of the curvature for None."""
+        return f"curvature/{self.stem}.parquet" if row is None else f"landscape/{self.stem}-y{row:04d}.parquet"
+
+    @property
+    def jobs(self) -> list[int | None]:
+        """Return what is to be computed: rows, and None for the curvature; that first, for it takes longest."""
+        return [*([None] if self.curvature else []), *self.rows]
+
+
+@dataclass
+class LandscapeSummary:
+    """What a run did: points computed now and found in the store, and models."""
+
+    store: str
+    surface: str
+    computed: int = 0
+    already: int = 0
+    curvatures: int = 0
+    models: int = 0
+    seconds: float = 0.0
+
+
+def compute_landscapes(
+    study: str,
+    results: str = "results",
+    spec: SurfaceSpec | None = None,
+    *,
+    cell: str | None = None,
+    all_seeds: bool = False,
+    address: str | None = None,
+) -> LandscapeSummary:
+    """Compute the loss landscape around the best model of each arm where the store lacks it, and say what was done.
+
+    ``study`` names a store in ``results``. Of each arm its first completed seed, or all with ``all_seeds``, or the one
+    trial whose digest begins with ``cell``. Raises StudyError where there is no such trial or no checkpoint of it,
+    where its data has changed, or where another run holds the store.
+    """
+    began, spec = time.monotonic(), spec or SurfaceSpec()
+    store = ResultsStore(results, study)
+    with hold(store.folder):
+        there = {f"{table}/{name}" for table in TABLES for name in (store.folder / table).names(".parquet")}
+        landscapes = [_missing(there, trial, spec) for trial in chosen_trials(store.trials(), cell, all_seeds)]
+        found = sum(spec.points - len(landscape.rows) for landscape in landscapes)
+        summary = LandscapeSummary(store.folder.url, spec.name, already=found * spec.points, models=len(landscapes))
+        missing = [landscape for landscape in landscapes if landscape.jobs]
+        if missing:
+            with ray_session(address), termination_is_interruption():
+                _compute(store, missing, summary, _gpus(store, address))
+    summary.seconds = time.monotonic() - began
+    return summary
+
+
+def chosen_trials(trials: Sequence[Stored], cell: str | None, all_seeds: bool) -> list[Stored]:
+    """Return the completed trials to look at, by arm and seed; StudyError where there are none."""
+    completed = sorted((t for t in trials if t.status == "completed"), key=lambda t: (t.arm, t.seed, t.digest))
+    if cell is not None:
+        named = [trial for trial in completed if trial.digest.startswith(cell)]
+        if len({trial.digest for trial in named}) != 1:
+            known = [trial.digest for trial in completed]
+            raise StudyError(
+                f"`--cell` is {cell!r}, which is {'more than one' if named else 'no'} completed trial of this study"
+                f"{nearest(cell, known)}; the trials table has their digests"
+            )
+        return named
+    if not completed:
+        raise StudyError("this study has no completed trial yet, so there is no trained model to look around")
+    first: dict[str, Stored] = {}
+    for trial in completed:
+        first.setdefault(trial.arm, trial)
+    return completed if all_seeds else list(first.values())
+
+
+def _missing(there: Collection[str], trial: Stored, spec: SurfaceSpec) -> Landscape:
+    every = Landscape(trial, spec, tuple(range(spec.points)), True)
+    rows = tuple(row for row in every.rows if every.file(row) not in there)
+    return Landscape(trial, spec, rows, every.file(None) not in there)
+
+
+def _gpus(store: ResultsStore, address: str | None) -> float:
+    """Return the share of a GPU for each worker, as the study's trials had it."""
+    tree = yaml.safe_load(store.folder.read("study.yaml"))
+    resources = Resources.model_validate(tree.get("resources") or {})
+    return gpu_share(resources.model_copy(update={"cpu": 1.0}), cluster_resources(), autoscaling=address is not None)
+
+
+def _compute(store: ResultsStore, landscapes: Sequence[Landscape], summary: LandscapeSummary, gpus: float) -> None:
+    """Compute all that is missing, writing each part as it comes."""
+    progress = LandscapeProgress(sum(len(landscape.rows) * landscape.spec.points for landscape in landscapes))
+    tasks = dict(_tasks(store, landscapes, gpus))
+    with progress:
+        while tasks:
+            done, _ = ray.wait(list(tasks), num_returns=1)
+            for task in done:
+                landscape, row = tasks.pop(task)
+                _write(store, landscape, row, ray.get(task))
+                points = 0 if row is None else landscape.spec.points
+                summary.computed += points
+                summary.curvatures += row is None
+                progress.advance(points, f"{landscape.trial.arm}, seed {landscape.trial.seed}")
+
+
+def _tasks(
+    store: ResultsStore, landscapes: Sequence[Landscape], gpus: float
+) -> Iterator[tuple[Any, tuple[Landscape, int | None]]]:
+    """Start a task for each missing part; models and images are put into Ray's object store once each."""
+    # A process is used again by the next task, on a GPU too, so that it keeps its model and images.
+    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=0)(landscape_part)
+    arrays: dict[str, ImageArrays] = {}
+    images: dict[tuple[str, str], Any] = {}
+    for landscape in landscapes:
+        config = TrialConfig.model_validate(landscape.trial.config)
+        source = source_key(config.data)
+        if source not in arrays:
+            arrays[source] = load_source(config.data)
+        trial, spec = landscape.trial, landscape.spec
+        model = read_best(_checkpoints(store, trial), config, arrays[source])
+        same_images = (source, config.data.model_dump_json())
+        if same_images not in images:
+            images[same_images] = ray.put(evaluation_images(config, arrays[source], spec.split, spec.images))
+        refs = (ray.put(model), images[same_images])
+        stream = "" if spec.shared else trial.digest
+        for job in landscape.jobs:
+            yield remote.remote(refs, spec, stream, job), (landscape, job)
+
+
+def _checkpoints(store: ResultsStore, trial: Stored) -> str:
+    return f"{store.checkpoints_url}/{key(trial.digest, trial.fingerprint)}"
+
+
+def _write(store: ResultsStore, landscape: Landscape, row: int | None, found: Sequence[Mapping[str, Any]]) -> None:
+    trial = landscape.trial
+    keys = {"digest": trial.digest, "fingerprint": trial.fingerprint, "surface": landscape.spec.name}
+    name = landscape.file(row)
+    store.folder.write(name, parquet_bytes(name.split("/", 1)[0], [keys | dict(part) for part in found]))
