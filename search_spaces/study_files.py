@@ -31,8 +31,9 @@ def ready_studies() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-Describe = Callable[[Path, Sequence[str]], Mapping[str, Any]]
-"""From the folder that user code is imported from, and references, to the JSON Schema of each one's parameters."""
+Describe = Callable[[Path, Sequence[str], str], Mapping[str, Any]]
+"""From the folder that user code is imported from, references and the code's fingerprint to the JSON Schema of the
+parameters of each reference."""
 
 
 def read_study(
@@ -154,8 +155,9 @@ def _with_code(
         raise StudyError(f"`code.root` is {shown(code.root)}, but {root} is no folder")
     files = code_files(root, code.include, references)
     packages = package_versions(root, references)
-    schemas = describe(root, references) if describe is not None else {}
-    filled = {"fingerprint": fingerprint(root, files, packages), "packages": packages, "schemas": dict(schemas)}
+    own = fingerprint(root, files, packages)
+    schemas = describe(root, references, own) if describe is not None else {}
+    filled = {"fingerprint": own, "packages": packages, "schemas": dict(schemas)}
     return {**tree, "code": {"root": str(root), "include": list(code.include), **filled}}
 
 
