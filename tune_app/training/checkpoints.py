@@ -54,7 +54,9 @@ class CheckpointFolder:
             _log.warning("%s; training starts again from the first epoch", error)
             return None
         if payload["format"] != FORMAT:
-            _log.warning("%s/%s is of an earlier release; training starts again from the first epoch", self._folder, LAST)
+            _log.warning(
+                "%s/%s is of an earlier release; training starts again from the first epoch", self._folder, LAST
+            )
             return None
         found = {key: payload.get(key) for key in self._identity}
         if found != self._identity:
