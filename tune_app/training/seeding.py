@@ -81,7 +81,8 @@ def _restore(state: State, device: torch.device) -> None:
 def _deterministic(strict: bool) -> Iterator[None]:
     """Allow only operations that give the same bits every time, for the length of the block.
 
-    An operation without such a version raises, or is allowed where not ``strict``. cuBLAS reads its setting when it first starts in the process.
+    An operation without such a version raises, or is allowed where not ``strict``.
+    cuBLAS reads its setting when it first starts in the process.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     deterministic = torch.are_deterministic_algorithms_enabled()
