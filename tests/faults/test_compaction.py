@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 from analysis import load_study
 from search_spaces.plan import make_plan
 from search_spaces.store_schema import METRICS
-from search_spaces.study import StudySpec
 from search_spaces.study_files import study_from
 from tune_app.cli import app
 from tune_app.storage import Folder
@@ -22,8 +21,6 @@ from tune_app.tuning.store.writer import ResultsStore
 
 SPEC = study_from(study(seeds=3))
 FINGERPRINT = "f" * 16
-
-SPEC = StudySpec.model_validate({"name": "tiny", "factors": {"model.norm": ["none"]}})
 
 
 def write(store, cell, status="completed", finished=None):
