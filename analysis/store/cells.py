@@ -45,11 +45,6 @@ def select_cells(raw: pa.Table, spec: StudySpec | None, place: str, problems: Pr
         trials, reference = _identified(trials, spec)
         trials = _one_version_of_the_data(trials, problems)
     is_other = trials["why"] != ""
-    if is_other.any():
-        problems.add(
-            f"{is_other.sum()} rows are of cells that the current study does not have; they are listed apart and "
-            "compared with nothing"
-        )
     current, other = (_ordered(part.drop(columns=FILE)) for part in (trials[~is_other], trials[is_other]))
     return Cells(current.drop(columns="why"), other, reference)
 
@@ -87,7 +82,8 @@ def _identified(trials: pd.DataFrame, spec: StudySpec) -> tuple[pd.DataFrame, st
     arms, levels, baselines = zip(*named, strict=True) if named else ((), (), ())
     why = ["" if row.digest in found else why_other(spec, row.config) for row in rows]
     names = {"arm": arms, "levels": levels, "is_baseline": baselines, "why": why}
-    columns = {name: pd.Series(values, index=trials.index, dtype=object) for name, values in names.items()}
+    kinds = trials.dtypes.to_dict()
+    columns = {name: pd.Series(values, trials.index, dtype=kinds[name]) for name, values in names.items()}
     return trials.assign(**columns), reference
 
 
