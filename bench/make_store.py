@@ -23,6 +23,7 @@ from bench.invented import FINGERPRINT, Cell, Truth, tables_of
 from search_spaces.plan import make_plan
 from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
+from search_spaces.study_files import study_to_store
 
 FACTORS = {"model.norm": ["batch", "group", "none"], "batch_size": [128, 32]}
 
@@ -60,7 +61,7 @@ def write_store(
     cells = _search_cells(study, truth, trials, rng) if space else _ablation_cells(study, truth)
     tables = tables_of(study, cells, truth, epochs, extras, rng)
     root = Path(root)
-    _write_documents(root, study, make_plan(study).reference_arm if not space else None)
+    _write_documents(root, study)
     for name, table in tables.items():
         _write_table(root / name, table, [key(cell.digest, FINGERPRINT) for cell in cells], compact)
     return root
@@ -85,9 +86,9 @@ def _search_cells(study: StudySpec, truth: Truth, trials: int, rng: np.random.Ge
     return list({cell.digest: cell for cell in cells}.values())
 
 
-def _write_documents(root: Path, study: StudySpec, reference_arm: str | None) -> None:
+def _write_documents(root: Path, study: StudySpec) -> None:
     root.mkdir(parents=True, exist_ok=True)
-    document = study.model_dump(mode="json") | {"reference_arm": reference_arm}
+    document = study_to_store(study)
     (root / "study.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     environment = {"git": {"commit": "0" * 40, "dirty": False}, "python": "3.11", "packages": {"torch": "none"}}
     (root / "environment.json").write_text(json.dumps(environment))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Annotated, Any, Literal, Self
 
@@ -43,6 +44,13 @@ class Choice(Part):
         """Return the values that decide whether the whole domain is allowed."""
         return self.values
 
+    def find(self, value: Any) -> Any:
+        """Return the domain's own value that equals ``value`` as stored in JSON; KeyError where there is none."""
+        for own in self.values:
+            if own == value or json.dumps(own, default=str) == json.dumps(value, default=str):
+                return own
+        raise KeyError(value)
+
     def sample(self, rng: np.random.Generator) -> Any:
         """Draw one value, all equally likely."""
         return self.values[int(rng.integers(len(self.values)))]
@@ -67,6 +75,12 @@ class _Range(Part):
         """Return the smallest and the largest value."""
         return (self.low, self.high)
 
+    def find(self, value: Any) -> Any:
+        """Return ``value``; KeyError where it is not a number within the range."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            raise KeyError(value)
+        return value
+
 
 class IntRange(_Range):
     """Whole numbers from low to high, both included, in steps."""
@@ -88,6 +102,12 @@ class IntRange(_Range):
     def edges(self) -> tuple[Any, ...]:
         """Return the smallest and the largest value that the steps reach."""
         return (self.grid()[0], self.grid()[-1])
+
+    def find(self, value: Any) -> int:
+        """Return ``value``; KeyError where the range does not reach it."""
+        if isinstance(value, bool) or not isinstance(value, int) or value not in self.grid():
+            raise KeyError(value)
+        return value
 
     def sample(self, rng: np.random.Generator) -> int:
         """Draw one value, all equally likely."""

@@ -31,7 +31,7 @@ def factorize(
     """
     from analysis import load_study
     from analysis.factorization import arms_by_seeds, read_image, read_matrix
-    from analysis.factorization.run import factorize as check
+    from analysis.report.factorize import factorize as check
 
     if sum(given is not None for given in (study, matrix, image)) != 1:
         raise StudyError("`factorize` takes one of STUDY, --matrix FILE or --image FILE")

@@ -31,24 +31,25 @@ def report(
     Example: `tune-app report quickstart`
     """
     from analysis import load_study
-    from analysis.plots.units import unit_of
     from analysis.report.study import write_report
     from analysis.report.tables import effects_table, write_table
     from analysis.stats.effects import effects
 
     store = store_of(study, size, set_, results)
     found = load_study(store.url)
-    screen, table = console(), None
-    if found.spec.get("mode") != "search":
+    screen, table, found_effects = console(), None, None
+    if not found.is_search:
         found_effects = effects(found)
-        table = effects_table(found_effects, found.metric)
+        table = effects_table(found_effects, found.metric_record())
         for row in found_effects.head(1).to_dict("records"):
-            mean = unit_of(found.metric).show(row["reference_mean"])
+            mean = found.metric_record().show(row["reference_mean"])
             screen.print(f"compared with {row['reference']}: {mean}", highlight=False, markup=False)
         screen.print(_on_screen(table))
     for problem in found.problems:
         screen.print(f"problem: {problem}", highlight=False, markup=False)
-    page = write_report(found, Path(out or default_page(store)))
+    if len(found.other):
+        screen.print(f"{len(found.other)} stored cells are not of this version of the study: not compared")
+    page = write_report(found, Path(out or default_page(store)), found_effects)
     if table is not None:
         for ending in (".md", ".csv", ".tex"):
             write_table(table, page.with_name("effects" + ending))
