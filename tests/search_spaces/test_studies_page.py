@@ -24,7 +24,7 @@ def writer():
 
 
 def test_the_tables_are_those_of_the_records():
-    # Mend by: python docs/studies_reference.py
+    # To update the page: python docs/studies_reference.py
     assert writer().START + writer().tables() + writer().END in PAGE
 
 
