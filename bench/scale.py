@@ -1,6 +1,6 @@
-"""How many trials a driver can look after: trials that do no work, through real Ray Tune, into a real store.
+"""How many trials one driver can manage: trials that do no work, through real Ray Tune, into a real store.
 
-``python -m bench.scale 300 1000 3000`` measures each number in a process of its own and writes the table in
+``python -m bench.scale 300 1000 3000`` measures each number of trials in a separate process and writes the table in
 ``docs/scaling.md``.
 """
 
@@ -44,8 +44,8 @@ HEADINGS = {
 }
 
 
-class Idle(CellTrainable):
-    """A trial that ends at once with figures of the right shape."""
+class NoWorkTrainable(CellTrainable):
+    """A trial that ends immediately, with metrics of the right shape."""
 
     def step(self) -> dict[str, Any]:
         names = [f"{split}_{metric}" for split in ("train", "val") for metric in METRICS]
@@ -67,7 +67,7 @@ class Idle(CellTrainable):
 
 def measure(trials: int) -> dict[str, float]:
     """Return the figures of a study of ``trials`` trials that do no work, on two CPUs."""
-    runner.CellTrainable = Idle  # type: ignore[misc]
+    runner.CellTrainable = NoWorkTrainable  # type: ignore[attr-defined]
     spec = study_from(
         {
             "name": "scale",
@@ -105,7 +105,7 @@ def measure(trials: int) -> dict[str, float]:
 
 
 def _size(folder: Path) -> float:
-    """Return what the Parquet files take on the disk, in KiB, whole blocks."""
+    """Return the disk usage of the Parquet files in KiB, in whole blocks."""
     return sum(path.stat().st_blocks for path in folder.rglob("*.parquet")) / 2
 
 

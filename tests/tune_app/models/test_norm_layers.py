@@ -204,7 +204,7 @@ def test_batch_instance_norm_starts_as_batch_norm_and_reaches_instance_norm() ->
 def test_gates_are_marked_for_the_trainer_and_clipped_by_the_projection() -> None:
     layer = BatchInstanceNorm(3)
     assert layer.gate.tolist() == [1, 1, 1]
-    assert (layer.gate.lr_scale, layer.gate.no_decay) == (10.0, True)
+    assert (getattr(layer.gate, "lr_scale", 1.0), getattr(layer.gate, "no_decay", False)) == (10.0, True)
     layer.gate.data = torch.tensor([-0.5, 0.25, 1.5])
     model = nn.Sequential(nn.Conv2d(1, 3, 1), layer)
     weight = model[0].weight.detach().clone()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,7 @@ def apply(name: str, strength: float, image_HW: np.ndarray) -> np.ndarray:
 
 
 def test_policies_are_those_of_the_vocabulary() -> None:
-    assert set(AUGMENTATIONS) == set(AugmentationPolicy.__args__)
+    assert set(AUGMENTATIONS) == set(get_args(AugmentationPolicy))
 
 
 def test_crop_equals_cropping_each_padded_image_at_its_offsets() -> None:

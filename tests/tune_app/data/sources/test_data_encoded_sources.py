@@ -16,7 +16,6 @@ from PIL import Image
 from search_spaces.config.trial import DataConfig
 from search_spaces.errors import StudyError
 from tune_app.data import ImageArrays, load_source
-from tune_app.data.sources import cache
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (4, 6, 6, 3), dtype=np.uint8)
@@ -210,7 +209,7 @@ def test_a_crash_while_writing_leaves_nothing_half_done(tmp_path: Path, monkeypa
 
     root = write_folder(tmp_path / "data")
     with monkeypatch.context() as patch:
-        patch.setattr(cache.np, "save", save)
+        patch.setattr(np, "save", save)
         with pytest.raises(StudyError, match=r"cannot be kept there \(No space left on device\): set TUNE_APP_DATA"):
             load("folder", root, tmp_path)
     assert [path.name for path in (tmp_path / "kept").rglob("*") if path.is_file()] in ([], ["lock"])

@@ -7,7 +7,7 @@ import pickle
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def is_well_formed(arrays: ImageArrays) -> bool:
 
 
 def test_sources_are_those_of_the_vocabulary() -> None:
-    assert set(SOURCES) == set(Source.__args__)
+    assert set(SOURCES) == set(get_args(Source))
 
 
 def test_an_unknown_source_is_told_what_there_is(tmp_path: Path) -> None:
