@@ -187,7 +187,7 @@ def test_what_is_switched_off_does_nothing() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_grid_shows_the_original_and_what_twelve_operations_make_of_it(channels: int) -> None:
+def test_the_grid_shows_the_original_and_the_result_of_twelve_operations(channels: int) -> None:
     image = images(1, channels, side=32)[0].numpy()
     grid = augmentation_grid(image, magnitude=20)
     assert [label for label, _ in grid] == [
