@@ -59,7 +59,8 @@ def explain(error: ValidationError, names_at: NamesAt | None = None, paths: Sequ
 
 def _explain_one(detail: dict[str, Any], names_at: NamesAt | None, paths: Sequence[str]) -> str:
     context = detail.get("ctx", {})
-    location = _location(detail["loc"]) + tuple(filter(None, context.get("field", "").split(".")))
+    inner = (int(key) if key.isdecimal() else key for key in context.get("field", "").split(".") if key)
+    location = (*_location(detail["loc"]), *inner)
     path = dotted(location)
     value = shown(context.get("value", detail["input"]))
     names = sorted(names_at(location)) if names_at else []
@@ -73,6 +74,8 @@ def _explain_one(detail: dict[str, Any], names_at: NamesAt | None, paths: Sequen
         case "literal_error":
             allowed = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
             return f"`{path}` is {value}, but must be one of {', '.join(allowed)}{nearest(detail['input'], allowed)}"
+        case "refused":
+            return f"`{path}` {context['sentence']}"
         case "must":
             return f"`{path}` is {value}, but must be {context['must']}"
         case "model_type" | "model_attributes_type" | "dict_type":

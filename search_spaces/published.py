@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from search_spaces.config.base import Part, must
-from search_spaces.errors import nearest
-from search_spaces.store_schema import METRIC_NAMES
+from search_spaces.metrics import ROUGHNESS
+
+__all__ = ["ROUGHNESS", "SOURCES", "Claim", "Figure", "Reference"]
 
 SOURCES: Mapping[str, str] = {
     "A": '"Deep Learning: ResNet and Data Augmentation", homework report; answers the problems of ESE 546, Homework 2 '
@@ -22,16 +23,6 @@ SOURCES: Mapping[str, str] = {
 }
 """Letter of a source, as in ``reference.source`` -> citation of the document (all are course work)."""
 
-ROUGHNESS = "roughness"
-"""Of a loss landscape: log10 of the variance of its discrete Laplacian; lower is flatter. Only claims are about it."""
-
-
-def must_be_metric(name: str) -> str:
-    """Return ``name`` where it is a metric of the trials table; raise the error that suggests one where it is not."""
-    if name not in METRIC_NAMES:
-        raise must("", name, f"one of {', '.join(METRIC_NAMES)}{nearest(name, METRIC_NAMES)}")
-    return name
-
 
 class Figure(Part):
     """One reported number."""
@@ -40,17 +31,6 @@ class Figure(Part):
     metric: str = Field("test_accuracy", description="column of the trials table")
     value: float = Field(description="the number reported, in the metric's own unit: 0.8957, not 89.57")
     note: str = Field("", description="what to know about it, such as a different setting")
-
-    @field_validator("metric")
-    @classmethod
-    def _known_metric(cls, metric: str) -> str:
-        return must_be_metric(metric)
-
-    @model_validator(mode="after")
-    def _in_the_metric_s_unit(self) -> Self:
-        if not self.metric.endswith("_loss") and not 0 <= self.value <= 1:
-            raise must("value", self.value, f"a fraction from 0 to 1 for {self.metric}: 0.8957, not 89.57")
-        return self
 
 
 class Claim(Part):
@@ -63,11 +43,6 @@ class Claim(Part):
     metric: str = Field(
         "", description="column of the trials table, or roughness of the loss landscape; the study's metric if empty"
     )
-
-    @field_validator("metric")
-    @classmethod
-    def _known_metric(cls, metric: str) -> str:
-        return must_be_metric(metric) if metric not in ("", ROUGHNESS) else metric
 
     @model_validator(mode="after")
     def _two_arms(self) -> Self:

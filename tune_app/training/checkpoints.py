@@ -19,7 +19,9 @@ import torch
 from tune_app.storage import Folder
 
 BEST, LAST = "best.pt", "last.pt"
-FORMAT = 1
+FORMAT = 2
+"""2: figures by name, and the metric that chose the best epoch. Training resumes only from this format."""
+READABLE = (1, 2)
 
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
 _log = logging.getLogger(__name__)
@@ -50,6 +52,11 @@ class CheckpointFolder:
             return None
         except CorruptCheckpoint as error:
             _log.warning("%s; training restarts from the first epoch", error)
+            return None
+        if payload["format"] != FORMAT:
+            _log.warning(
+                "%s/%s is of an earlier release; training starts again from the first epoch", self._folder, LAST
+            )
             return None
         found = {key: payload.get(key) for key in self._identity}
         if found != self._identity:
@@ -82,7 +89,7 @@ def read_checkpoint(folder: Path | str, name: str, device: torch.device) -> Payl
         payload: Payload = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
     except (RuntimeError, pickle.UnpicklingError) as error:
         raise CorruptCheckpoint(f"{folder}/{name} is not a checkpoint: {error}") from error
-    if payload.get("format") != FORMAT:
+    if payload.get("format") not in READABLE:
         raise CorruptCheckpoint(
             f"{folder}/{name} has format {payload.get('format')!r}, but this version reads {FORMAT}"
         )

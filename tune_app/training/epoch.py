@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.config.trial import TrialConfig
+from search_spaces.metrics import IMAGE_METRICS
 from tune_app.data import EvalLoader
 from tune_app.models import project_parameters
 from tune_app.training.epoch_metrics import EpochMetrics, EpochStatus, QuantileRow
@@ -44,7 +45,7 @@ def train_epoch(training: Training, probes: Probes) -> EpochMetrics:
         val, probed = _validate(training, probes)
         status = _status(training.config, epoch, trained.metrics, val)
         if status != "diverged":
-            _keep_best(training, epoch, val)
+            _keep_best(training, epoch, trained.metrics, val)
         test = _test(training) if status == "completed" else None
     metrics = EpochMetrics(
         epoch=epoch,
@@ -139,10 +140,13 @@ def _status(config: TrialConfig, epoch: int, train: SplitMetrics, val: SplitMetr
     return "completed" if epoch == config.epochs else "running"
 
 
-def _keep_best(training: Training, epoch: int, val: SplitMetrics) -> None:
-    if training.best is None or val.accuracy > training.best.accuracy:
+def _keep_best(training: Training, epoch: int, train: SplitMetrics, val: SplitMetrics) -> None:
+    metric = IMAGE_METRICS[training.config.choose_by or "val_accuracy"]
+    value = (train.columns("train") | val.columns("val"))[metric.name]
+    gain = value if metric.higher_is_better else -value
+    if training.best is None or gain > (training.best.value if metric.higher_is_better else -training.best.value):
         weights = {name: tensor.detach().clone() for name, tensor in training.model.state_dict().items()}
-        training.best = BestModel(epoch, val.accuracy, weights)
+        training.best = BestModel(epoch, value, weights)
 
 
 def _test(training: Training) -> SplitMetrics:

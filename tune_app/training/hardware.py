@@ -49,6 +49,19 @@ def resolve_precision(precision: Precision, device: torch.device) -> UsedPrecisi
     return "float32"
 
 
+def device_name(device: torch.device) -> str:
+    """Return the device's own name, such as "NVIDIA H200" or the processor's."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        import platform
+
+        return platform.processor() or platform.machine()
+
+
 def autocast(precision: UsedPrecision, device: torch.device) -> AbstractContextManager[None]:
     """Return the context of a forward pass: bfloat16 autocast, or autocast disabled for float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -29,7 +29,7 @@ def learning_rate_factors(config: ScheduleConfig, epochs: int, steps_per_epoch: 
     warm-up. Onecycle has its own warm-up, so ``warmup_epochs`` has no effect on it.
     """
     factors = SCHEDULES[config.kind](config, epochs, steps_per_epoch)
-    if not config.is_idle("warmup_epochs"):
+    if not config.is_inactive("warmup_epochs"):
         factors = factors * _linear_warmup(len(factors), round(config.warmup_epochs * steps_per_epoch))
     return factors
 
@@ -42,7 +42,7 @@ def he_warmup_factor(config: ScheduleConfig, train_errors: Sequence[float]) -> f
     80 %, about 400 steps. Difference: the error is checked at the end of each epoch, not within it.
     """
     threshold = config.warmup_until_train_error
-    if threshold is None or config.is_idle("warmup_until_train_error"):
+    if threshold is None or config.is_inactive("warmup_until_train_error"):
         return 1.0
     return 1.0 if any(error < threshold for error in train_errors) else HE_WARMUP_FACTOR
 

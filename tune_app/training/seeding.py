@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,8 +26,9 @@ class GlobalStreams:
     ``state`` consists of plain data and tensors, so it can be stored in a checkpoint.
     """
 
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self._device = device
+    def __init__(self, seed: int, device: torch.device, *, strict: bool = True) -> None:
+        """Seed the generators; without ``strict`` an operation that has no deterministic version is allowed."""
+        self._device, self._strict = device, strict
         outer = _capture(device)
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002
@@ -40,11 +42,16 @@ class GlobalStreams:
         outer = _capture(self._device)
         _restore(self.state, self._device)
         try:
-            with _deterministic():
+            with _deterministic(self._strict):
                 yield
         finally:
             self.state = _capture(self._device)
             _restore(outer, self._device)
+
+    def restore(self, state: State) -> None:
+        """Continue from a stored state, inside or outside of `active`."""
+        self.state = state
+        _restore(state, self._device)
 
 
 def _capture(device: torch.device) -> State:
@@ -70,20 +77,24 @@ def _restore(state: State, device: torch.device) -> None:
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
+def _deterministic(strict: bool) -> Iterator[None]:
     """Allow only deterministic operations inside the block.
 
-    An operation without a deterministic version raises. cuBLAS reads its setting when it first starts in the process.
+    An operation without a deterministic version raises, or is allowed if not ``strict``. cuBLAS reads its setting when
+    it first starts in the process.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     deterministic = torch.are_deterministic_algorithms_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     benchmark = torch.backends.cudnn.benchmark
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=not strict)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     try:
-        yield
+        with warnings.catch_warnings():
+            if not strict:
+                warnings.filterwarnings("ignore", message=".*deterministic.*", category=UserWarning)
+            yield
     finally:
         torch.use_deterministic_algorithms(deterministic)
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]

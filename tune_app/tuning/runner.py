@@ -112,6 +112,7 @@ def run_study(
             summary = run.ablation() if spec.mode == "ablation" else run.search()
         finally:
             store.sweep()  # what a killed trial left
+    summary.notes += store.damage
     summary.seconds = time.monotonic() - began
     return summary
 

@@ -148,7 +148,7 @@ def validation_accuracies(monkeypatch: pytest.MonkeyPatch, accuracies: list[floa
     def pretend(model: Any, loader: Any, *args: Any, with_confusion: bool = False, **kwargs: Any) -> Any:
         passes.append("test" if with_confusion else "val")
         accuracy = 0.5 if with_confusion else accuracies[len(passes) - 1]
-        return SplitMetrics(1.0, accuracy, accuracy, accuracy), None
+        return SplitMetrics({"loss": 1.0, "accuracy": accuracy}), None
 
     monkeypatch.setattr("tune_app.training.epoch.evaluate", pretend)
     return passes

@@ -86,7 +86,7 @@ def test_the_best_checkpoint_contains_what_its_model_is_built_from(
     assert TrialConfig.model_validate(best["config"]) == config
     assert (best["digest"], best["fingerprint"]) == (config.digest(), arrays.fingerprint)
     assert best["epoch"] == epochs[-1].best_epoch
-    assert best["val_accuracy"] == max(epoch.val.accuracy for epoch in epochs)
+    assert best["value"] == max(epoch.val.accuracy for epoch in epochs)
     assert best["classes"] == list(arrays.classes)
 
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from search_spaces.store_schema import METRICS, SCHEMA_VERSION
+from search_spaces.store_schema import EPOCHS, SCHEMA_VERSION, metric_columns
 from tune_app.tuning.jobs import Job
+
+_NOT_METRICS = frozenset(EPOCHS.names) - set(metric_columns("epochs", EPOCHS))
+"""Columns that the epochs table of every task has."""
 
 
 @dataclass
 class TrialRecord:
-    """What has been heard of one trial so far."""
+    """What one trial reported so far. ``choose_by`` is the metric that chooses its best epoch."""
 
     job: Job
     cpus: float
+    choose_by: str = "val_accuracy"
+    higher_is_better: bool = True
     node: str = ""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -25,7 +31,7 @@ class TrialRecord:
     columns: dict[str, Any] = field(default_factory=dict)
 
     def hear(self, report: Mapping[str, Any]) -> None:
-        """Take in a report; an epoch heard twice, after a restart, counts once."""
+        """Add a report; an epoch that is reported twice, after a restart, counts once."""
         self.node = report.get("hostname", self.node)
         self.epochs |= {row["epoch"]: row for row in report["epochs"]}
         self.quantiles |= {(row["epoch"], row["layer"], row["percentile"]): row for row in report["quantiles"]}
@@ -33,10 +39,18 @@ class TrialRecord:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch of the best validation accuracy, the earliest of equals."""
-        finite = [row for row in self.epochs.values() if row["val_accuracy"] == row["val_accuracy"]]
-        best = max(finite, key=lambda row: (row["val_accuracy"], -row["epoch"]), default=None)
-        return None if best is None else int(best["epoch"])
+        """The epoch that is best by ``choose_by``, the earliest of equals; None where none has a finite value."""
+        values = {epoch: row.get(self.choose_by) for epoch, row in self.epochs.items()}
+        finite = {epoch: value for epoch, value in values.items() if value is not None and math.isfinite(value)}
+        sign = 1 if self.higher_is_better else -1
+        return max(finite, key=lambda epoch: (sign * finite[epoch], -epoch), default=None)
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics that its epochs reported."""
+        return [
+            name for name in dict.fromkeys(n for row in self.epochs.values() for n in row) if name not in _NOT_METRICS
+        ]
 
 
 def trial_row(record: TrialRecord, status: str, study: str, mode: str) -> dict[str, Any]:
@@ -58,7 +72,8 @@ def trial_row(record: TrialRecord, status: str, study: str, mode: str) -> dict[s
         "epochs_planned": job.config.epochs,
         "epochs_trained": len(record.epochs),
         "best_epoch": record.best_epoch,
-        **{f"{split}_{m}": best.get(f"{split}_{m}") for split in ("train", "val") for m in METRICS},
+        "choose_by": record.choose_by,
+        **{name: best.get(name) for name in record.metrics},
         "node": record.node,
         "cpus": record.cpus,
         "gpus": job.gpus,

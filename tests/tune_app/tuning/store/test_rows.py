@@ -25,7 +25,7 @@ def test_the_trials_row_has_the_figures_of_the_best_epoch(record):
     assert (row["test_accuracy"], row["parameters"], row["attempts"]) == (0.6, 7, 1)
     assert set(row) <= set(TRIALS.names)
     assert set(TRIALS.names) - set(row) <= {*(name for name in TRIALS.names if name.startswith("test_")), "classes"} | {
-        *("error", "precision", "device", "device_name")
+        *("error", "precision", "device", "device_name", "task", "code", "artifacts")
     }
     parquet_bytes("trials", [row])
 
@@ -46,6 +46,14 @@ def test_an_epoch_whose_accuracy_is_no_number_is_never_the_best(job):
     row = trial_row(record, "diverged", "tiny", "ablation")
     assert row["best_epoch"] is None
     assert row["val_accuracy"] is None
+
+
+def test_the_best_epoch_follows_the_chosen_metric_and_its_direction(job):
+    record = TrialRecord(job, 1.0, "val_loss", higher_is_better=False)
+    record.epochs = {epoch: epoch_row(epoch) | {"val_loss": loss} for epoch, loss in ((1, 0.4), (2, 0.2), (3, 0.2))}
+    assert record.best_epoch == 2
+    row = trial_row(record, "completed", "tiny", "ablation")
+    assert (row["val_loss"], row["choose_by"]) == (0.2, "val_loss")
 
 
 def test_what_went_wrong_before_is_kept(job):
