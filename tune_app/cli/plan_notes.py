@@ -1,4 +1,4 @@
-"""What a plan reads and says beside its table: data that may not be here yet, notes on models and on decay by name."""
+"""The data that a plan reads, and its notes: data not downloaded yet, models, decay by name."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tune_app.tuning.runner import notes
 
 
 def planned_sources(spec: StudySpec) -> dict[str, ImageArrays]:
-    """Return the sources by `source_key`; blank images for one that is not here, since a plan downloads nothing."""
+    """Return the sources by `source_key`; blank images for data not downloaded yet, since a plan downloads nothing."""
     return {key: blank_source(data) or load_source(data) for key, data in _data(spec).items()}
 
 
 def plan_notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[str]:
-    """Return what to know: data that is not here, models under other names, tensors that decay by name gets wrong."""
+    """Return the notes: data not downloaded yet, special cases of models, tensors that decay by name misclassifies."""
     found = notes(spec, sources) if spec.mode == "ablation" else []
     found += [
         f"{data.source} is not downloaded yet: nothing counts as done, and times are those of blank images"
@@ -31,7 +31,7 @@ def plan_notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[str]
     for arm in make_plan(spec).arms if spec.mode == "ablation" else ():
         wrong = _wrong_by_name(arm.config, sources[source_key(arm.config.data)])
         if wrong:
-            found.append(f"arm {arm.name!r}: by_name gets {len(wrong)} tensors wrong: {', '.join(wrong)}")
+            found.append(f"arm {arm.name!r}: by_name misclassifies {len(wrong)} tensors: {', '.join(wrong)}")
     return found
 
 
