@@ -31,6 +31,17 @@ def nearest(name: object, valid: Iterable[str]) -> str:
     return f" (did you mean {by_word[match[0]]!r}?)" if match else ""
 
 
+def headline(error: str) -> str:
+    """Return the line of a stored error that says what happened.
+
+    That is the first line where the user's own code is named there, and the last line of a plain traceback.
+    """
+    lines = error.strip().splitlines()
+    if not lines:
+        return ""
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
+
+
 def shown(value: object, limit: int = 80) -> str:
     """Return ``value`` in the notation of a study file, truncated to ``limit`` characters."""
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -148,7 +148,7 @@ def table_schema(table: str, metrics: Iterable[str]) -> pa.Schema:
 
 
 def _described(name: str) -> str:
-    return metric_named(name, IMAGE_METRICS | COMMON_METRICS).label
+    return metric_named(name, {**IMAGE_METRICS, **COMMON_METRICS}).label
 
 
 def metric_columns(table: str, schema: pa.Schema) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from analysis import load_study
 from search_spaces.plan import make_plan
 from search_spaces.store_schema import METRICS
+from search_spaces.study import StudySpec
 from search_spaces.study_files import study_from
 from tune_app.cli import app
 from tune_app.storage import Folder
@@ -22,6 +23,8 @@ from tune_app.tuning.store.writer import ResultsStore
 SPEC = study_from(study(seeds=3))
 FINGERPRINT = "f" * 16
 
+SPEC = StudySpec.model_validate({"name": "tiny", "factors": {"model.norm": ["none"]}})
+
 
 def write(store, cell, status="completed", finished=None):
     record = TrialRecord(cell_job(cell, FINGERPRINT, 0.0), cpus=1.0)
@@ -30,8 +33,8 @@ def write(store, cell, status="completed", finished=None):
     rest = ("learning_rate", "gradient_norm", "weight_norm", "dead_fraction", "images_per_second", "seconds")
     epochs = [{"epoch": epoch, **row, **dict.fromkeys(rest, 1.0)} for epoch in (1, 2)]
     columns = {f"test_{metric}": value for metric in METRICS} | {"seconds": 1.0}
-    record.hear({"epochs": epochs, "quantiles": [], "trial": columns})
-    trial = trial_row(record, status, "tiny", "ablation")
+    record.add({"epochs": epochs, "quantiles": [], "trial": columns})
+    trial = trial_row(record, status, SPEC)
     store.write_trial(trial | ({"finished_at": finished} if finished else {}), epoch_tables(record))
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search_spaces.study_files import read_study
 from tune_app.cli.common import Results, Set, Size, Study, console
+from tune_app.studies import read_study
 
 if TYPE_CHECKING:
     from tune_app.tuning.submission import JobServer

@@ -73,7 +73,7 @@ def compare(
 
 def store_of(study: str, size: str | None, set_: list[str] | None, results: str) -> Folder:
     """Return the store of a study: given as a file, a ready study's name, or the name of a store in ``results``."""
-    from search_spaces.study_files import read_study
+    from tune_app.studies import read_study
 
     folder = Folder(results)
     name = study if (folder / study).exists("study.yaml") else read_study(study, size, set_ or ()).name

@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from search_spaces.config import TrialConfig
 from search_spaces.errors import StudyError
 from search_spaces.study import StudySpec
-from search_spaces.study_files import read_study, ready_studies
+from search_spaces.study_files import ready_studies
 from tune_app.cli.common import Results, Set, console
 from tune_app.storage import Folder
+from tune_app.studies import read_study
 
 NEEDS_PATH = ("parquet", "folder")
 SURFACES = {"smoke": (3, 50), "small": (15, 250)}
@@ -77,8 +79,8 @@ def read_all(studies: Sequence[str], size: str, overrides: Sequence[str]) -> lis
         raise StudyError(f"`--size` is {size!r}, but no ready study has a size of that name; use smoke, small or full")
     specs = [read_study(name, size, overrides) for name in names]
     for spec in specs:
-        data = spec.baseline.data
-        if data.source in NEEDS_PATH and data.path is None:
+        data = spec.baseline.data if isinstance(spec.baseline, TrialConfig) else None
+        if data is not None and data.source in NEEDS_PATH and data.path is None:
             raise StudyError(
                 f"`--data` is missing: {spec.name} at size {size} reads a {data.source} source; "
                 "give its folder, such as --data cifar10/"

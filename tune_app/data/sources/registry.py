@@ -15,6 +15,7 @@ from tune_app.data.sources.image_folder import read_image_folder
 from tune_app.data.sources.parquet import read_parquet
 from tune_app.data.sources.places import cache_folder
 from tune_app.data.sources.synthetic import make_synthetic
+from tune_app.user_code import CodeSource
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ SOURCES: Mapping[str, Source] = {
 }
 
 
-def load_source(config: DataConfig, cache_dir: Path | None = None) -> ImageArrays:
+def load_source(config: DataConfig, cache_dir: Path | None = None, code: CodeSource | None = None) -> ImageArrays:
     """Return all images of the source that ``config`` names; ``make_splits`` selects from them.
 
     Downloaded and decoded files are cached in ``cache_dir``, or else in the folder that the environment variable
