@@ -34,7 +34,7 @@ def planning_notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[
         assert isinstance(arm.config, TrialConfig)
         wrong = _wrong_by_name(arm.config, sources[source_key(arm.config.data)])
         if wrong:
-            found.append(f"arm {arm.name!r}: by_name gets {len(wrong)} tensors wrong: {', '.join(wrong)}")
+            found.append(f"arm {arm.name!r}: by_name misclassifies {len(wrong)} tensors: {', '.join(wrong)}")
     return found
 
 
