@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
+from search_spaces.config.base import is_reference
 from search_spaces.config.trial import DataConfig, TrialConfig
 from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
@@ -13,11 +14,13 @@ from tune_app.data import ImageArrays, blank_source, load_source, source_key
 from tune_app.models import build_model
 from tune_app.training import misnamed
 from tune_app.tuning.runner import notes
+from tune_app.user_code import code_source
 
 
 def planned_sources(spec: StudySpec) -> dict[str, ImageArrays]:
     """Return the sources by `source_key`; blank images for one that is not here, since a plan downloads nothing."""
-    return {key: blank_source(data) or load_source(data) for key, data in _data(spec).items()}
+    code = code_source(spec)
+    return {key: blank_source(data) or load_source(data, code=code) for key, data in _data(spec).items()}
 
 
 def plan_notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[str]:
@@ -42,8 +45,8 @@ def _data(spec: StudySpec) -> dict[str, DataConfig]:
 
 
 def _wrong_by_name(config: TrialConfig, arrays: ImageArrays) -> list[str]:
-    if config.weight_decay_grouping.policy != "by_name":
-        return []
+    if config.weight_decay_grouping.policy != "by_name" or is_reference(config.model.family):
+        return []  # the driver does not import the user's code
     _, side, _, channels = arrays.train_images.shape
     with torch.device("meta"):
         model = build_model(config.model, channels, len(arrays.classes), config.data.resolution or side)

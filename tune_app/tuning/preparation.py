@@ -16,13 +16,15 @@ from tune_app.data import ImageArrays, load_source, source_key
 from tune_app.models import model_notes
 from tune_app.training import LAST, CorruptCheckpoint, read_checkpoint
 from tune_app.tuning.store.writer import ResultsStore
+from tune_app.user_code import code_source
 
 
 def load_sources(spec: StudySpec) -> dict[str, ImageArrays]:
     """Return the decoded sources of all arms by `source_key`."""
     configs = [arm.config for arm in make_plan(spec).arms] if spec.mode == "ablation" else search_configs(spec)
     by_key = {source_key(config.data): config.data for config in configs}
-    return {key: load_source(data) for key, data in by_key.items()}
+    code = code_source(spec)
+    return {key: load_source(data, code=code) for key, data in by_key.items()}
 
 
 def search_configs(spec: StudySpec) -> list[TrialConfig]:

@@ -56,7 +56,9 @@ def _read(folder: Path) -> ImageArrays | None:
         train_images, train_labels, test_images, test_labels = (
             np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in _ARRAYS
         )
-        arrays = image_arrays(train_images, train_labels, test_images, test_labels, tuple(kept["classes"]))
+        arrays = image_arrays(
+            train_images, train_labels, test_images, test_labels, tuple(kept["classes"]), kept.get("validation", 0)
+        )
     except (OSError, ValueError, KeyError, TypeError, EOFError, AssertionError) as error:
         _log.warning("%s: damaged (%s), decoding again", folder, error)
         return None
@@ -70,7 +72,9 @@ def _write(folder: Path, arrays: ImageArrays) -> None:
     """Put the arrays in place, and the manifest, which makes them count, last."""
     for name in _ARRAYS:
         _put(folder / f"{name}.npy", partial(np.save, arr=getattr(arrays, name)))
-    manifest = json.dumps({"classes": arrays.classes, "fingerprint": arrays.fingerprint})
+    manifest = json.dumps(
+        {"classes": arrays.classes, "fingerprint": arrays.fingerprint, "validation": arrays.validation}
+    )
     _put(folder / "manifest.json", lambda file: file.write(manifest.encode()))
 
 

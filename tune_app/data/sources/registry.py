@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from search_spaces.config.base import is_reference
 from search_spaces.config.trial import DataConfig
 from search_spaces.errors import StudyError, nearest
 from tune_app.data.arrays import ImageArrays
 from tune_app.data.sources.digits import load_digits
 from tune_app.data.sources.downloads import read_download
 from tune_app.data.sources.image_folder import read_image_folder
+from tune_app.data.sources.own import read_own
 from tune_app.data.sources.parquet import read_parquet
 from tune_app.data.sources.places import kept_folder
 from tune_app.data.sources.synthetic import make_synthetic
+from tune_app.user_code import CodeSource, is_adapter
 
 
 @dataclass(frozen=True)
@@ -37,22 +41,30 @@ SOURCES: Mapping[str, Source] = {
 }
 
 
-def load_source(config: DataConfig, cache_dir: Path | None = None) -> ImageArrays:
+def load_source(config: DataConfig, cache_dir: Path | None = None, code: CodeSource | None = None) -> ImageArrays:
     """Return the images of the source that ``config`` names, all of them: ``make_splits`` chooses.
 
     What is downloaded or decoded on the way is kept in ``cache_dir``, or else in the folder that the environment
-    variable TUNE_APP_DATA names, or else in ``~/.cache/tune-app``.
+    variable TUNE_APP_DATA names, or else in ``~/.cache/tune-app``. ``code``: where a function of the user's own is
+    imported from, in a child process.
 
     Raises StudyError, with the file, the row and the remedy, for data that cannot be had or used.
     """
-    return _source(config).load(config, kept_folder() if cache_dir is None else cache_dir)
+    kept = kept_folder() if cache_dir is None else cache_dir
+    if is_reference(config.source):
+        return read_own(config, kept, code or CodeSource())
+    return _source(config).load(config, kept)
 
 
 def source_key(config: DataConfig) -> str:
     """Return a text that is equal for configs that read the same arrays: "digits", "parquet:/the/folder@64".
 
-    The resolution after the @ is part of it where images are resized as they are decoded.
+    The resolution after the @ is part of it where images are resized as they are decoded. A reference comes with its
+    arguments: 'my_pkg.data:load {"n": 5000}'.
     """
+    if is_reference(config.source):
+        resized = f"@{config.resolution}" if is_adapter(config.source) and config.resolution is not None else ""
+        return f"{config.source} {json.dumps(config.args, sort_keys=True)}{resized}"
     source = _source(config)
     key: str = config.source
     if source.has_path and config.path is not None:
