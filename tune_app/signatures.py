@@ -52,7 +52,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    target = function.__init__ if inspect.isclass(function) else function  # type: ignore[misc]
+    target = function.__init__ if inspect.isclass(function) else function
     try:
         return get_type_hints(target)
     except (NameError, TypeError):  # an annotation that cannot be evaluated says nothing about the value
@@ -69,7 +69,7 @@ def call(function: Callable[..., Any], arguments: Mapping[str, Any], context: An
     if config is None:
         given = {CONTEXT: context} if CONTEXT in taken else {}
         return function(**arguments, **given)
-    made = TypeAdapter(config).validate_python(dict(arguments))
+    made: Any = TypeAdapter(config).validate_python(dict(arguments))
     if CONTEXT in taken:
         return function(made, **{CONTEXT: context})
     return function(made, context) if len(taken) > 1 else function(made)

@@ -13,11 +13,11 @@ class ImageArrays:
     """The images of one source, decoded once. The arrays may be read-only and shared between processes.
 
     ``train_images`` and ``test_images`` are uint8 (N, H, W, C) with C = 1 or 3, the labels int64 (N,) from 0 on.
-    ``fingerprint`` is 16 hexadecimal digits of the content alone: wherever it was read from, equal images, labels
-    and class names have an equal one.
+    ``fingerprint`` is 16 hexadecimal digits that depend on the content only: equal images, labels and class names have
+    the same fingerprint, wherever they were read from.
 
-    The last ``validation`` training images are the source's own validation split; 0 where it has none, so that one is
-    held out from the training images.
+    The last ``validation`` training images are the source's own validation split. It is 0 for a source that has none;
+    then a fraction of the training images is held out.
     """
 
     train_images: np.ndarray

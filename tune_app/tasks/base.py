@@ -18,9 +18,8 @@ EpochStatus = Literal["running", "completed", "diverged"]
 class TrialSetup:
     """What one trial is given beside its config.
 
-    ``checkpoints`` is a folder or fsspec URL of the trial's own; ``choose`` the metric that chooses the best epoch; ``metric`` the study's
-    own;
-    ``artifacts`` the folder or URL for files that a training function writes.
+    ``checkpoints`` is a folder or fsspec URL of the trial's own, ``artifacts`` one for files that a training function
+    keeps; ``choose`` is the metric that chooses the best epoch, ``metric`` the one that the study is about.
     """
 
     cpus: float
@@ -67,4 +66,20 @@ class Task(Protocol):
 
     def train(self, config: Config, shared: Mapping[str, Any], setup: TrialSetup) -> Iterator[EpochReport]:
         """Train and yield a report for each epoch; after a restart, the epochs of the checkpoint first."""
+        ...
+
+    def plan_shared(self, spec: StudySpec, code: CodeSource) -> Mapping[str, Any]:
+        """Return what `prepare` does as far as a plan needs it: nothing is downloaded."""
+        ...
+
+    def plan_notes(self, spec: StudySpec, shared: Mapping[str, Any]) -> list[str]:
+        """Return what to know before a run, beside `notes`."""
+        ...
+
+    def shape(self, config: Config) -> str:
+        """Return a text that is equal for configs whose trainings take equally long."""
+        ...
+
+    def estimate(self, config: Config, shared: Mapping[str, Any], cpus: float, gpus: float) -> float | None:
+        """Return the seconds of a training, measured by a few steps; None where that cannot be done."""
         ...

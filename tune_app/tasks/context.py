@@ -109,7 +109,7 @@ class Context:
         return int(self._best["epoch"])
 
     def final(self, metrics: Mapping[str, float]) -> Final:
-        """Return the last figures, to be yielded last: the only place for ``test_`` metrics, which no choice may see."""
+        """Return the last figures, to be yielded last: the only place for ``test_`` metrics, so no choice sees them."""
         return Final(metrics)
 
     def log(self, *values: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from time import monotonic
 from typing import Any
 
@@ -40,6 +40,22 @@ class FunctionTask:
     def notes(self, spec: StudySpec, shared: Mapping[str, Any]) -> list[str]:
         """Return nothing: only the function knows what its arguments mean."""
         return []
+
+    def plan_shared(self, spec: StudySpec, code: CodeSource) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def plan_notes(self, spec: StudySpec, shared: Mapping[str, Any]) -> list[str]:
+        """Return nothing."""
+        return []
+
+    def shape(self, config: Config) -> str:
+        """Return all that determines the training, since any argument may change its time."""
+        return config.model_copy(update={"seed": 0}).digest()
+
+    def estimate(self, config: Config, shared: Mapping[str, Any], cpus: float, gpus: float) -> float | None:
+        """Return None: only the function knows how long it takes."""
+        return None
 
     def train(self, config: Config, shared: Mapping[str, Any], setup: TrialSetup) -> Iterator[EpochReport]:
         """Run the function and yield each epoch, the epochs of the checkpoint first."""
@@ -78,8 +94,9 @@ class _Run:
             self._context._payload, self._context._best = payload, payload["best"]
             for row in list(self._history):
                 yield self._report(row)
+        function = resolve(self._config.run)  # imports the user's modules, which is not training time
         began = monotonic()
-        returned = self._start()
+        returned = self._start(function)
         if isinstance(returned, Mapping):
             yield from self._single(returned, monotonic() - began)
             return
@@ -101,10 +118,10 @@ class _Run:
             with self._streams.active():
                 self._generator.close()
 
-    def _start(self) -> Mapping[str, Any] | None:
+    def _start(self, function: Callable[..., Any]) -> Mapping[str, Any] | None:
         """Call the function; return what it returned where that is one mapping, else keep its generator."""
         with self._streams.active():
-            returned = call(resolve(self._config.run), self._config.args, self._context)
+            returned = call(function, self._config.args, self._context)
         if isinstance(returned, Mapping):
             return returned
         if not isinstance(returned, Generator):
@@ -186,7 +203,7 @@ class _Run:
         columns: Mapping[str, Any] | None = None,
         seconds: float | None = None,
     ) -> EpochReport:
-        fixed = {"device": self._device.type, "device_name": device_name(self._device)}
+        fixed: dict[str, Any] = {"device": self._device.type, "device_name": device_name(self._device)}
         if self._context.written:
             fixed["artifacts"] = list(self._context.written)
         best = self._best["epoch"] if self._best is not None else None
@@ -227,6 +244,6 @@ class _Run:
         except CorruptCheckpoint as error:
             names = ", ".join(sorted(self._context._registered))
             raise StudyError(
-                f"the state of what was registered ({names}) cannot be restored: a state_dict may hold tensors, numbers, "
-                f"text, lists and mappings only ({str(error).splitlines()[0]})"
+                f"the state of what was registered ({names}) cannot be restored: a state_dict may hold tensors, "
+                f"numbers, text, lists and mappings only ({str(error).splitlines()[0]})"
             ) from None

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from search_spaces.config.base import Config
+from search_spaces.config.base import Config, is_reference
 from search_spaces.config.trial import TrialConfig
 from search_spaces.errors import StudyError
 from search_spaces.plan import make_plan
@@ -15,6 +15,7 @@ from search_spaces.study import StudySpec
 from tune_app.data import ImageArrays, load_source, source_key
 from tune_app.models import build_model, model_notes
 from tune_app.tasks.base import EpochReport, TrialSetup
+from tune_app.tasks.image_planning import planned_sources, planning_notes, shape_of, training_seconds
 from tune_app.training import (
     EpochMetrics,
     Probes,
@@ -53,6 +54,24 @@ class ImageClassification:
             except StudyError as error:
                 raise StudyError(f"arm {arm.name!r} cannot be built: {error}") from None
         return list(dict.fromkeys(found))
+
+    def plan_shared(self, spec: StudySpec, code: CodeSource) -> dict[str, ImageArrays]:
+        """Return the sources, blank images for one that would be downloaded."""
+        return planned_sources(spec, code)
+
+    def plan_notes(self, spec: StudySpec, shared: Mapping[str, Any]) -> list[str]:
+        """Return what to know about data and decay."""
+        return planning_notes(spec, shared)
+
+    def shape(self, config: Config) -> str:
+        """Return what the time of an epoch depends on."""
+        return shape_of(_image(config))
+
+    def estimate(self, config: Config, shared: Mapping[str, Any], cpus: float, gpus: float) -> float | None:
+        """Return the seconds of a training; None for a network of the user's own, which the driver does not import."""
+        if is_reference(_image(config).model.family):
+            return None
+        return training_seconds(_image(config), shared[source_key(_image(config).data)], cpus, gpus)
 
     def train(self, config: Config, shared: Mapping[str, Any], setup: TrialSetup) -> Iterator[EpochReport]:
         """Train a network and yield each epoch."""

@@ -25,7 +25,7 @@ class EpochMetrics:
     """The figures of one epoch; fields are described in ``store_schema.EPOCHS``.
 
     ``status`` is ``running`` until the last epoch, which is ``completed``, or ``diverged`` where a loss was not finite.
-    ``best_epoch`` is the epoch of the best ``choose_by`` metric of the config so far, the earliest of equals, and None where the first
+    ``best_epoch`` is the epoch of the best ``choose_by`` metric so far, the earliest of equals; None where the first
     epoch diverged. ``test`` comes with the status ``completed`` alone: the figures of the model of the best epoch.
     """
 

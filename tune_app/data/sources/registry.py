@@ -1,4 +1,4 @@
-"""Sources of images: one registry from a source's name to what reads it."""
+"""Sources of images: the registry from a source's name to its reader."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tune_app.data.sources.downloads import read_download
 from tune_app.data.sources.image_folder import read_image_folder
 from tune_app.data.sources.own import read_own
 from tune_app.data.sources.parquet import read_parquet
-from tune_app.data.sources.places import kept_folder
+from tune_app.data.sources.places import cache_folder
 from tune_app.data.sources.synthetic import make_synthetic
 from tune_app.user_code import CodeSource, is_adapter
 
 
 @dataclass(frozen=True)
 class Source:
-    """What reads a source, given the folder for what is downloaded or decoded."""
+    """A reader of a source: ``load(config, cache folder)``, and which config fields it uses."""
 
     load: Callable[[DataConfig, Path], ImageArrays]
     has_path: bool = False
-    resizes: bool = False  # whether images are resized as they are decoded; otherwise the loaders do it
+    resizes: bool = False  # whether images are resized during decoding; otherwise the loaders resize them
 
 
 SOURCES: Mapping[str, Source] = {
@@ -42,24 +42,24 @@ SOURCES: Mapping[str, Source] = {
 
 
 def load_source(config: DataConfig, cache_dir: Path | None = None, code: CodeSource | None = None) -> ImageArrays:
-    """Return the images of the source that ``config`` names, all of them: ``make_splits`` chooses.
+    """Return all images of the source that ``config`` names; ``make_splits`` selects from them.
 
-    What is downloaded or decoded on the way is kept in ``cache_dir``, or else in the folder that the environment
-    variable TUNE_APP_DATA names, or else in ``~/.cache/tune-app``. ``code``: where a function of the user's own is
-    imported from, in a child process.
+    Downloaded and decoded files are cached in ``cache_dir``, or else in the folder that the environment variable
+    TUNE_APP_DATA names, or else in ``~/.cache/tune-app``. ``code`` says where a function of
+    the user's own is imported from; a child process calls it.
 
-    Raises StudyError, with the file, the row and the remedy, for data that cannot be had or used.
+    Raises StudyError, with the file, the row and the remedy, for data that cannot be found or used.
     """
-    kept = kept_folder() if cache_dir is None else cache_dir
+    cache = cache_folder() if cache_dir is None else cache_dir
     if is_reference(config.source):
-        return read_own(config, kept, code or CodeSource())
-    return _source(config).load(config, kept)
+        return read_own(config, cache, code or CodeSource())
+    return _source(config).load(config, cache)
 
 
 def source_key(config: DataConfig) -> str:
-    """Return a text that is equal for configs that read the same arrays: "digits", "parquet:/the/folder@64".
+    """Return a key that is equal for configs that read the same arrays: "digits", "parquet:/the/folder@64".
 
-    The resolution after the @ is part of it where images are resized as they are decoded. A reference comes with its
+    The resolution after the @ is included for sources that resize images during decoding. A reference comes with its
     arguments: 'my_pkg.data:load {"n": 5000}'.
     """
     if is_reference(config.source):
