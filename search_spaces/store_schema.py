@@ -30,7 +30,7 @@ from typing import Literal, get_args
 import pyarrow as pa
 
 from search_spaces.errors import StudyError
-from search_spaces.metrics import COMMON_METRICS, IMAGE_METRICS, IMAGE_QUANTITIES, SPLITS, metric_named, split_of
+from search_spaces.metrics import IMAGE_METRICS, IMAGE_QUANTITIES, SPLITS, metric_named, split_of
 
 __all__ = [
     "CURVATURE",
@@ -149,7 +149,7 @@ def table_schema(table: str, metrics: Iterable[str]) -> pa.Schema:
 
 
 def _described(name: str) -> str:
-    return metric_named(name, IMAGE_METRICS | COMMON_METRICS).label
+    return metric_named(name, IMAGE_METRICS).label
 
 
 def metric_columns(table: str, schema: pa.Schema) -> tuple[str, ...]:
