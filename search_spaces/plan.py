@@ -107,7 +107,7 @@ def _short(name: str, factors: tuple[Factor, ...]) -> str:
 
 def _telling_word(name: str) -> str:
     *parents, last = name.split(".")
-    return parents[-1] if parents and last in ("kind", "name", "policy") else last
+    return parents[-1] if parents and last in ("kind", "name", "policy") and parents[-1] != "args" else last
 
 
 def _refuse_twins(arms: list[Arm]) -> None:

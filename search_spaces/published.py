@@ -1,8 +1,8 @@
-"""What others report: figures to stand beside ours, and claims to be put to the test."""
+"""Published results: reference figures to show next to measured ones, claims to test, and where they come from."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,7 +10,18 @@ from pydantic import Field, model_validator
 from search_spaces.config.base import Part, must
 from search_spaces.metrics import ROUGHNESS
 
-__all__ = ["ROUGHNESS", "Claim", "Figure", "Reference"]
+__all__ = ["ROUGHNESS", "SOURCES", "Claim", "Figure", "Reference"]
+
+SOURCES: Mapping[str, str] = {
+    "A": '"Deep Learning: ResNet and Data Augmentation", homework report; answers the problems of ESE 546, Homework 2 '
+    "(source D): ResNet details, weight decay, augmentation and matrix factorization",
+    "B": 'COL775 Deep Learning, Assignment 1.1: "ResNet over Convolutional Networks and different Normalization '
+    'schemes"',
+    "C": 'DSCI 565, Lecture 10 (2025): "Modern Convolutional Neural Networks"',
+    "D": "ESE 546, Homework 2",
+    "E": 'E0-270 Machine Learning, Assignment 2 (2025): "Image Classification and Visualization"',
+}
+"""Letter of a source, as in ``reference.source`` -> citation of the document (all are course work)."""
 
 
 class Figure(Part):
@@ -41,11 +52,11 @@ class Claim(Part):
 
 
 class Reference(Part):
-    """Where a study comes from, with what was reported there. It names arms of the study's plan and no others."""
+    """The document that a study reproduces, and the results it reports. It names only arms of the study's plan."""
 
-    source: Literal["A", "B", "C", "D", "E"] = Field(description="letter of the source")
+    source: Literal["A", "B", "C", "D", "E"] = Field(description="letter of the source; see the list of sources")
     table: str = Field("", description="table or section in it")
-    note: str = Field("", description="how our setting differs")
+    note: str = Field("", description="how the setting of this study differs")
     figures: tuple[Figure, ...] = Field((), strict=False, description="numbers reported")
     claims: tuple[Claim, ...] = Field((), strict=False, description="statements to test")
 

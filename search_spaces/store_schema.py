@@ -1,8 +1,8 @@
-"""The results store's tables and columns: the one contract between who writes and who reads.
+"""The tables and columns of the results store: the contract between writer and readers.
 
 A store is a folder (or an ``s3://`` prefix) ``results/<study>/``::
 
-    study.yaml            the study as it was run last
+    study.yaml            the study of the last run
     environment.json      commit, package versions, hardware
     trials/KEY.parquet    one row for each trial
     epochs/KEY.parquet    one row for each epoch of a trial
@@ -11,11 +11,10 @@ A store is a folder (or an ``s3://`` prefix) ``results/<study>/``::
     checkpoints/<digest>/ best.pt, last.pt
     report/
 
-KEY is ``<digest>-<fingerprint>`` (trial config, data). A trial's files are renamed into place whole, ``trials`` last:
+KEY is ``<digest>-<fingerprint>`` (trial config, data). The files of a trial are written atomically, ``trials`` last:
 a trial whose row can be read has all its other rows. Fractions are 0 to 1, times are UTC, durations are seconds.
 
-Versions. A reader takes an absent nullable column as null, and ignores a column that it does not know; a version above
-its own is refused.
+Versions. A reader treats an absent nullable column as null and ignores unknown columns; a newer version is refused.
 
 1. Image classification alone: the metrics are fixed columns.
 2. One float column for each metric that the task declares (`table_schema`), so files may differ in their columns; new
@@ -30,7 +29,7 @@ from typing import Literal, get_args
 import pyarrow as pa
 
 from search_spaces.errors import StudyError
-from search_spaces.metrics import IMAGE_METRICS, IMAGE_QUANTITIES, SPLITS, metric_named, split_of
+from search_spaces.metrics import COMMON_METRICS, IMAGE_METRICS, IMAGE_QUANTITIES, SPLITS, metric_named, split_of
 
 __all__ = [
     "CURVATURE",
@@ -149,7 +148,7 @@ def table_schema(table: str, metrics: Iterable[str]) -> pa.Schema:
 
 
 def _described(name: str) -> str:
-    return metric_named(name, IMAGE_METRICS).label
+    return metric_named(name, {**IMAGE_METRICS, **COMMON_METRICS}).label
 
 
 def metric_columns(table: str, schema: pa.Schema) -> tuple[str, ...]:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from search_spaces.store_schema import EPOCHS, SCHEMA_VERSION, metric_columns
+from search_spaces.store_schema import EPOCHS, SCHEMA_VERSION, TRIALS, metric_columns
+from search_spaces.study import StudySpec
 from tune_app.tuning.jobs import Job
 
 _NOT_METRICS = frozenset(EPOCHS.names) - set(metric_columns("epochs", EPOCHS))
 """Columns that the epochs table of every task has."""
+_OWN = frozenset(TRIALS.names) - set(metric_columns("trials", TRIALS))
 
 
 @dataclass
@@ -30,7 +32,7 @@ class TrialRecord:
     quantiles: dict[tuple[int, str, float], dict[str, Any]] = field(default_factory=dict)
     columns: dict[str, Any] = field(default_factory=dict)
 
-    def hear(self, report: Mapping[str, Any]) -> None:
+    def add(self, report: Mapping[str, Any]) -> None:
         """Add a report; an epoch that is reported twice, after a restart, counts once."""
         self.node = report.get("hostname", self.node)
         self.epochs |= {row["epoch"]: row for row in report["epochs"]}
@@ -47,13 +49,13 @@ class TrialRecord:
 
     @property
     def metrics(self) -> list[str]:
-        """The metrics that its epochs reported."""
-        return [
-            name for name in dict.fromkeys(n for row in self.epochs.values() for n in row) if name not in _NOT_METRICS
-        ]
+        """The metrics that it reported, in its epochs or at its end."""
+        names = dict.fromkeys(name for row in self.epochs.values() for name in row)
+        final = [name for name, value in self.columns.items() if isinstance(value, float) and name not in _OWN]
+        return [name for name in dict.fromkeys([*names, *final]) if name not in _NOT_METRICS]
 
 
-def trial_row(record: TrialRecord, status: str, study: str, mode: str) -> dict[str, Any]:
+def trial_row(record: TrialRecord, status: str, spec: StudySpec) -> dict[str, Any]:
     """Return the row of the trials table."""
     job = record.job
     best = record.epochs.get(record.best_epoch or 0, {})
@@ -61,8 +63,10 @@ def trial_row(record: TrialRecord, status: str, study: str, mode: str) -> dict[s
         "digest": job.digest,
         "fingerprint": job.fingerprint,
         "schema_version": SCHEMA_VERSION,
-        "study": study,
-        "mode": mode,
+        "study": spec.name,
+        "mode": spec.mode,
+        "task": spec.task.run if spec.task else None,
+        "code": job.config.code if job.config.references() else None,
         "arm": job.arm,
         "is_baseline": job.is_baseline,
         "levels": json.dumps(job.levels),
@@ -73,7 +77,7 @@ def trial_row(record: TrialRecord, status: str, study: str, mode: str) -> dict[s
         "epochs_trained": len(record.epochs),
         "best_epoch": record.best_epoch,
         "choose_by": record.choose_by,
-        **{name: best.get(name) for name in record.metrics},
+        **{name: best[name] for name in record.metrics if name in best},
         "node": record.node,
         "cpus": record.cpus,
         "gpus": job.gpus,
@@ -92,8 +96,3 @@ def epoch_tables(record: TrialRecord) -> dict[str, list[dict[str, Any]]]:
         "epochs": [keys | record.epochs[epoch] for epoch in sorted(record.epochs)],
         "quantiles": [keys | record.quantiles[at] for at in sorted(record.quantiles)],
     }
-
-
-def last_line(text: str) -> str:
-    """Return the last line of a traceback: what was raised."""
-    return text.strip().rsplit("\n", 1)[-1]

@@ -38,13 +38,13 @@ class Stored:
     seed: int
     config: Mapping[str, Any]
     seconds: float | None
-    task: str | None
-    """None for image classification."""
-    code: str | None
-    """Fingerprint of the user's code, where there was some."""
-    choose_by: str | None
-    """The metric that chose the best epoch; None: val_accuracy."""
     metrics: Mapping[str, float | None]
+    task: str | None = None
+    """None for image classification."""
+    code: str | None = None
+    """Fingerprint of the user's code, where there was some."""
+    choose_by: str | None = None
+    """The metric that chose the best epoch; None: val_accuracy."""
 
 
 class ResultsStore:
@@ -178,6 +178,12 @@ class ResultsStore:
     def checkpoints_url(self) -> str:
         """The folder of all checkpoints as a URL that is the same from every process."""
         folder = self.folder / "checkpoints"
+        return str(folder.filesystem.unstrip_protocol(folder.root))
+
+    @property
+    def artifacts_url(self) -> str:
+        """The folder of the files that training functions keep, as a URL that is the same from every process."""
+        folder = self.folder / "artifacts"
         return str(folder.filesystem.unstrip_protocol(folder.root))
 
     @property

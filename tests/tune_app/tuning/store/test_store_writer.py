@@ -11,10 +11,13 @@ import yaml
 
 from search_spaces.errors import StudyError
 from search_spaces.store_schema import SCHEMA_VERSION, TRIALS
+from search_spaces.study import StudySpec
 from tune_app.tuning.store.compact import compact
 from tune_app.tuning.store.locks import hold
 from tune_app.tuning.store.rows import TrialRecord, epoch_tables, trial_row
 from tune_app.tuning.store.writer import ResultsStore
+
+SPEC = StudySpec.model_validate({"name": "tiny", "factors": {"model.norm": ["none"]}})
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -23,7 +26,7 @@ def store(request, tmp_path):
 
 
 def write(store, record, status="completed"):
-    store.write_trial(trial_row(record, status, "tiny", "ablation"), epoch_tables(record))
+    store.write_trial(trial_row(record, status, SPEC), epoch_tables(record))
 
 
 def test_a_trial_is_one_file_in_each_table_and_reads_as_written(tmp_path, record):
@@ -112,7 +115,7 @@ def test_each_declared_metric_is_a_float_column_and_comes_back(store, record):
         for name in [name for name in row if name.startswith(("train_", "val_"))]:
             del row[name]
         row |= {"val_rmse": 3.0 - epoch, "tokens_per_second": 5.0}
-    row = trial_row(record, "completed", "tiny", "ablation") | {"test_rmse": 1.5}
+    row = trial_row(record, "completed", SPEC) | {"test_rmse": 1.5}
     store.write_trial(row, epoch_tables(record), ("val_rmse", "test_rmse", "tokens_per_second"))
     (trial,) = store.trials()
     assert (row["best_epoch"], trial.choose_by) == (2, "val_rmse")
@@ -125,7 +128,7 @@ def test_files_of_different_metrics_and_versions_are_merged(store, record):
     edited(store, record, lambda table: table.drop_columns(["task", "code", "choose_by", "artifacts"]))
     other = TrialRecord(dataclasses.replace(record.job, fingerprint="e" * 16), 1.0, "val_rmse", False)
     other.epochs = {1: {"epoch": 1, "val_rmse": 0.5}}
-    store.write_trial(trial_row(other, "completed", "tiny", "ablation"), epoch_tables(other), ("val_rmse",))
+    store.write_trial(trial_row(other, "completed", SPEC), epoch_tables(other), ("val_rmse",))
     before = sorted(store.trials(), key=lambda trial: trial.fingerprint)
     assert compact(store) == 2
     after = sorted(store.trials(), key=lambda trial: trial.fingerprint)
