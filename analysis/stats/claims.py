@@ -1,4 +1,4 @@
-"""Claims of a study's reference, each with a verdict, and its reported figures beside ours."""
+"""Claims of a study's reference, each with a verdict, and its published figures with the measured ones."""
 
 from __future__ import annotations
 

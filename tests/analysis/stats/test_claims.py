@@ -199,7 +199,7 @@ def test_the_page_its_markdown_and_its_tables_say_the_same(summary_page):
     pd.testing.assert_frame_equal(pd.read_parquet(paths[2]), all_claims(studies))
     pd.testing.assert_frame_equal(pd.read_parquet(paths[3]), all_figures(studies))
     assert re.findall(r'<span class="outcome (\w+)">', page) == all_claims(studies)["verdict"].tolist()
-    titles = ("Ours beside what was reported", "Learning curves of all arms", "Evolution of features quantiles")
+    titles = ("Published and measured", "Learning curves of all arms", "Evolution of features quantiles")
     assert all(title in page for title in titles)
     assert "Best trial of hunt" in page
     assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', page)
