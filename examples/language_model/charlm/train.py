@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from charlm.model import LanguageModel, parameter_groups
 from tune_app.tasks import Context
 
-LENGTH, BATCH_SIZE, STEPS = 48, 16, 40
+LENGTH, BATCH_SIZE, STEPS = 48, 16, 30
 Norm, Decay = Literal["pre", "post"], Literal["matrices", "all"]
 
 
