@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 
+from search_spaces.config.trial import TrialConfig
 from search_spaces.plan import Cell, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.study_files import study_from
@@ -47,6 +48,7 @@ def measure_ray(trials: int = TRIALS, repeats: int = 3) -> dict[str, float]:
     """
     spec = tiny_study(trials)
     cells = make_plan(spec).cells
+    assert isinstance(spec.baseline, TrialConfig)
     arrays = load_source(spec.baseline.data)
     set_threads(1)
     _train(cells[:4], arrays)
@@ -67,6 +69,7 @@ def measure_ray(trials: int = TRIALS, repeats: int = 3) -> dict[str, float]:
 def _train(cells: Sequence[Cell], arrays: ImageArrays) -> float:
     began = time.perf_counter()
     for cell in cells:
+        assert isinstance(cell.config, TrialConfig)
         for _ in fit(cell.config, arrays):
             pass
     return time.perf_counter() - began

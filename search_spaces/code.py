@@ -95,9 +95,16 @@ def package_versions(root: Path, references: Iterable[str]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def fingerprint(root: Path, files: Iterable[Path], packages: Mapping[str, str]) -> str:
-    """Return 16 hexadecimal digits of the files' names and significant text, and of the package versions."""
+def fingerprint(
+    root: Path, files: Iterable[Path], packages: Mapping[str, str], sources: Mapping[str, str] | None = None
+) -> str:
+    """Return 16 hexadecimal digits of the files' names and significant text, and of the package versions.
+
+    ``sources`` are the texts of functions that live in no file, by reference.
+    """
     digest = hashlib.sha256()
+    for name, text in sorted((sources or {}).items()):
+        digest.update(f"{name}\0{_significant(text)}\0".encode())
     for path in files:
         digest.update(f"{path.relative_to(root).as_posix()}\0{significant_text(path)}\0".encode())
     digest.update(repr(sorted(packages.items())).encode())
@@ -110,9 +117,15 @@ def significant_text(path: Path) -> str:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    if path.suffix == ".py":
-        text = without_comments(text)
-    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
+    return _significant(text) if path.suffix == ".py" else "\n".join(_lines(text))
+
+
+def _significant(source: str) -> str:
+    return "\n".join(_lines(without_comments(source)))
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
 
 
 def without_comments(source: str) -> str:

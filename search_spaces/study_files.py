@@ -59,21 +59,26 @@ def checked_study(
     size: str | None = None,
     overrides: Sequence[str] = (),
     describe: Describe | None = None,
+    sources: Mapping[str, str] | None = None,
 ) -> StudySpec:
     """Return the checked study that plain data describes, with its sizes and user code, as `read_study` does.
 
-    ``folder`` is what ``code.root`` is relative to; ``place`` names the study in messages.
+    ``folder`` is what ``code.root`` is relative to; ``place`` names the study in messages; ``sources`` are the texts of
+    functions that live in no file, by reference.
     """
     written = {**tree, "training_version": None}
     with _options_named(place, size, overrides):
         changes = dict(map(_split_override, overrides))
+        for path in [path for path in changes if path.split(".")[0] == "code"]:
+            set_path(written, path, changes.pop(path))
     try:
-        with_code = _with_code(written, folder, changes, describe)
+        with_code = _with_code(copy.deepcopy(written), folder, changes, describe, sources or {})
         spec = study_from(with_code)
     except StudyError as error:
         raise StudyError(f"{place}: {error}") from None
-    if size is not None or overrides:
-        return _read_sized(place, with_code, spec, size, overrides)
+    own = [text for text in overrides if text.partition("=")[0].strip().split(".")[0] != "code"]
+    if size is not None or own:
+        return _read_sized(place, with_code, spec, size, own)
     for name in spec.sizes:
         _read_sized(place, with_code, spec, name, ())
     return spec
@@ -137,7 +142,11 @@ def references_in(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> list[s
 
 
 def _with_code(
-    tree: Mapping[str, Any], folder: Path, changes: Mapping[str, Any], describe: Describe | None
+    tree: Mapping[str, Any],
+    folder: Path,
+    changes: Mapping[str, Any],
+    describe: Describe | None,
+    sources: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the study's data with what is found out about the user's code that it refers to."""
     references = references_in(tree, changes)
@@ -155,7 +164,7 @@ def _with_code(
         raise StudyError(f"`code.root` is {shown(code.root)}, but {root} is no folder")
     files = code_files(root, code.include, references)
     packages = package_versions(root, references)
-    own = fingerprint(root, files, packages)
+    own = fingerprint(root, files, packages, sources)
     schemas = describe(root, references, own) if describe is not None else {}
     filled = {"fingerprint": own, "packages": packages, "schemas": dict(schemas)}
     return {**tree, "code": {"root": str(root), "include": list(code.include), **filled}}

@@ -10,6 +10,7 @@ import typer
 
 from tune_app.cli.common import Results, Set, Size, Study, console
 from tune_app.studies import read_study
+from tune_app.user_code import code_archive
 
 if TYPE_CHECKING:
     from tune_app.tuning.submission import JobServer
@@ -41,7 +42,13 @@ def submit(
     options += ["--size", size] if size else []
     options += [word for override in set_ or () for word in ("--set", override)]
     name = id_ or f"{spec.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    job = _server(address, token_file).submit(study, name, options)
+    archive = code_archive(spec) if spec.code is not None else None
+    server = _server(address, token_file)
+    if archive is not None:
+        from tune_app.tuning.submission import archive_note
+
+        console().print(archive_note(archive), highlight=False, markup=False, soft_wrap=True)
+    job = server.submit(study, name, options, archive)
     console().print(f"submitted {job}", highlight=False, soft_wrap=True)
 
 

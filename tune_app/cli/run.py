@@ -27,9 +27,7 @@ def run(
     ] = False,
     accept_code: Annotated[
         bool,
-        typer.Option(
-            "--accept-code", help="The changed code computes what it did: keep its cells."
-        ),
+        typer.Option("--accept-code", help="The changed code computes what it did: keep its cells."),
     ] = False,
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard event files beside the store, too.")] = False,
 ) -> None:

@@ -84,10 +84,11 @@ def _deterministic(strict: bool) -> Iterator[None]:
     it first starts in the process.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    mode = torch.get_deterministic_debug_mode()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     benchmark = torch.backends.cudnn.benchmark
-    torch.use_deterministic_algorithms(True, warn_only=not strict)
+    # Not use_deterministic_algorithms: it sets the same, and imports torch's compiler, which takes seconds.
+    torch.set_deterministic_debug_mode("error" if strict else "warn")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     try:
@@ -96,7 +97,7 @@ def _deterministic(strict: bool) -> Iterator[None]:
                 warnings.filterwarnings("ignore", message=".*deterministic.*", category=UserWarning)
             yield
     finally:
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(mode)
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = benchmark
 
