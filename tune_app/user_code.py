@@ -130,6 +130,17 @@ def is_adapter(reference: str) -> bool:
     return module_of(reference) in ADAPTERS
 
 
+def library(reference: str) -> Any:
+    """Return the module of the library that an adapter needs; StudyError with what to install where it is missing."""
+    package, extra = ADAPTERS[module_of(reference)]
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise StudyError(f"`{reference}` needs the package {package}: pip install 'tune-app[{extra}]'") from None
+
+
 def user_traceback(error: BaseException, roots: Sequence[str]) -> str:
     """Return an error as text: first the line of the user's code that raised it, then the whole traceback.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from search_spaces.config.base import is_reference
 from search_spaces.config.trial import DecayPolicy, Family, TrialConfig
 from search_spaces.errors import StudyError, nearest
 from search_spaces.study_files import trial_from
@@ -18,7 +20,14 @@ if TYPE_CHECKING:
 
 
 def params(
-    family: Annotated[str, typer.Argument(help=f"One of {', '.join(get_args(Family))}.", show_default=False)],
+    family: Annotated[
+        str,
+        typer.Argument(
+            help=f"One of {', '.join(get_args(Family))}; timm:NAME, torchvision:NAME, or MODULE:FUNCTION of your own, "
+            "imported from the current folder.",
+            show_default=False,
+        ),
+    ],
     set_: Set = None,
     channels: Annotated[int, typer.Option(help="Channels of the images.", min=1)] = 3,
     classes: Annotated[int, typer.Option(help="Number of classes.", min=1)] = 10,
@@ -28,24 +37,42 @@ def params(
 
     Example: `tune-app params resnet --set model.depth=20`
     """
-    if family not in get_args(Family):
+    if family not in get_args(Family) and not is_reference(family):
         raise StudyError(
             f"`FAMILY` is {family!r}, but must be one of {', '.join(get_args(Family))}"
             f"{nearest(family, get_args(Family))}"
         )
     config = trial_from([f"model.family={family}", *(set_ or ())])
-    import torch
+    from tune_app.models import model_notes
 
-    from tune_app.models import build_model, model_notes
-
-    with torch.device("meta"):
-        model = build_model(config.model, channels, classes, resolution)
+    model = _build(config, channels, classes, resolution)
     out = console()
     _layers(model, out)
     _groups(model, config, out)
     for note in model_notes(config.model, channels, resolution):
         out.print(f"note: {note}", highlight=False)
     out.print(f"total: {sum(parameter.numel() for parameter in model.parameters()):,} parameters", highlight=False)
+
+
+def _build(config: TrialConfig, channels: int, classes: int, resolution: int) -> torch.nn.Module:
+    """Return the network, of a built-in family without weights; StudyError with the user's own line for its errors."""
+    import torch
+
+    from tune_app.models import build_model
+    from tune_app.user_code import CodeSource, make_importable, user_traceback
+
+    folder = str(Path.cwd())
+    if is_reference(config.model.family):
+        make_importable(CodeSource(folder))
+    with torch.device("meta"):
+        try:
+            return build_model(config.model, channels, classes, resolution)
+        except StudyError:
+            raise
+        except Exception as error:  # the user's code may raise anything
+            if not is_reference(config.model.family):
+                raise
+            raise StudyError(user_traceback(error, [folder]).split("\n\nTraceback")[0]) from error
 
 
 def _layers(model: torch.nn.Module, out: Console) -> None:

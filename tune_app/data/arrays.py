@@ -15,6 +15,9 @@ class ImageArrays:
     ``train_images`` and ``test_images`` are uint8 (N, H, W, C) with C = 1 or 3, the labels int64 (N,) from 0 on.
     ``fingerprint`` is 16 hexadecimal digits that depend on the content only: equal images, labels and class names have
     the same fingerprint, wherever they were read from.
+
+    The last ``validation`` training images are the source's own validation split. It is 0 for a source that has none;
+    then a fraction of the training images is held out.
     """
 
     train_images: np.ndarray
@@ -23,6 +26,7 @@ class ImageArrays:
     test_labels: np.ndarray
     classes: tuple[str, ...]
     fingerprint: str
+    validation: int = 0
 
 
 def image_arrays(
@@ -31,6 +35,7 @@ def image_arrays(
     test_images: np.ndarray,
     test_labels: np.ndarray,
     classes: tuple[str, ...],
+    validation: int = 0,
 ) -> ImageArrays:
     """Return the arrays with their fingerprint; AssertionError for shapes and types that a source may not have."""
     for images, labels in ((train_images, train_labels), (test_images, test_labels)):
@@ -40,13 +45,16 @@ def image_arrays(
         assert labels.dtype == np.int64, labels.dtype
         assert labels.shape == images.shape[:1], (labels.shape, images.shape)
     assert train_images.shape[1:] == test_images.shape[1:], (train_images.shape, test_images.shape)
-    fingerprint = _fingerprint((train_images, train_labels, test_images, test_labels), classes)
-    return ImageArrays(train_images, train_labels, test_images, test_labels, classes, fingerprint)
+    assert 0 <= validation < len(train_labels), (validation, len(train_labels))
+    fingerprint = _fingerprint((train_images, train_labels, test_images, test_labels), classes, validation)
+    return ImageArrays(train_images, train_labels, test_images, test_labels, classes, fingerprint, validation)
 
 
-def _fingerprint(arrays: tuple[np.ndarray, ...], classes: tuple[str, ...]) -> str:
-    """Return SHA-256, cut to 64 bits, over the shapes, types and values of the arrays and the class names."""
+def _fingerprint(arrays: tuple[np.ndarray, ...], classes: tuple[str, ...], validation: int) -> str:
+    """Return SHA-256, cut to 64 bits, over shapes, types and values of the arrays, class names and validation size."""
     digest = hashlib.sha256(repr(classes).encode())
+    if validation:
+        digest.update(f"validation {validation}".encode())
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)

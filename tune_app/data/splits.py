@@ -26,22 +26,39 @@ def make_splits(arrays: ImageArrays, config: DataConfig) -> Splits:
     One stratified order of the source's training images is drawn from ``split_seed``. Its first
     ``validation_fraction`` is the validation split and the rest the training split. A smaller size takes the first
     images of its split, so a split of 500 images is a subset of one of 1,000. The test images are ordered and cut in
-    the same way.
+    the same way, and so are the validation images of a source that has its own.
 
     Raises StudyError if a size exceeds the number of images or leaves a class without an image.
     """
-    pool = stratified_order(arrays.train_labels, np.random.default_rng([config.split_seed, 0]))
+    train, val = _own_validation(arrays, config) if arrays.validation else _held_out(arrays, config)
     tests = stratified_order(arrays.test_labels, np.random.default_rng([config.split_seed, 1]))
-    held_out = round(config.validation_fraction * len(pool))
     splits = Splits(
-        train=_first(pool[held_out:], config.train_size, "train_size"),
-        val=_first(pool[:held_out], config.validation_size, "validation_size"),
+        train=_first(train, config.train_size, "train_size"),
+        val=_first(val, config.validation_size, "validation_size"),
         test=_first(tests, config.test_size, "test_size"),
     )
     _check_classes("train_size", arrays.train_labels[splits.train], arrays.classes)
     _check_classes("validation_size", arrays.train_labels[splits.val], arrays.classes)
     _check_classes("test_size", arrays.test_labels[splits.test], arrays.classes)
     return splits
+
+
+def _held_out(arrays: ImageArrays, config: DataConfig) -> tuple[np.ndarray, np.ndarray]:
+    pool = stratified_order(arrays.train_labels, np.random.default_rng([config.split_seed, 0]))
+    held_out = round(config.validation_fraction * len(pool))
+    return pool[held_out:], pool[:held_out]
+
+
+def _own_validation(arrays: ImageArrays, config: DataConfig) -> tuple[np.ndarray, np.ndarray]:
+    if config.validation_fraction != DataConfig().validation_fraction:
+        raise StudyError(
+            f"`data.validation_fraction` is {config.validation_fraction}, but {config.source} has validation images of "
+            "its own, so nothing is held out; leave it out, or choose how many with `data.validation_size`"
+        )
+    count = len(arrays.train_labels) - arrays.validation
+    train = stratified_order(arrays.train_labels[:count], np.random.default_rng([config.split_seed, 0]))
+    val = stratified_order(arrays.train_labels[count:], np.random.default_rng([config.split_seed, 2]))
+    return train, val + count
 
 
 def stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 
 import torch
 
+from search_spaces.config.base import is_reference
 from search_spaces.config.trial import ModelConfig
 from tune_app.models.cnn import build_cnn
 from tune_app.models.densenet import build_densenet
 from tune_app.models.imagenet import build_imagenet
 from tune_app.models.layers import ImageClassifier, initialize
+from tune_app.models.own import build_own
 from tune_app.models.residual import build_residual
 from tune_app.models.sites import NormSite, check_sites, norm_sites
 
@@ -30,8 +32,11 @@ def build_model(config: ModelConfig, in_channels: int, num_classes: int, resolut
     """Return the network of ``config`` for images of ``in_channels`` x ``resolution`` x ``resolution``.
 
     Weights are drawn from torch's global generator. Raises StudyError for an impossible combination: images too small
-    for the family, groups that do not divide the channels, instance norm of 1x1 images.
+    for the family, groups that do not divide the channels, instance norm of 1x1 images. See `build_own` for a family
+    that refers to the user's code or a library.
     """
+    if is_reference(config.family):
+        return build_own(config, in_channels, num_classes, resolution)
     check_sites(config, _sites(config, in_channels, resolution))
     model = MODELS[config.family](config, in_channels, num_classes, resolution)
     initialize(model)
@@ -39,7 +44,12 @@ def build_model(config: ModelConfig, in_channels: int, num_classes: int, resolut
 
 
 def model_notes(config: ModelConfig, in_channels: int = 3, resolution: int = 32) -> list[str]:
-    """Return notes about this config for readers of the study, one sentence each; StudyError as `build_model`."""
+    """Return notes about this config for readers of the study, one sentence each; StudyError as `build_model`.
+
+    There are none for a family that refers to code: this runs in the driver, which never imports the user's code.
+    """
+    if is_reference(config.family):
+        return []
     sites = _sites(config, in_channels, resolution)
     check_sites(config, sites)
     return [*_group_notes(config, sites), *_inactive_notes(config)]

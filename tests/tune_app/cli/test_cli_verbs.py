@@ -1,6 +1,7 @@
 """The verbs, called in this process."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -71,6 +72,27 @@ def test_params_counts_the_three_groups_of_resnet18(tune_app):
     assert [cell.strip() for cell in groups["norm"][3:5]] == ["40", "9,600"]
     assert [cell.strip() for cell in groups["bias"][3:5]] == ["1", "1,000"]
     assert groups["rest"][4].strip() == "11,678,912"
+
+
+def test_params_counts_a_torchvision_network(tune_app):
+    output = tune_app("params", "resnet", "--set", "model.family=torchvision:resnet18", "--classes", 1000)
+    assert output.strip().endswith("total: 11,689,512 parameters")
+
+
+def test_params_imports_a_network_of_the_current_folder(tune_app, tmp_path, monkeypatch):
+    source = (
+        "from torch import nn\n\n\n"
+        "def flat(channels, classes, resolution, width: int = 2):\n"
+        "    if width < 1:\n"
+        "        raise ValueError('too narrow')\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(channels * resolution**2, width), nn.Linear(width, classes))\n"
+    )
+    (tmp_path / "own_params_nets.py").write_text(source, encoding="utf-8")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    words = ("params", "own_params_nets:flat", "--channels", 1, "--resolution", 4, "--classes", 3)
+    assert tune_app(*words).strip().endswith(f"total: {17 * 2 + 3 * 3} parameters")
+    with pytest.raises(StudyError, match=r"^own_params_nets\.py, line 6, in flat: ValueError: too narrow$"):
+        tune_app(*words, "--set", "model.args.width=0")
 
 
 def test_params_of_no_family_names_the_families(tune_app):

@@ -56,7 +56,8 @@ def _read(folder: Path) -> ImageArrays | None:
         train_images, train_labels, test_images, test_labels = (
             np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in _ARRAYS
         )
-        arrays = image_arrays(train_images, train_labels, test_images, test_labels, tuple(recorded["classes"]))
+        classes, validation = tuple(recorded["classes"]), recorded.get("validation", 0)
+        arrays = image_arrays(train_images, train_labels, test_images, test_labels, classes, validation)
     except (OSError, ValueError, KeyError, TypeError, EOFError, AssertionError) as error:
         _log.warning("%s: damaged (%s), decoding again", folder, error)
         return None
@@ -70,8 +71,8 @@ def _write(folder: Path, arrays: ImageArrays) -> None:
     """Write the arrays, and the manifest, which makes them valid, last."""
     for name in _ARRAYS:
         _put(folder / f"{name}.npy", partial(np.save, arr=getattr(arrays, name)))
-    manifest = json.dumps({"classes": arrays.classes, "fingerprint": arrays.fingerprint})
-    _put(folder / "manifest.json", lambda file: file.write(manifest.encode()))
+    manifest = {"classes": arrays.classes, "fingerprint": arrays.fingerprint, "validation": arrays.validation}
+    _put(folder / "manifest.json", lambda file: file.write(json.dumps(manifest).encode()))
 
 
 def _put(target: Path, write: Callable[[IO[bytes]], Any]) -> None:
