@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from charlm.model import LanguageModel, parameter_groups
-from tune_app.tasks import Context
+from tune_app import Context
 
 LENGTH, BATCH_SIZE, STEPS = 48, 16, 30
 Norm, Decay = Literal["pre", "post"], Literal["matrices", "all"]

@@ -9,7 +9,7 @@ from sklearn.datasets import load_wine
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from tune_app.tasks import Context
+from tune_app import Context
 
 
 def train(context: Context, width: int = 32, lr: float = 1e-2, norm: bool = False) -> Iterator[Mapping[str, float]]:

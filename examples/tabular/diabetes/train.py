@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_diabetes
 from torch import Tensor, nn
 
-from tune_app.tasks import Context
+from tune_app import Context
 
 
 @dataclass(frozen=True)
