@@ -1,0 +1,1 @@
+"""A lightning module and an adapter for its Trainer."""

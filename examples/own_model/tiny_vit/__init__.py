@@ -1,0 +1,1 @@
+"""A vision transformer for the built-in training loop."""

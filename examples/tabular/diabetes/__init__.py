@@ -1,0 +1,1 @@
+"""Regression on tabular data with torch."""
