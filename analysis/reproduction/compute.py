@@ -10,19 +10,24 @@ import pandas as pd
 
 from analysis.plots.units import unit_of
 from analysis.stats.claims import OUTCOMES, claims, reported
+from analysis.stats.simultaneous import false_discovery_q
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
 
 CLAIM_COLUMNS = (
     *("study", "source", "table", "text", "arm", "against", "expect", "metric", "n", "difference", "low", "high"),
-    *("p_holm", "equivalent_holm", "verdict", "words"),
+    *("p_holm", "equivalent_holm", "beyond_holm", "p_claim", "q", "verdict", "words"),
 )
 FIGURE_COLUMNS = ("study", "source", "table", "arm", "metric", "theirs", "ours", "low", "high", "n", "note")
 
 
 def all_claims(studies: Sequence[StudyResults]) -> pd.DataFrame:
-    """Return the rows of `analysis.stats.claims.claims` of every study, with study, source and table before them."""
-    return _stacked(studies, claims, CLAIM_COLUMNS)
+    """Return the rows of `analysis.stats.claims.claims` of every study, with study, source and table before them.
+
+    ``q`` is the false discovery rate of ``p_claim`` over all these claims (Benjamini and Hochberg).
+    """
+    table = _stacked(studies, claims, tuple(name for name in CLAIM_COLUMNS if name != "q"))
+    return table.assign(q=false_discovery_q(table["p_claim"].to_numpy(float)))[list(CLAIM_COLUMNS)]
 
 
 def all_figures(studies: Sequence[StudyResults]) -> pd.DataFrame:
@@ -59,11 +64,11 @@ def write_summaries(studies: Sequence[StudyResults], out: Path) -> list[Path]:
 
 
 def summary(table: pd.DataFrame) -> str:
-    """Return how many claims were supported, contradicted and undecided, in a sentence."""
+    """Return how many claims have each outcome, in a sentence."""
     if not len(table):
         return "None of these studies tests a claim."
     counts = [f"{(table['verdict'] == outcome).sum()} {outcome}" for outcome in OUTCOMES]
-    return f"{len(table)} {'claim' if len(table) == 1 else 'claims'} put to the test: {', '.join(counts)}."
+    return f"{len(table)} {'claim' if len(table) == 1 else 'claims'} tested: {', '.join(counts)}."
 
 
 def printed_claims(table: pd.DataFrame) -> pd.DataFrame:
@@ -75,12 +80,13 @@ def printed_claims(table: pd.DataFrame) -> pd.DataFrame:
             "Claim": row.text,
             "Verdict": row.verdict,
             "Here": row.words,
+            "q": "–" if not np.isfinite(row.q) else "< 0.001" if row.q < 0.001 else f"{row.q:.3f}",
             "Tested as": f"{row.arm} {row.expect} {'to' if row.expect == 'equivalent' else 'than'} {row.against}, "
             f"{unit_of(row.metric).name}",
         }
         for row in rows_of(table)
     ]
-    return pd.DataFrame(rows, columns=["Study", "Source", "Claim", "Verdict", "Here", "Tested as"])
+    return pd.DataFrame(rows, columns=["Study", "Source", "Claim", "Verdict", "Here", "q", "Tested as"])
 
 
 def printed_figures(table: pd.DataFrame) -> pd.DataFrame:
