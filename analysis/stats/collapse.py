@@ -15,6 +15,7 @@ there to estimate it from.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +56,8 @@ class Collapses:
         """
         own = self.count / np.maximum(self.runs, 1)
         excess = np.zeros(len(own))
-        for arm in range(len(own)):
-            same = np.array([share_p(k, n, self.count[arm], self.runs[arm]) >= _COMPARABLE for k, n in self._arms()])
+        for arm, one in enumerate(self._arms()):
+            same = np.array([share_p(*other, *one) >= _COMPARABLE for other in self._arms()])
             share = (self.count[same].sum() + 0.5) / (self.runs[same].sum() + 1)
             excess[arm] = share - own[arm]
         return np.maximum(excess, 0)
@@ -114,6 +115,7 @@ def _threshold(good: Floats) -> float:
     return GAP * (1 + _ALLOWANCE / freedom) * spread if spread > 0 else float("inf")
 
 
+@lru_cache(maxsize=65_536)
 def share_p(count: int, runs: int, other_count: int, other_runs: int) -> float:
     """Return Fisher's exact two-sided p of equal shares of two arms (collapsed or lost runs); 1 without any run.
 

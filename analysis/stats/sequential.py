@@ -29,7 +29,8 @@ from analysis.stats.spending import boundaries, median_unbiased, nominal_levels
 from search_spaces.errors import StudyError
 
 State = Literal["better", "worse", "equivalent", "futile", "undecided", "continue"]
-FUTILITY = 0.2
+FUTILITY = 0.1
+FIRST_LOOK = 4
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,16 @@ class SequentialPlan:
     def fractions(self) -> tuple[float, ...]:
         """Share of the seeds at each look."""
         return tuple(look / self.looks[-1] for look in self.looks)
+
+
+def default_looks(most: int) -> tuple[int, ...]:
+    """Return the looks of a plain ``sequential: true``: each seed from 4 to half of ``most``, then every second one.
+
+    Many looks cost little power with the quadratic spending function, and stop sooner. Below 5 seeds there is one look.
+    """
+    if most <= FIRST_LOOK:
+        return (most,)
+    return tuple(sorted({*range(FIRST_LOOK, most // 2 + 1), *range(most, max(most // 2, FIRST_LOOK - 1), -2)}))
 
 
 @dataclass(frozen=True)

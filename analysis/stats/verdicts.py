@@ -3,7 +3,7 @@
 A verdict of the t tests (better, worse, equivalent) becomes "undecided" where
 
 - runs of either arm collapse, or their results are uneven (spread, outlier, skewness), and the exact sign-flip test
-  (from 6 pairs on) or a studentised bootstrap does not confirm it at 5 %;
+  (6 to 12 pairs) or a studentised bootstrap (fewer or more) does not confirm it at 5 %;
 - runs collapse, and the verdict would not be reached if the arm it favours collapsed as often as comparable arms of
   the table do;
 - the favoured arm lost runs (diverged, failed or pruned), and with the lost runs at chance level, or at the worst value
@@ -13,7 +13,7 @@ A verdict of the t tests (better, worse, equivalent) becomes "undecided" where
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.stats.collapse import Bools, Collapses, find_collapses, share_p
-from analysis.stats.paired import ALPHA, Floats, PairedEffects, compare_differences, holm, sign_flip_p
+from analysis.stats.paired import (
+    ALPHA,
+    MOST_EXACT,
+    Floats,
+    PairedEffects,
+    compare_differences,
+    holm,
+    sign_flip_p,
+)
 from analysis.stats.robust import correlation, shape_warnings, studentised_bootstrap_p, welch
 
 FEWEST_FOR_SIGNS = 6
@@ -108,7 +116,7 @@ def judge(
 
 
 def _counts(name: str, counts: Ints, runs: Ints, arms: Ints, references: Ints) -> dict[str, Any]:
-    p = [share_p(counts[a], runs[a], counts[r], runs[r]) for a, r in zip(arms, references, strict=True)]
+    p = [share_p(int(counts[a]), int(runs[a]), int(counts[r]), int(runs[r])) for a, r in zip(arms, references, strict=True)]
     return {name: counts[arms], f"reference_{name}": counts[references], f"{name}_p": np.array(p, float)}
 
 
@@ -120,7 +128,11 @@ def _unconfirmed(
     warnings: list[list[str]],
     alpha: float,
 ) -> Bools:
-    """Return where a difference between uneven or collapsing arms is not confirmed by sign flips or by bootstrap."""
+    """Return where a difference between uneven or collapsing arms is not confirmed without the assumption of normality.
+
+    By sign flips where they can reach 5 % and are exact (6 to 12 pairs), else by the studentised bootstrap. Not by both:
+    the bootstrap of an arm in which all runs but one collapse contradicts even a difference that every seed shows.
+    """
     doubted = np.zeros(len(pairs), bool)
     for place, (arm, reference) in enumerate(pairs):
         suspicious = bool(warnings[place]) or collapses.count[arm] + collapses.count[reference] > 0
@@ -128,8 +140,9 @@ def _unconfirmed(
             continue
         difference = values[arm] - values[reference]
         difference = difference[np.isfinite(difference)]
-        signs = sign_flip_p(difference) if len(difference) >= FEWEST_FOR_SIGNS else 0.0
-        doubted[place] = signs >= alpha or studentised_bootstrap_p(difference) >= alpha
+        by_signs = FEWEST_FOR_SIGNS <= len(difference) <= MOST_EXACT
+        p = sign_flip_p(difference) if by_signs else studentised_bootstrap_p(difference)
+        doubted[place] = p >= alpha
     return doubted
 
 
@@ -180,8 +193,3 @@ def _changed_by_losses(
         [found.verdict == "better", found.verdict == "worse"], [of_arm, of_reference], of_arm | of_reference
     )
     return favoured & (again.verdict != found.verdict)
-
-
-def column_names() -> list[str]:
-    """Return the names of the per-comparison columns of `Judged` beside the effects."""
-    return [field.name for field in fields(Judged) if field.name not in ("effects", "study_collapsed")]

@@ -8,6 +8,7 @@ from analysis.stats.robust import (
     correlation,
     outlier_p,
     shape_warnings,
+    skewness_p,
     spread_ratio_p,
     studentised_bootstrap_p,
     welch,
@@ -71,6 +72,13 @@ def test_grubbs_test_has_the_published_critical_value():
         middle = (low + high) / 2
         low, high = (middle, high) if g(values(middle)) < 2.020 else (low, middle)
     assert outlier_p(values(low)) == pytest.approx(0.05, abs=0.001)
+
+
+@pytest.mark.parametrize("n", [8, 12, 40])
+def test_skewness_p_is_scipys(n: int):
+    values = np.random.default_rng(n).exponential(size=n)
+    assert skewness_p(values) == pytest.approx(stats.skewtest(values).pvalue)
+    assert np.isnan(skewness_p(values[:7]))
 
 
 def test_shape_warnings_name_what_they_saw_and_are_rare_under_normal_noise():
