@@ -1,4 +1,4 @@
-"""What Ray costs for each trial: a study of short trials against the same `fit` calls in one process."""
+"""Measure Ray's overhead per trial: a study of short trials against the same `fit` calls in one process."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 
+from search_spaces.config.trial import TrialConfig
 from search_spaces.plan import Cell, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.study_files import study_from
@@ -41,12 +42,13 @@ def tiny_study(trials: int) -> StudySpec:
 def measure_ray(trials: int = TRIALS, repeats: int = 3) -> dict[str, float]:
     """Return the medians over interleaved rounds.
 
-    ``ray.extra_seconds_per_trial``: the time of `run_study` on an empty store, Ray's start included, less the time of
-    the same trainings one after the other in this process, for each trial. A study trains a trial on each core at once,
-    which flatters this figure; ``..._over_ideal`` compares with the in-process time divided by the cores.
+    ``ray.extra_seconds_per_trial``: the time of `run_study` on an empty store, Ray's start included, minus the time of
+    the same trainings one after the other in this process, per trial. A study trains one trial per core in parallel, so
+    this number is optimistic; ``..._over_ideal`` compares with the in-process time divided by the number of cores.
     """
     spec = tiny_study(trials)
     cells = make_plan(spec).cells
+    assert isinstance(spec.baseline, TrialConfig)
     arrays = load_source(spec.baseline.data)
     set_threads(1)
     _train(cells[:4], arrays)
@@ -67,6 +69,7 @@ def measure_ray(trials: int = TRIALS, repeats: int = 3) -> dict[str, float]:
 def _train(cells: Sequence[Cell], arrays: ImageArrays) -> float:
     began = time.perf_counter()
     for cell in cells:
+        assert isinstance(cell.config, TrialConfig)
         for _ in fit(cell.config, arrays):
             pass
     return time.perf_counter() - began

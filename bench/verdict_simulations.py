@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.stats.claims import OUTCOMES, claim_outcome
+from analysis.stats.collapse import find_collapses
 from analysis.stats.paired import ALPHA, compare_differences
 from analysis.stats.verdicts import judge
 
@@ -108,11 +109,14 @@ def rates(noise: Noise, *, n: int, arms: int, studies: int, seed: int = 0) -> Er
     for _ in range(studies):
         values = noise(rng, arms, n)
         raw = compare_differences(values[1:] - values[0])
-        judged = judge(values, _against_first(arms))
-        before += bool(np.isin(raw.verdict, DIRECTED).any())
-        after += bool(np.isin(judged.effects.verdict, DIRECTED).any())
+        wrong = np.isin(raw.verdict, DIRECTED)
+        trusted = np.full(arms, not find_collapses(values).any)
+        if wrong.any():  # The rules only ever withhold a verdict, so other studies need not be judged.
+            judged = judge(values, _against_first(arms))
+            after += bool(np.isin(judged.effects.verdict, DIRECTED).any())
+            trusted &= [not why for why in judged.withheld]
         holds = (raw.low <= 0) & (raw.high >= 0)
-        trusted = np.array([not why for why in judged.withheld]) & (judged.study_collapsed[0] == 0)
+        before += bool(wrong.any())
         covered, kept = covered + int(holds.sum()), kept + int(trusted.sum())
         kept_covered += int((holds & trusted).sum())
     trials = studies * arms
@@ -156,8 +160,9 @@ def false_equivalence(*, n: int, arms: int, studies: int, noise: Noise = normal,
     for _ in range(studies):
         values = noise(rng, arms, n)
         values[1:] += 1.0
-        before += "equivalent" in compare_differences(values[1:] - values[0], rope=1.0).verdict
-        after += "equivalent" in judge(values, _against_first(arms), rope=1.0).effects.verdict
+        if "equivalent" in compare_differences(values[1:] - values[0], rope=1.0).verdict:
+            before += 1
+            after += "equivalent" in judge(values, _against_first(arms), rope=1.0).effects.verdict
     return Change(Rate(before, studies), Rate(after, studies))
 
 
@@ -173,8 +178,9 @@ def lost_runs(side: str, *, studies: int, n: int = 10, share: float = 0.4, seed:
         values, lost = rng.normal(size=(2, n)), np.zeros((2, n), bool)
         lost[row, np.argsort(values[row])[: int(share * n)]] = True
         values[lost] = np.nan
-        before += compare_differences(values[1:] - values[0]).verdict[0] in DIRECTED
-        after += judge(values, [(1, 0)], lost=lost).effects.verdict[0] in DIRECTED
+        if compare_differences(values[1:] - values[0]).verdict[0] in DIRECTED:
+            before += 1
+            after += judge(values, [(1, 0)], lost=lost).effects.verdict[0] in DIRECTED
     return Change(Rate(before, studies), Rate(after, studies))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,7 +20,6 @@ from analysis.stats.paired import compare_differences
 from analysis.stats.sequential import SequentialPlan, decide, default_looks, trainings_used
 from bench.verdict_simulations import (
     NOISES,
-    Change,
     Rate,
     equivalence_claims,
     false_equivalence,
@@ -51,12 +50,9 @@ def error_row(name: str, n: int, arms: int, studies: int) -> list[str]:
 
 
 def power_row(n: int, effect: float, arms: int, studies: int) -> list[str]:
-    return ["power, normal noise", f"{arms} arms, {effect:g} sd better, n = {n}", *_pair(power, effect, n, arms, studies)]
-
-
-def _pair(measure: Callable[..., Change], effect: float, n: int, arms: int, studies: int) -> list[str]:
-    found = measure(effect, n=n, arms=arms, studies=studies)
-    return [str(found.before), str(found.after)]
+    found = power(effect, n=n, arms=arms, studies=studies // 2)
+    setting = f"{arms} {'arm' if arms == 1 else 'arms'}, {effect:g} sd better, n = {n}"
+    return ["power, normal noise", setting, str(found.before), str(found.after)]
 
 
 def other_row(kind: str, studies: int) -> list[str]:
@@ -112,20 +108,23 @@ def tables(studies: int, workers: int) -> str:
     others = [(kind, studies) for kind in ("claim", "arm", "reference", "edge")]
     rules = [(name, MIX, studies) for name in ("fixed", *PLANS)]
     rules += [(name, effects, studies) for name in ("fixed", "default") for effects in ((0.0,) * 6, (0, 0, 0, 4, 4, 4))]
+    found = []
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        found = [
-            list(pool.map(row, *zip(*jobs, strict=True), chunksize=1))
-            for row, jobs in ((error_row, errors), (other_row, others), (power_row, powers), (sequential_row, rules))
-        ]
+        for row, jobs in ((other_row, others), (sequential_row, rules), (error_row, errors), (power_row, powers)):
+            lines = []
+            for line in pool.map(row, *zip(*jobs, strict=True), chunksize=1):
+                print(" | ".join(line), flush=True)
+                lines.append(line)
+            found.append(lines)
     parts = [
-        f"{studies:,} simulated studies a line (claims: four times as many, lost runs: twice); ± is one Monte-Carlo "
-        "standard error.",
+        f"{studies:,} simulated studies a line (claims: four times as many, lost runs: twice, power: half); "
+        "± is one Monte-Carlo standard error.",
         "### No true difference: studies that call one, and coverage of the 95 % intervals",
-        _markdown(("noise", "n", "arms", "before", "after", "coverage, all", "coverage, no warning"), found[0]),
+        _markdown(("noise", "n", "arms", "before", "after", "coverage, all", "coverage, no warning"), found[2]),
         "### Claims, lost runs, equivalence, power",
-        _markdown(("rate", "setting", "before", "after"), [*found[1], *found[2]]),
+        _markdown(("rate", "setting", "before", "after"), [*found[0], *found[3]]),
         f"### Seeds added by rule: at most {MOST} seeds, rope {ROPE:g} sd",
-        _markdown(("rule", "true differences (sd)", "any false decision", "power", "trainings, share"), found[3]),
+        _markdown(("rule", "true differences (sd)", "any false decision", "power", "trainings, share"), found[1]),
     ]
     return "\n\n".join(parts)
 

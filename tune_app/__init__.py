@@ -1,1 +1,29 @@
-"""Trains image classifiers and runs studies of them on Ray."""
+"""Ablations and hyperparameter searches of PyTorch trainings: the Python API.
+
+``run`` and ``plan`` take a study file, a ready study's name, plain data or a `StudySpec`. Names are imported when they
+are first used, so that ``import tune_app`` takes no time.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tune_app.api import plan, run
+    from tune_app.studies import read_study
+    from tune_app.tasks.context import Context
+
+_PLACES = {
+    "Context": "tune_app.tasks.context",
+    "plan": "tune_app.api",
+    "read_study": "tune_app.studies",
+    "run": "tune_app.api",
+}
+__all__ = ["Context", "plan", "read_study", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'tune_app' has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)

@@ -16,12 +16,13 @@ from scipy import stats
 
 from analysis.stats.limits import chance_level, lost_cells, resolution
 from analysis.stats.paired import ALPHA, Floats
-from analysis.stats.pairs import higher_is_better, metric_table
+from analysis.stats.pairs import metric_table
 from analysis.stats.simultaneous import simultaneous_intervals
 from analysis.stats.verdict_words import Comparison, verdict_words
 from analysis.stats.verdicts import Judged, judge
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError, nearest
+from search_spaces.metrics import Metric, require_direction
 
 VERDICTS = ("better", "worse", "equivalent", "undecided")
 VERDICT_RULE = (
@@ -86,11 +87,13 @@ def compare_arms(
         lost=lost_cells(results, values),
         fill=chance_level(results, metric),
         rope=rope,
-        higher_is_better=higher_is_better(metric),
+        higher_is_better=require_direction(results.metric_record(metric)),
         resolution=resolution(results, metric),
     )
     table = _table(results, pairs, table_values, numbers, judged)
-    table["words"] = _words(table, judged, metric, rope, chance_level(results, metric) is not None)
+    table["words"] = _words(
+        table, judged, results.metric_record(metric), rope, chance_level(results, metric) is not None
+    )
     return table
 
 
@@ -184,7 +187,7 @@ def bootstrap_interval(differences: Floats, *, alpha: float = ALPHA, seed: int =
     return float(found.low), float(found.high), note
 
 
-def _words(table: pd.DataFrame, judged: Judged, metric: str, rope: float | None, chance_known: bool) -> list[str]:
+def _words(table: pd.DataFrame, judged: Judged, metric: Metric, rope: float | None, chance_known: bool) -> list[str]:
     family = int(np.isfinite(judged.effects.p_t).sum())
     sentences = []
     for row in table.to_dict("records"):

@@ -33,7 +33,7 @@ def expected_best(values: Floats, *, higher_is_better: bool = True) -> Floats:
 
 @lru_cache(maxsize=8)
 def _subset_weights(n: int) -> Floats:
-    """Return the share of subsets of k whose largest is the i-th smallest, C(i - 1, k - 1) / C(n, k): rows k, columns i.
+    """Return the share of subsets of k (rows) whose largest is the i-th smallest (columns): C(i - 1, k - 1) / C(n, k).
 
     The largest of all is in k / n of the subsets; from there C(i - 1, k - 1) = C(i, k - 1) (i - k + 1) / i downwards.
     """

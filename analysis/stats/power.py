@@ -134,8 +134,8 @@ def seed_table(
 
     Columns: arm, n, sd (of the paired differences), sd_low, sd_high (95 % by chi-squared: from five seeds the spread is
     known only within a factor of three or so), smallest_difference (at 80 % power, 5 % error over all arms by
-    Bonferroni), smallest_low, smallest_high (its 95 % interval), seeds_needed, seeds_needed_high (were the spread sd_high). NaN where there are fewer than 2 pairs or
-    no spread.
+    Bonferroni), smallest_low, smallest_high (its 95 % interval), seeds_needed, seeds_needed_high (were the spread
+    sd_high). NaN where there are fewer than 2 pairs or no spread.
     """
     values = metric_table(results, metric)
     chosen = reference or results.reference_arm

@@ -151,7 +151,9 @@ def _moments(gains: Floats, n: np.ndarray) -> tuple[Floats, Floats, np.ndarray]:
     return mean, se, np.maximum(n - 1, 1)
 
 
-def _levels(plan: SequentialPlan, states: Sequence[State], decided: tuple[State, State], factor: int = 1) -> tuple[float, ...]:
+def _levels(
+    plan: SequentialPlan, states: Sequence[State], decided: tuple[State, State], factor: int = 1
+) -> tuple[float, ...]:
     """Return the nominal levels of all looks for an arm that is still in the family, by Holm."""
     left = len(states) - sum(state in decided for state in states)
     return nominal_levels(plan.fractions, factor * plan.alpha / max(left, 1), plan.spending)

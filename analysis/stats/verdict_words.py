@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.plots.units import unit_of
 from analysis.stats.paired import ALPHA
 from analysis.stats.power import smallest_difference, smallest_difference_interval
+from search_spaces.metrics import Metric
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Comparison:
     arm_lost: int
     reference_lost: int
     lost_p: float
-    metric: str
+    metric: Metric
     rope: float | None
     family: int
     study_collapsed: tuple[int, int]
@@ -126,17 +126,17 @@ def _undecided(c: Comparison) -> str:
 
 
 def _signed(c: Comparison, value: float) -> str:
-    unit = unit_of(c.metric)
+    unit = c.metric
     return f"{value * unit.scale:+.{unit.digits}f} {unit.difference}".replace("-", "−").rstrip()
 
 
 def _size(c: Comparison, value: float) -> str:
-    unit = unit_of(c.metric)
+    unit = c.metric
     return f"{value * unit.scale:.{unit.digits}f} {unit.difference}".rstrip()
 
 
 def _rope(c: Comparison) -> str:
-    unit = unit_of(c.metric)
+    unit = c.metric
     return f"{(c.rope or 0) * unit.scale:g} {unit.difference}".rstrip()
 
 
@@ -145,6 +145,6 @@ def _interval(c: Comparison) -> str:
 
 
 def _ends(c: Comparison, low: float, high: float) -> str:
-    unit = unit_of(c.metric)
+    unit = c.metric
     ends = [f"{end * unit.scale:+.{unit.digits}f}".replace("-", "−") for end in (low, high)]
     return f"{ends[0]} to {ends[1]}"

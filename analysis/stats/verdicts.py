@@ -116,7 +116,10 @@ def judge(
 
 
 def _counts(name: str, counts: Ints, runs: Ints, arms: Ints, references: Ints) -> dict[str, Any]:
-    p = [share_p(int(counts[a]), int(runs[a]), int(counts[r]), int(runs[r])) for a, r in zip(arms, references, strict=True)]
+    p = [
+        share_p(int(counts[a]), int(runs[a]), int(counts[r]), int(runs[r]))
+        for a, r in zip(arms, references, strict=True)
+    ]
     return {name: counts[arms], f"reference_{name}": counts[references], f"{name}_p": np.array(p, float)}
 
 
@@ -130,8 +133,8 @@ def _unconfirmed(
 ) -> Bools:
     """Return where a difference between uneven or collapsing arms is not confirmed without the assumption of normality.
 
-    By sign flips where they can reach 5 % and are exact (6 to 12 pairs), else by the studentised bootstrap. Not by both:
-    the bootstrap of an arm in which all runs but one collapse contradicts even a difference that every seed shows.
+    By sign flips where they can reach 5 % and are exact (6 to 12 pairs), else by the studentised bootstrap. Not by
+    both: where all runs of an arm but one collapse, the bootstrap contradicts even a difference that every seed shows.
     """
     doubted = np.zeros(len(pairs), bool)
     for place, (arm, reference) in enumerate(pairs):

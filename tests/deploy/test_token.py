@@ -7,12 +7,10 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,8 @@ import psutil
 import pytest
 import requests
 import yaml
+
+from tests.support.processes import end_processes, free_ports, processes_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 TOKEN = "9f2c1d3e4b5a69788776655443322110"
@@ -53,30 +53,8 @@ def home_with_token(home: Path, token: str | None) -> Path:
     return home
 
 
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def processes_of(home: Path) -> list[psutil.Process]:
-    """Return the processes that live in this home: those of the head that the test started, and no other's."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("HOME") == str(home):
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
-
-
 def end(home: Path) -> None:
-    for process in processes_of(home):
-        process.kill()
-    psutil.wait_procs(processes_of(home), timeout=20)
+    end_processes(home)
     assert processes_of(home) == []
 
 

@@ -1,21 +1,20 @@
-"""A Ray head of its own on loopback: its own ports, home, temporary folder and process group."""
+"""A Ray head on loopback with separate ports, home, temporary folder and process group."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import yaml
 
+from tests.support.processes import end_processes, free_ports
 from tune_app.tuning.session import QUIET
 
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
@@ -27,26 +26,6 @@ class Head:
     address: str
     dashboard: str
     environment: dict[str, str]
-
-
-def free_ports(count):
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def processes_of(home):
-    """Return the processes that live in this home: those that the test started, and no other's."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("HOME") == str(home):
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
 
 
 @contextmanager
@@ -73,7 +52,5 @@ def head(*options, write=None, **variables) -> Iterator[Head]:
         assert done.returncode == 0, done.stdout + done.stderr
         yield Head(f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dashboard}", environment)
     finally:
-        for process in processes_of(home):
-            process.kill()
-        psutil.wait_procs(processes_of(home), timeout=20)
+        end_processes(home)
         shutil.rmtree(scratch, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The verbs of a study that runs as a job on a cluster: `submit`, `status`, `logs`, `stop`."""
+"""The verbs for a study that runs as a job on a cluster: `submit`, `status`, `logs`, `stop`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search_spaces.study_files import read_study
 from tune_app.cli.common import Results, Set, Size, Study, console
+from tune_app.studies import read_study
+from tune_app.user_code import code_archive
 
 if TYPE_CHECKING:
     from tune_app.tuning.submission import JobServer
@@ -29,10 +30,10 @@ def submit(
     token_file: Token = None,
     id_: Annotated[str | None, typer.Option("--id", help="Name of the job; study and time if left out.")] = None,
     shared_folder: Annotated[
-        bool, typer.Option("--shared-folder", help="The results folder is seen by every node of the cluster (NFS).")
+        bool, typer.Option("--shared-folder", help="Every node of the cluster can access the results folder (NFS).")
     ] = False,
 ) -> None:
-    """Run a study on a cluster. The study file travels; submit again to resume.
+    """Run a study on a cluster. The study file is sent with the job; submit again to resume.
 
     Example: `tune-app submit my-study.yaml --address http://localhost:8265 --results s3://bucket/results`
     """
@@ -41,12 +42,18 @@ def submit(
     options += ["--size", size] if size else []
     options += [word for override in set_ or () for word in ("--set", override)]
     name = id_ or f"{spec.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    job = _server(address, token_file).submit(study, name, options)
+    archive = code_archive(spec) if spec.code is not None else None
+    server = _server(address, token_file)
+    if archive is not None:
+        from tune_app.tuning.submission import archive_note
+
+        console().print(archive_note(archive), highlight=False, markup=False, soft_wrap=True)
+    job = server.submit(study, name, options, archive)
     console().print(f"submitted {job}", highlight=False, soft_wrap=True)
 
 
 def status(job: JobId, address: Address = HERE, token_file: Token = None) -> None:
-    """Say how a job is doing; exit code 1 if it failed.
+    """Print the state of a job; exit code 1 if it failed.
 
     Example: `tune-app status norms-20261121-120000 --address http://127.0.0.1:8265`
     """
@@ -58,11 +65,11 @@ def status(job: JobId, address: Address = HERE, token_file: Token = None) -> Non
 
 def logs(
     job: JobId,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until the job ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Continue until the job ends.")] = False,
     address: Address = HERE,
     token_file: Token = None,
 ) -> None:
-    """Print what a job has printed.
+    """Print the output of a job.
 
     Example: `tune-app logs norms-20261121-120000 --follow`
     """
@@ -71,7 +78,7 @@ def logs(
 
 
 def stop(job: JobId, address: Address = HERE, token_file: Token = None) -> None:
-    """Stop a job in order. What is finished is kept; submit the study again to go on.
+    """Stop a job cleanly. Finished trials stay in the store; submit the study again to resume.
 
     Example: `tune-app stop norms-20261121-120000`
     """

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
-from search_spaces.study_files import read_study, ready_studies
+from search_spaces.study_files import ready_studies
 from tune_app.cli.common import Results, Set, Size, Study, console
+from tune_app.studies import read_study
 
 
 def studies() -> None:
@@ -32,13 +33,30 @@ def studies() -> None:
     console().print(table)
 
 
-def validate(study: Study, size: Size = None, set_: Set = None) -> None:
+def validate(
+    study: Study,
+    size: Size = None,
+    set_: Set = None,
+    try_: Annotated[
+        bool, typer.Option("--try", help="Also train two cells for two epochs, interrupt one, and compare the figures.")
+    ] = False,
+) -> None:
     """Check a study without training anything; exit code 2 and the place of the mistake if it has one.
 
-    Example: `tune-app validate my-study.yaml`
+    Example: `tune-app validate my-study.yaml --try`
     """
     spec = read_study(study, size, set_ or ())
     console().print(f"{spec.name}: valid, {_size_in_words(spec)}", highlight=False)
+    if not try_:
+        return
+    from tune_app.tuning.rehearsal import rehearse
+
+    failed = False
+    for found in rehearse(spec):
+        console().print(found.text, highlight=False, markup=False, soft_wrap=True)
+        failed |= not found.passed
+    if failed:
+        raise typer.Exit(1)
 
 
 def plan(
@@ -61,20 +79,26 @@ def plan(
 
 
 def schema(
-    study: Annotated[bool, typer.Option("--study/--fields", help="The JSON Schema, or a plain list of fields.")] = True,
+    study: Annotated[
+        str | None,
+        typer.Argument(help="A study file: the schema is its own, with its code's parameters.", show_default=False),
+    ] = None,
+    as_schema: Annotated[
+        bool, typer.Option("--study/--fields", help="The JSON Schema, or a plain list of fields.")
+    ] = True,
 ) -> None:
     """Print the JSON Schema of a study, for editors, or a list of all fields of a trial config.
 
     Example: `tune-app schema > study.schema.json`
     """
-    from search_spaces.config.trial import field_paths
+    from search_spaces.config import TrialConfig
+    from search_spaces.json_schema import json_schema
 
-    if study:
-        from search_spaces.json_schema import json_schema
-
-        typer.echo(json.dumps(json_schema(), indent=2))
+    spec = read_study(study) if study is not None else None
+    if as_schema:
+        typer.echo(json.dumps(json_schema(spec), indent=2))
         return
-    for path, description in field_paths().items():
+    for path, description in (spec.baseline.paths() if spec else TrialConfig.fields()).items():
         typer.echo(f"{path}: {description}")
 
 

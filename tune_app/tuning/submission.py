@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import shlex
 import shutil
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,12 +39,18 @@ class JobServer:
 
             self._client: Any = JobSubmissionClient(address)
 
-    def submit(self, study: str, name: str, options: Sequence[str]) -> str:
-        """Start `tune-app run` on the cluster and return the job's id. A study file travels with it."""
+    def submit(self, study: str, name: str, options: Sequence[str], archive: bytes | None = None) -> str:
+        """Start `tune-app run` on the cluster and return the job's id.
+
+        A study file travels with it, and the user's code as a ZIP archive.
+        """
         with TemporaryDirectory(prefix="tune-app-") as folder, self._told():
             travels = Path(study).is_file()
             if travels:
                 shutil.copy(study, Path(folder) / "study.yaml")
+            if archive is not None:
+                zipfile.ZipFile(io.BytesIO(archive)).extractall(Path(folder) / "code")
+                options = [*options, "--set", "code.root=code"]
             command = ["tune-app", "run", "study.yaml" if travels else study, "--address", "auto", *options]
             return str(
                 self._client.submit_job(
@@ -106,3 +114,19 @@ def _explained(error: str) -> str:
     if "404" in error or "does not exist" in error:
         return "there is no job of this id on that cluster"
     return f"the job server refuses: {error.strip().splitlines()[-1]}"
+
+
+WARN_BYTES, MOST_BYTES = 10 << 20, 512 << 20
+"""Size of a code archive from which the largest files are named, and Ray's limit for what travels with a job."""
+
+
+def archive_note(archive: bytes) -> str:
+    """Return how large an archive is, with its largest files where it is large; StudyError where Ray refuses it."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+        files = sorted(packed.infolist(), key=lambda entry: -entry.file_size)
+    size = f"{len(archive) / (1 << 20):.1f} MiB"
+    largest = ", ".join(f"{entry.filename} ({entry.file_size / (1 << 20):.1f} MiB)" for entry in files[:5])
+    if len(archive) > MOST_BYTES:
+        raise StudyError(f"the code is {size}, but a job takes at most 512 MiB; narrow `code.include`: {largest}")
+    note = f"code: {len(files)} files, {size}"
+    return f"{note}; the largest: {largest}" if len(archive) > WARN_BYTES else note

@@ -107,28 +107,28 @@ def test_predictive_probability_is_the_share_of_simulated_continuations():
 
 
 def test_without_any_difference_a_false_one_is_found_in_at_most_five_percent_of_studies():
-    studies = 600
-    found = [
-        any(one.state in ("better", "worse") for one in decide(noise(3, 12, seed), SequentialPlan((4, 6, 8, 12))))
-        for seed in range(studies)
-    ]
-    assert np.mean(found) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / studies)
-    # The mutant that tests each look at the full level is found out by the same simulation.
-    naive = [
-        any((compare_differences(noise(3, 12, seed)[:, :look]).p_holm < 0.05).any() for look in (4, 6, 8, 12))
-        for seed in range(studies)
-    ]
-    assert np.mean(naive) > 0.05 + 3 * np.sqrt(0.05 * 0.95 / studies)
+    studies, looks = 300, (4, 6, 8, 12)
+    plan = SequentialPlan(looks, futility=0)
+    drawn = [noise(2, 12, seed) for seed in range(studies)]
+    found = [any(one.state in ("better", "worse") for one in decide(d, plan)) for d in drawn]
+    limit = 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / studies)
+    assert np.mean(found) <= limit
+    # The mutant that tests each look at the full level, Bonferroni over the arms, fails in the same simulation.
+    stacked = np.stack(drawn)
+    p = [stats.ttest_1samp(stacked[:, :, :look], 0, axis=2).pvalue.min(axis=1) for look in looks]
+    assert np.mean(np.min(p, axis=0) < 0.05 / 2) > limit
 
 
 def test_on_a_mix_of_effects_the_default_saves_over_four_tenths_of_the_trainings():
-    found = forecast(MIX, SequentialPlan(default_looks(20), rope=0.5), studies=200, seed=1)
+    found = forecast(MIX, SequentialPlan(default_looks(20), rope=0.5), studies=60, seed=1)
     assert found.fixed == 140
     assert found.trainings / found.fixed <= 0.55 + 3 * found.error / found.fixed
-    fixed = [(compare_differences(np.array(MIX)[:, None] + noise(6, 20, seed)).verdict == "better") for seed in range(200)]
+    fixed = [
+        (compare_differences(np.array(MIX)[:, None] + noise(6, 20, seed)).verdict == "better") for seed in range(200)
+    ]
     power = np.mean(found.decided[2:])
-    assert power >= np.mean(fixed, axis=0)[2:].mean() - 0.06
-    assert found.decided[0] < 0.06
+    assert power >= np.mean(fixed, axis=0)[2:].mean() - 0.08
+    assert found.decided[0] < 0.1
 
 
 def test_the_reference_is_trained_as_long_as_any_arm_needs_it():

@@ -1,0 +1,37 @@
+"""Free ports and the processes of a test's home folder, for tests that start a Ray head."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different ports that were free at the time of the call."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def processes_of(home: Path) -> list[psutil.Process]:
+    """Return the processes whose HOME is this folder: those that the test started, and no others."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("HOME") == str(home):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def end_processes(home: Path) -> None:
+    """Kill the processes of a home folder and wait until they have ended."""
+    for process in processes_of(home):
+        process.kill()
+    psutil.wait_procs(processes_of(home), timeout=20)
