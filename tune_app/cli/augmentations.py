@@ -12,32 +12,30 @@ from tune_app.cli.common import console
 
 
 def augmentations(
-    image: Annotated[Path | None, typer.Argument(help="A picture, or --sample.", show_default=False)] = None,
-    sample: Annotated[bool, typer.Option("--sample", help="Take the flower that scikit-learn brings along.")] = False,
+    image: Annotated[Path | None, typer.Argument(help="An image file, or --sample.", show_default=False)] = None,
+    sample: Annotated[bool, typer.Option("--sample", help="Take the image of a flower that scikit-learn has.")] = False,
     magnitude: Annotated[int, typer.Option(help="RandAugment's M.", min=0, max=30)] = 20,
-    out: Annotated[Path, typer.Option(help="Where the picture goes: .png, .svg or .pdf.")] = Path("augmentations.png"),
+    out: Annotated[Path, typer.Option(help="The file to write: .png, .svg or .pdf.")] = Path("augmentations.png"),
 ) -> None:
     """Draw an image and the twelve RandAugment operations on it, each labelled with its strength.
 
     Example: `tune-app augmentations --sample --out grid.png`
     """
     import numpy as np
-    from PIL import Image, UnidentifiedImageError
 
     from analysis.plots.augmentations import draw_augmentations
     from analysis.plots.picture import save
+    from search_spaces.images import open_image
     from tune_app.data.augmentation.grid import augmentation_grid
 
     if (image is None) != sample:
-        raise StudyError("`augmentations` takes either a picture or --sample")
+        raise StudyError("`augmentations` takes either an image or --sample")
     if image is None:
         from sklearn.datasets import load_sample_image
 
         pixels = load_sample_image("flower.jpg")[:, 100:527]
     else:
-        try:
-            pixels = np.asarray(Image.open(image).convert("RGB"))
-        except (OSError, UnidentifiedImageError) as error:
-            raise StudyError(f"{image} is not a picture that can be read: {error}") from None
+        with open_image(image) as opened:
+            pixels = np.asarray(opened.convert("RGB"))
     save(draw_augmentations(augmentation_grid(pixels, magnitude), magnitude).figure, out)
     console().print(f"written to {out}", highlight=False, soft_wrap=True)

@@ -21,9 +21,10 @@ def read_image_folder(config: DataConfig, kept: Path) -> ImageArrays:
     """Return the images below ``data.path``; decoded ones are kept in ``kept``.
 
     Classes are the names of the folders in ``train``, in order, and must be those of ``test``. Files that do not end
-    like an image's (.png, .jpg, .jpeg, .bmp, .gif, .webp, .pgm, .ppm, .tif, .tiff) are left alone.
+    like an image's (.png, .jpg, .jpeg, .bmp, .gif, .webp, .pgm, .ppm, .tif, .tiff) are ignored.
 
-    Raises StudyError for a missing folder, a class without images and an image that cannot be used.
+    Raises StudyError for a missing folder, a class without images and an image that cannot be used: .pgm and .ppm are
+    not among the formats that are decoded.
     """
     folder = named_folder(config)
     classes = _class_names(folder / "train")
