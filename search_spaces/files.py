@@ -14,20 +14,21 @@ from search_spaces.errors import StudyError, shown
 
 SCHEMES = ("file", "s3", "s3a", "gs", "gcs", "memory")
 """URL schemes of a results store; a path without a scheme is local."""
+UNFINISHED = ".tmp"
+_FOLDER = "a folder"
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
-    stat.S_IFDIR: "a folder",
+    stat.S_IFDIR: _FOLDER,
     stat.S_IFLNK: "a symbolic link",
 }
 
 
 def url_scheme(url: str) -> str:
     """Return the scheme of a path or URL, "" for a path; StudyError for a scheme that is not allowed and for NUL."""
-    if "\0" in url:
-        raise StudyError(f"{shown(url)}: a path or URL cannot hold a NUL character")
+    _require_no_nul(url)
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)(?:://|::)", url)
     scheme = found[1].lower() if found else ""
     if (found and scheme not in SCHEMES) or (scheme and "::" in url):
@@ -50,6 +51,7 @@ def kind_problem(path: Path, follow: bool = False) -> str | None:
 
     A symbolic link counts as what it is unless ``follow``.
     """
+    _require_no_nul(path)
     try:
         mode = (path.stat if follow else path.lstat)().st_mode
     except FileNotFoundError:
@@ -63,6 +65,7 @@ def open_regular(path: str | Path, follow: bool = False) -> BinaryIO:
     The check is made on the opened file, so nothing can be put in its place in between. Raises OSError as `open` does.
     """
     path = Path(path)
+    _require_no_nul(path)
     if not follow and path.is_symlink():
         raise StudyError(f"{path}: is a symbolic link, but must be a regular file: replace it by the file itself")
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -76,19 +79,17 @@ def open_regular(path: str | Path, follow: bool = False) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
-def write_file(path: str | Path, content: str | bytes, within: str | Path | None = None) -> Path:
+def write_file(path: str | Path, content: str | bytes) -> Path:
     """Put a file in place whole, through a temporary file in its folder, and return its path; folders are made.
 
     What is at ``path`` already is replaced where it is a regular file, and refused with a StudyError where it is a
-    symbolic link, a folder or a special file. ``within`` names a folder (a results store) below which every folder on
-    the way must be a real one, too, not a link to elsewhere.
+    symbolic link, a folder or a special file. Inside a results store (a folder with a study.yaml) every folder on the
+    way must be a real one, too: a store from elsewhere may hold links to anywhere.
     """
     path = Path(path)
-    if within is not None:
-        _require_real_folders(path.parent, Path(within))
-    _require_replaceable(path)
+    require_writable_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
+    handle, unfinished = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=UNFINISHED, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode(errors="replace") if isinstance(content, str) else content)
@@ -103,6 +104,22 @@ def write_file(path: str | Path, content: str | bytes, within: str | Path | None
     return path
 
 
+def require_writable_place(path: Path) -> None:
+    """Raise StudyError where a file at ``path`` would be written through a link, or over what is no regular file."""
+    problem = kind_problem(path)
+    if problem is not None:
+        raise StudyError(f"{path}: is {problem}, so it is not written: remove it, or choose another path")
+    folders = path.absolute().parents
+    root = next((folder for folder in folders if (folder / "study.yaml").exists()), None)
+    for folder in folders[: folders.index(root)] if root is not None else ():
+        problem = kind_problem(folder)
+        if problem is not None and problem != _FOLDER:
+            raise StudyError(
+                f"{folder}: is {problem} inside a results store, so nothing is written there: remove it, or choose "
+                "another path"
+            )
+
+
 def is_ours(folder: str | Path) -> bool:
     """Return whether this user owns a local folder and may write in it."""
     try:
@@ -112,21 +129,9 @@ def is_ours(folder: str | Path) -> bool:
     return owner == os.geteuid() and os.access(folder, os.W_OK)
 
 
-def _require_replaceable(path: Path) -> None:
-    problem = kind_problem(path)
-    if problem is not None:
-        raise StudyError(f"{path}: is {problem}, so it is not written: remove it, or choose another path")
-
-
-def _require_real_folders(folder: Path, root: Path) -> None:
-    for place in (folder, *folder.parents):
-        if place == root or not place.is_relative_to(root):
-            return
-        if place.is_symlink() or (place.exists() and not place.is_dir()):
-            raise StudyError(
-                f"{place}: is {kind_problem(place)} inside a results store, so nothing is written there: remove it, or "
-                "choose another path by --out"
-            )
+def _require_no_nul(path: str | Path) -> None:
+    if "\0" in str(path):
+        raise StudyError(f"{shown(str(path))}: a path or URL cannot hold a NUL character")
 
 
 def _umask() -> int:

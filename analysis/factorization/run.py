@@ -13,6 +13,7 @@ from analysis.plots.factorization import draw_convergence, draw_rates, draw_spec
 from analysis.plots.picture import save
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError
+from search_spaces.files import write_file
 
 RANKS_SHOWN = 8
 """Ranks at which the speed is measured for its picture."""
@@ -36,12 +37,11 @@ def factorize(
     report = check_factorization(matrix, rank, starts=starts, seed=seed)
     report = replace(report, notes=notes + report.notes)
     out = Path(out_dir)
-    out.mkdir(parents=True, exist_ok=True)
     save(draw_convergence(report).figure, out / "convergence.png")
     save(draw_spectrum(report).figure, out / "spectrum.png")
     save(draw_rates(contraction_by_rank(matrix, _ranks(matrix, rank), seed)).figure, out / "rates.png")
-    table(report).to_csv(out / "checks.csv", index=False)
-    (out / "checks.md").write_text(to_markdown(report), encoding="utf-8")
+    write_file(out / "checks.csv", table(report).to_csv(index=False))
+    write_file(out / "checks.md", to_markdown(report))
     return report
 
 

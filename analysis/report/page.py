@@ -13,6 +13,7 @@ from markupsafe import Markup
 from analysis.plots.picture import Picture
 from analysis.plots.style import DARK, LIGHT, Styles
 from analysis.report.svg import hover_data, inline_svg
+from search_spaces.files import write_file
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -59,6 +60,4 @@ def arm_choices(styles: Styles) -> list[dict[str, Any]]:
 def write_page(html: str, out: Path, name: str) -> Path:
     """Write a page to ``out``, or to ``name`` in it where ``out`` is not an .html file; return the file's path."""
     path = Path(out) if Path(out).suffix == ".html" else Path(out) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html, encoding="utf-8")
-    return path
+    return write_file(path, html)

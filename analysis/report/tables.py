@@ -13,6 +13,7 @@ from analysis.plots.units import unit_of
 from analysis.report.words import effect_rows
 from analysis.store._rows import rows_of
 from search_spaces.errors import StudyError
+from search_spaces.files import write_file
 
 
 def effects_table(effects: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -85,6 +86,4 @@ def write_table(table: pd.DataFrame, path: str | Path, caption: str = "", label:
             text = to_latex(table, caption, label)
         case _:
             raise StudyError(f"`{path.name}` cannot be written as a table: the name must end in .md, .csv or .tex")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
+    return write_file(path, text)

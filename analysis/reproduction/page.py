@@ -32,6 +32,7 @@ from analysis.stats.claims import RULE
 from analysis.stats.effects import effects
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError
+from search_spaces.files import write_file
 
 FIGURES_NOTE = (
     "Theirs is one run by its author unless noted; ours is the mean over completed trials with its 95 % t interval. "
@@ -58,8 +59,7 @@ def write_reproduction(studies: Sequence[StudyResults], out: Path, data_name: st
         "studies": [_study(results, index) for index, results in enumerate(studies, start=1)],
     }
     page = write_page(render("reproduction.html", context | {"sections": _sections(context)}), out, "reproduction.html")
-    text = page.with_suffix(".md")
-    text.write_text(markdown(context), encoding="utf-8")
+    text = write_file(page.with_suffix(".md"), markdown(context))
     return [page, text, *write_summaries(studies, page.parent)]
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from search_spaces.errors import StudyError
+from search_spaces.files import is_ours, require_regular
 from tune_app.cli.common import Results, Set, Size, Study, console
 from tune_app.storage import Folder
 
@@ -23,7 +25,9 @@ def report(
     results: Results = "results",
     out: Annotated[
         str | None,
-        typer.Option(help="The page to write. If left out: in the store, or in this folder if that is remote."),
+        typer.Option(
+            help="The page to write. If left out: in the store, or in this folder if that is remote or not yours."
+        ),
     ] = None,
 ) -> None:
     """Print the verdicts of a study and write its report, one self-contained page.
@@ -48,7 +52,7 @@ def report(
         screen.print(_on_screen(table))
     for problem in found.problems:
         screen.print(f"problem: {problem}", highlight=False, markup=False)
-    page = write_report(found, Path(out or default_page(store)))
+    page = write_report(found, Path(out) if out else default_page(store, screen))
     if table is not None:
         for ending in (".md", ".csv", ".tex"):
             write_table(table, page.with_name("effects" + ending))
@@ -80,13 +84,24 @@ def store_of(study: str, size: str | None, set_: list[str] | None, results: str)
     store = folder / name
     if not store.exists("study.yaml"):
         raise StudyError(f"{store.url} has no results yet; `tune-app run {study}` makes them")
+    if store.is_local:
+        require_regular(Path(store.path("study.yaml")))
     return store
 
 
-def default_page(store: Folder) -> str:
-    """Return where a store's report goes: into it, or into this folder where the store is remote."""
-    name = store.root.rstrip("/").rsplit("/", 1)[-1]
-    return store.path("report/report.html") if store.is_local else f"{name}-report.html"
+def default_page(store: Folder, screen: Console) -> Path:
+    """Return where a store's report goes: into it, or into this folder where the store is remote or another user's."""
+    if store.is_local and is_ours(store.root):
+        return Path(store.path("report/report.html"))
+    page = Path(f"{store.root.rstrip('/').rsplit('/', 1)[-1]}-report") / "report.html"
+    if store.is_local:
+        screen.print(
+            f"note: {store.url} belongs to another user or cannot be written, so the report goes to {page.parent}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    return page
 
 
 def _on_screen(table: pd.DataFrame) -> Table:
