@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from search_spaces.errors import StudyError
+from search_spaces.parquet_files import OverBudgetError, read_within_budget
 from search_spaces.store_schema import TABLES
 from tune_app.storage import Folder
 from tune_app.tuning.store.writer import COMPACT, ResultsStore
@@ -36,9 +38,21 @@ def compact(store: ResultsStore) -> int:
 
 def _merge(folder: Folder, table: str, names: Sequence[str]) -> None:
     schema = pa.schema([field.remove_metadata() for field in TABLES[table]])
-    parts = [pq.read_table(io.BytesIO(folder.read(name))).select(schema.names).cast(schema) for name in names]
+    parts = [_read(folder, name, schema) for name in names]
     sink = io.BytesIO()
     pq.write_table(pa.concat_tables(parts), sink, compression="zstd")
     identity = hashlib.sha256("".join(names).encode()).hexdigest()[:16]
     folder.write(f"{COMPACT}{identity}.parquet", sink.getvalue())
     folder.remove_files(names)
+
+
+def _read(folder: Folder, name: str, schema: pa.Schema) -> pa.Table:
+    content = folder.read(name)
+    try:
+        return read_within_budget(content, schema.names).select(schema.names).cast(schema)
+    except (pa.ArrowException, OSError, KeyError, OverBudgetError) as error:
+        detail = str(error).splitlines()[0]
+        raise StudyError(
+            f"{folder.url}/{name}: is damaged ({detail}), so nothing was merged: remove the files of that name and run "
+            "the study again"
+        ) from None

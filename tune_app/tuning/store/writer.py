@@ -17,7 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from search_spaces._yaml import mapping_in, parse_json
 from search_spaces.errors import StudyError
+from search_spaces.parquet_files import read_within_budget
 from search_spaces.store_schema import METRICS, SPLITS, TABLES, key
 from tune_app.storage import UNFINISHED, Folder, StorageError
 
@@ -88,7 +90,7 @@ class ResultsStore:
         self.folder.write(f"trials/{name}", parquet_bytes("trials", [row]))
 
     def trials(self) -> list[Stored]:
-        """Return every trial that the store holds; a file that cannot be read counts as not there.
+        """Return every trial that the store holds; a file or row that cannot be read counts as not there.
 
         A trial's own file counts before a compacted one, whatever the clocks said: it was written later.
         """
@@ -96,7 +98,9 @@ class ResultsStore:
         found: dict[tuple[str, str], Stored] = {}
         for name in sorted(names, key=lambda name: not name.startswith(COMPACT)):
             for row in self._rows("trials", name, _COLUMNS):
-                found[row["digest"], row["fingerprint"]] = _stored(row)
+                trial = _stored(row)
+                if trial is not None:
+                    found[row["digest"], row["fingerprint"]] = trial
         return list(found.values())
 
     def finished(self, statuses: Iterable[str] = ("completed", "diverged")) -> set[tuple[str, str]]:
@@ -120,10 +124,10 @@ class ResultsStore:
     def _rows(self, table: str, name: str, columns: list[str]) -> list[dict[str, Any]]:
         try:
             content = (self.folder / table).read(name)
-            return list(pq.read_table(io.BytesIO(content), columns=columns).to_pylist())
+            return list(read_within_budget(content, columns).to_pylist())
         except StorageError:
             raise
-        except (OSError, pa.ArrowInvalid, KeyError):
+        except (OSError, pa.ArrowException, KeyError, StudyError):
             return []
 
     def _is_whole(self, name: str) -> bool:
@@ -161,10 +165,18 @@ def _ends_well(path: Path) -> bool:
         return size > 12 and file.read(4) == b"PAR1"
 
 
-def _stored(row: Mapping[str, Any]) -> Stored:
+def _stored(row: Mapping[str, Any]) -> Stored | None:
+    """Return what a row of the trials table says; None where it is damaged, so that the cell is trained again."""
+    texts = [row[name] for name in ("digest", "fingerprint", "status", "arm", "config")]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(row["seed"], int):
+        return None
+    try:
+        config = mapping_in(parse_json(row["config"], "config"), "config", "the trial config's keys")
+    except StudyError:
+        return None
     return Stored(
         **{name: row[name] for name in ("digest", "fingerprint", "status", "arm", "seed", "seconds")},
-        config=json.loads(row["config"]),
+        config=config,
         metrics={name: row[name] for name in _METRIC_COLUMNS},
     )
 
