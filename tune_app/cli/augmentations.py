@@ -38,4 +38,4 @@ def augmentations(
         with open_image(image) as opened:
             pixels = np.asarray(opened.convert("RGB"))
     save(draw_augmentations(augmentation_grid(pixels, magnitude), magnitude).figure, out)
-    console().print(f"written to {out}", highlight=False, soft_wrap=True)
+    console().print(f"written to {out}", soft_wrap=True)

@@ -42,7 +42,7 @@ def submit(
     options += [word for override in set_ or () for word in ("--set", override)]
     name = id_ or f"{spec.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     job = _server(address, token_file).submit(study, name, options)
-    console().print(f"submitted {job}", highlight=False, soft_wrap=True)
+    console().print(f"submitted {job}", soft_wrap=True)
 
 
 def status(job: JobId, address: Address = HERE, token_file: Token = None) -> None:
@@ -51,7 +51,7 @@ def status(job: JobId, address: Address = HERE, token_file: Token = None) -> Non
     Example: `tune-app status norms-20261121-120000 --address http://127.0.0.1:8265`
     """
     state, message = _server(address, token_file).status(job)
-    console().print(f"{job}: {state}{': ' + message if message else ''}", highlight=False, markup=False, soft_wrap=True)
+    console().print(f"{job}: {state}{': ' + message if message else ''}", soft_wrap=True)
     if state == "FAILED":
         raise typer.Exit(1)
 
@@ -67,7 +67,7 @@ def logs(
     Example: `tune-app logs norms-20261121-120000 --follow`
     """
     for lines in _server(address, token_file).logs(job, follow):
-        console().print(lines, end="", highlight=False, markup=False, soft_wrap=True)
+        console().print(lines, end="", soft_wrap=True)
 
 
 def stop(job: JobId, address: Address = HERE, token_file: Token = None) -> None:
@@ -75,7 +75,7 @@ def stop(job: JobId, address: Address = HERE, token_file: Token = None) -> None:
 
     Example: `tune-app stop norms-20261121-120000`
     """
-    console().print(f"{job}: {_server(address, token_file).stop(job)}", highlight=False, soft_wrap=True)
+    console().print(f"{job}: {_server(address, token_file).stop(job)}", soft_wrap=True)
 
 
 def _server(address: str, token_file: Path | None) -> JobServer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections import Counter
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from analysis.stats.power import smallest_difference
 from search_spaces.config.trial import TrialConfig
+from search_spaces.domains import Domain
 from search_spaces.plan import Cell, make_plan
 from search_spaces.study import StudySpec
 from tune_app.cli.plan_notes import plan_notes, planned_sources
@@ -23,6 +25,8 @@ from tune_app.tuning.resources import concurrency, gpu_share, local_resources
 from tune_app.tuning.runner import missing_cells, objective
 from tune_app.tuning.store.writer import ResultsStore
 
+MAX_SHOWN = 50
+"""Values of a domain that a plan lists one by one."""
 TYPICAL_SPREAD = 0.005
 """Standard deviation of a metric over seeds that is assumed where the store has none: half a point."""
 
@@ -48,20 +52,18 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
         each = [duration(seconds[arm.name]) if arm.name in seconds else ""] if seconds else []
         table.add_row(arm.name + mark, str(len(spec.seeds)), str(len(spec.seeds) - todo), str(todo), *each)
     out.print(table)
-    out.print(
-        f"{len(plan.cells)} cells, {len(plan.cells) - len(missing)} done, {len(missing)} to train", highlight=False
-    )
+    out.print(f"{len(plan.cells)} cells, {len(plan.cells) - len(missing)} done, {len(missing)} to train")
     if seconds:
         _show_time(spec, sum(seconds[cell.arm.name] for cell in missing), out)
     for alias in plan.aliases:
-        out.print(f"cannot be told apart: {alias}", highlight=False)
+        out.print(f"cannot be told apart: {alias}")
     _show_notes(spec, sources, out)
     _show_power(spec, store, len(plan.arms) - 1, out)
 
 
 def _show_notes(spec: StudySpec, sources: Mapping[str, ImageArrays], out: Console) -> None:
     for note in plan_notes(spec, sources):
-        out.print(f"note: {note}", highlight=False)
+        out.print(f"note: {note}")
 
 
 def _show_search(spec: StudySpec, sources: Mapping[str, ImageArrays], with_time: bool, out: Console) -> None:
@@ -70,19 +72,24 @@ def _show_search(spec: StudySpec, sources: Mapping[str, ImageArrays], with_time:
     for heading in ("field", "domain"):
         table.add_column(heading)
     for path, domain in space.domains.items():
-        values = (
-            ", ".join(map(str, domain.grid())) if domain.size else f"{domain.edges()[0]:g} to {domain.edges()[1]:g}"
-        )
-        table.add_row(path, f"{domain.kind}: {values}")
+        table.add_row(path, f"{domain.kind}: {_values(domain)}")
     out.print(table)
     size = f"{space.size:,} configs" if space.size else "infinitely many configs"
     asha = spec.search.asha
     stop = f"ASHA from epoch {asha.grace_period}, 1 in {asha.reduction_factor} goes on" if asha else "no early stopping"
-    out.print(f"{spec.search.trials} trials by {spec.search.searcher} out of {size}; {stop}", highlight=False)
+    out.print(f"{spec.search.trials} trials by {spec.search.searcher} out of {size}; {stop}")
     if with_time:
         each = measured_seconds(spec, spec.baseline, sources)
-        out.print("if every trial trained as long as the baseline and none were stopped:", highlight=False)
+        out.print("if every trial trained as long as the baseline and none were stopped:")
         _show_time(spec, each * spec.search.trials, out)
+
+
+def _values(domain: Domain) -> str:
+    """Return the values of a domain, all of a short list, or its smallest and largest."""
+    if domain.size is not None and domain.size <= MAX_SHOWN:
+        return ", ".join(map(str, domain.grid()))
+    first, last = domain.edges()[0], domain.edges()[-1]
+    return f"{first:g} to {last:g}" if domain.size is None else f"{first} to {last} ({domain.size:,} values)"
 
 
 def _show_time(spec: StudySpec, seconds: float, out: Console) -> None:
@@ -91,7 +98,6 @@ def _show_time(spec: StudySpec, seconds: float, out: Console) -> None:
     out.print(
         f"about {duration(seconds / side_by_side)} on this machine, {side_by_side} trials side by side "
         f"({seconds / 3600:.3g} trial-hours)",
-        highlight=False,
     )
 
 
@@ -121,7 +127,7 @@ def _cell_seconds(
 def measured_seconds(spec: StudySpec, config: TrialConfig, sources: Mapping[str, ImageArrays]) -> float:
     """Return the seconds of a training, from a few steps on as many threads as a trial is given."""
     share = gpu_share(spec.resources, local_resources(), autoscaling=True)
-    set_threads(max(1, int(spec.resources.cpu)))
+    set_threads(max(1, int(min(spec.resources.cpu, os.cpu_count() or 1))))
     keep_freed_memory()
     device = resolve_device("auto" if share else "cpu")
     return epoch_seconds(config, sources[source_key(config.data)], device) * config.epochs
@@ -136,7 +142,7 @@ def _shape(config: TrialConfig) -> object:
 
 def _show_power(spec: StudySpec, store: ResultsStore, comparisons: int, out: Console) -> None:
     if len(spec.seeds) < 2:
-        out.print("with 1 seed no difference can be told from chance; give `seeds: 5` or more", highlight=False)
+        out.print("with 1 seed no difference can be told from chance; give `seeds: 5` or more")
         return
     values: dict[str, dict[int, float]] = {}
     for trial in store.trials():
@@ -156,5 +162,4 @@ def _show_power(spec: StudySpec, store: ResultsStore, comparisons: int, out: Con
         f"smallest difference in {spec.metric} that {len(spec.seeds)} paired seeds detect (80 % power, 5 % error over "
         f"{comparisons} comparisons): {smallest:.4f} with the {origin} spread of differences, {spread:.4f}; "
         f"choices are made by {objective(spec)[0]}",
-        highlight=False,
     )

@@ -48,15 +48,15 @@ def report(
         table = effects_table(found_effects, found.metric)
         for row in found_effects.head(1).to_dict("records"):
             mean = unit_of(found.metric).show(row["reference_mean"])
-            screen.print(f"compared with {row['reference']}: {mean}", highlight=False, markup=False)
+            screen.print(f"compared with {row['reference']}: {mean}")
         screen.print(_on_screen(table))
     for problem in found.problems:
-        screen.print(f"problem: {problem}", highlight=False, markup=False)
+        screen.print(f"problem: {problem}")
     page = write_report(found, Path(out) if out else default_page(store, screen))
     if table is not None:
         for ending in (".md", ".csv", ".tex"):
             write_table(table, page.with_name("effects" + ending))
-    screen.print(f"report: {page}", highlight=False, soft_wrap=True)
+    screen.print(f"report: {page}", soft_wrap=True)
 
 
 def compare(
@@ -72,7 +72,7 @@ def compare(
     from analysis.report.compare import write_comparison
 
     found = [load_study(store_of(study, None, None, results).url) for study in studies]
-    console().print(f"comparison: {write_comparison(found, out)}", highlight=False, soft_wrap=True)
+    console().print(f"comparison: {write_comparison(found, out)}", soft_wrap=True)
 
 
 def store_of(study: str, size: str | None, set_: list[str] | None, results: str) -> Folder:
@@ -97,8 +97,6 @@ def default_page(store: Folder, screen: Console) -> Path:
     if store.is_local:
         screen.print(
             f"note: {store.url} belongs to another user or cannot be written, so the report goes to {page.parent}",
-            highlight=False,
-            markup=False,
             soft_wrap=True,
         )
     return page

@@ -38,7 +38,7 @@ def validate(study: Study, size: Size = None, set_: Set = None) -> None:
     Example: `tune-app validate my-study.yaml`
     """
     spec = read_study(study, size, set_ or ())
-    console().print(f"{spec.name}: valid, {_size_in_words(spec)}", highlight=False)
+    console().print(f"{spec.name}: valid, {_size_in_words(spec)}")
 
 
 def plan(
@@ -56,7 +56,8 @@ def plan(
 
     spec = read_study(study, size, set_ or ())
     out = console()
-    out.print(f"[bold]{spec.name}[/bold] ({spec.mode}): {spec.question}", highlight=False)
+    out.print(spec.name, style="bold", end=" ")
+    out.print(f"({spec.mode}): {spec.question}")
     planning.show(spec, results, time, out)
 
 

@@ -13,7 +13,7 @@ from tune_app.data.sources.digits import load_digits
 from tune_app.data.sources.downloads import read_download
 from tune_app.data.sources.image_folder import read_image_folder
 from tune_app.data.sources.parquet import read_parquet
-from tune_app.data.sources.places import kept_folder
+from tune_app.data.sources.places import kept_folder, resolved
 from tune_app.data.sources.synthetic import make_synthetic
 
 
@@ -56,7 +56,7 @@ def source_key(config: DataConfig) -> str:
     source = _source(config)
     key: str = config.source
     if source.has_path and config.path is not None:
-        key += f":{Path(config.path).expanduser().resolve()}"
+        key += f":{resolved(config.path)}"
     if source.resizes and config.resolution is not None:
         key += f"@{config.resolution}"
     return key
