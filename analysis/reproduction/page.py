@@ -18,6 +18,7 @@ from analysis.report.facts import cost, status_counts
 from analysis.report.page import render, write_page
 from analysis.report.pictures import Gallery
 from analysis.report.search import best_rows, best_trial, search_summary
+from analysis.report.tables import escaped_markdown as plain
 from analysis.report.tables import to_markdown
 from analysis.reproduction.compute import (
     all_claims,
@@ -74,15 +75,15 @@ def setting(studies: Sequence[StudyResults], data_name: str, size: str) -> str:
 
 
 def markdown(context: Mapping[str, Any]) -> str:
-    """Return the page's words and tables as GitHub-flavoured Markdown."""
-    parts = ["# Reproduction", context["summary"], context["setting"], "## Claims", context["rule"]]
+    """Return the page's words and tables as GitHub-flavoured Markdown; HTML in a study's words is escaped."""
+    parts = ["# Reproduction", context["summary"], plain(context["setting"]), "## Claims", context["rule"]]
     parts += [to_markdown(context["claims"]), "## Figures", context["figures_note"], to_markdown(context["figures"])]
     for study in context["studies"]:
-        lines = [f"## {study['name']}", study["question"], study["summary"]]
-        lines += [f"{study['source']}. {study['note']}".strip()] if study["source"] else []
+        lines = [f"## {plain(study['name'])}", plain(study["question"]), plain(study["summary"])]
+        lines += [plain(f"{study['source']}. {study['note']}".strip())] if study["source"] else []
         lines += [f"{study['completed']} trials completed; training time {study['cost']}."]
-        lines += ["\n".join(f"- {name}: {value}" for name, value in study["best"])] if study["best"] else []
-        parts += lines
+        best = "\n".join(f"- {plain(name)}: {plain(str(value))}" for name, value in study["best"])
+        parts += [*lines, *([best] if best else [])]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Address = Annotated[str, typer.Option(help="The cluster's job server, which is its dashboard.")]
 Token = Annotated[Path | None, typer.Option(help="File with the cluster's token.", show_default=False)]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job, as `submit` printed it.", show_default=False)]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Allow plain HTTP to another machine: only in a network that you trust.")
+]
 HERE = "http://localhost:8265"
 
 
@@ -27,12 +30,13 @@ def submit(
     results: Results = "results",
     address: Address = HERE,
     token_file: Token = None,
+    insecure: Insecure = False,
     id_: Annotated[str | None, typer.Option("--id", help="Name of the job; study and time if left out.")] = None,
     shared_folder: Annotated[
         bool, typer.Option("--shared-folder", help="The results folder is seen by every node of the cluster (NFS).")
     ] = False,
 ) -> None:
-    """Run a study on a cluster. The study file travels; submit again to resume.
+    """Run a study on a cluster. The study file is sent along; submit again to resume.
 
     Example: `tune-app submit my-study.yaml --address http://localhost:8265 --results s3://bucket/results`
     """
@@ -41,16 +45,16 @@ def submit(
     options += ["--size", size] if size else []
     options += [word for override in set_ or () for word in ("--set", override)]
     name = id_ or f"{spec.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    job = _server(address, token_file).submit(study, name, options)
+    job = _server(address, token_file, insecure).submit(study, name, options)
     console().print(f"submitted {job}", soft_wrap=True)
 
 
-def status(job: JobId, address: Address = HERE, token_file: Token = None) -> None:
+def status(job: JobId, address: Address = HERE, token_file: Token = None, insecure: Insecure = False) -> None:
     """Say how a job is doing; exit code 1 if it failed.
 
     Example: `tune-app status norms-20261121-120000 --address http://127.0.0.1:8265`
     """
-    state, message = _server(address, token_file).status(job)
+    state, message = _server(address, token_file, insecure).status(job)
     console().print(f"{job}: {state}{': ' + message if message else ''}", soft_wrap=True)
     if state == "FAILED":
         raise typer.Exit(1)
@@ -61,24 +65,25 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the job ends.")] = False,
     address: Address = HERE,
     token_file: Token = None,
+    insecure: Insecure = False,
 ) -> None:
     """Print what a job has printed.
 
     Example: `tune-app logs norms-20261121-120000 --follow`
     """
-    for lines in _server(address, token_file).logs(job, follow):
+    for lines in _server(address, token_file, insecure).logs(job, follow):
         console().print(lines, end="", soft_wrap=True)
 
 
-def stop(job: JobId, address: Address = HERE, token_file: Token = None) -> None:
+def stop(job: JobId, address: Address = HERE, token_file: Token = None, insecure: Insecure = False) -> None:
     """Stop a job in order. What is finished is kept; submit the study again to go on.
 
     Example: `tune-app stop norms-20261121-120000`
     """
-    console().print(f"{job}: {_server(address, token_file).stop(job)}", soft_wrap=True)
+    console().print(f"{job}: {_server(address, token_file, insecure).stop(job)}", soft_wrap=True)
 
 
-def _server(address: str, token_file: Path | None) -> JobServer:
+def _server(address: str, token_file: Path | None, insecure: bool) -> JobServer:
     from tune_app.tuning.submission import JobServer  # Ray takes seconds to import
 
-    return JobServer(address, token_file)
+    return JobServer(address, token_file, insecure)

@@ -131,7 +131,7 @@ def test_augmentations_draws_the_sample(tune_app, tmp_path):
     assert "written to grid.png" in tune_app("augmentations", "--sample", "--out", "grid.png")
     with Image.open(tmp_path / "grid.png") as picture:
         assert min(picture.size) > 500
-    with pytest.raises(StudyError, match="either a picture or --sample"):
+    with pytest.raises(StudyError, match="either an image or --sample"):
         tune_app("augmentations")
 
 
