@@ -81,9 +81,7 @@ def _not_a_formula(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     # A lone CR is not quoted in CSV, and some readers end the row there.
-    text = value.replace("\r\n", "\n").replace(
-        "\r", "\n"
-    )
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
     return f"'{text}" if _FORMULA.match(text.lstrip(" ")) else text
 
 
