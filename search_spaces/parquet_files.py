@@ -52,13 +52,17 @@ class Budget:
             self.left -= amount
 
 
-def read_within_budget(content: bytes, columns: list[str]) -> pa.Table:
-    """Return columns of one Parquet file in memory; KeyError for an absent one, OverBudgetError, or Arrow's errors."""
+def read_within_budget(content: bytes, columns: list[str] | None = None) -> pa.Table:
+    """Return columns (all of them if None) of one Parquet file in memory.
+
+    Raises KeyError for an absent column, OverBudgetError, and Arrow's errors for a damaged file.
+    """
     with open_parquet(io.BytesIO(content)) as file:
-        absent = set(columns) - set(file.schema_arrow.names)
+        wanted = file.schema_arrow.names if columns is None else columns
+        absent = set(wanted) - set(file.schema_arrow.names)
         if absent:
             raise KeyError(*sorted(absent))
-        return read_columns(io.BytesIO(content), file, Budget.of_files(len(content)), columns)
+        return read_columns(io.BytesIO(content), file, Budget.of_files(len(content)), wanted)
 
 
 def open_parquet(source: Any, **options: Any) -> pq.ParquetFile:

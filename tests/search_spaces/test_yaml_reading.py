@@ -62,7 +62,7 @@ def test_plain_words_mean_what_people_mean(text, value):
         ("a: b: c", "line 1, column 5", "mapping values are not allowed here"),
         ("a: 'x", "line 1, column 6", "quoted scalar"),
         ("a: *x", "line 1, column 4", "undefined alias"),
-        ("a: &x [*x]", "line 1, column 8", "inside what it refers to"),
+        ("a: &x [*x]", "line 1, column 8", "inside the value that it refers to"),
         ("a: {<<: {b: 1}}", "line 1, column 5", "merge keys"),
         ("a: !!python/object/apply:os.system [ls]", "line 1, column 4", "tag .* is not supported"),
         ("a: !!int x", "line 1, column 4", "tag .* is not supported"),

@@ -1,4 +1,4 @@
-"""The command line: the verbs of `tune-app`. A user's mistake is one message and exit code 2, never a traceback."""
+"""The command line `tune-app`. A user mistake gives one message and exit code 2, never a traceback."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def main() -> None:
     except MemoryError:
         _stop("error: not enough memory; use less data, fewer trials side by side or a larger machine", 2)
     except KeyboardInterrupt:
-        _stop("stopped; finished trials are in the store", 130)
+        _stop("stopped; the results store contains the finished trials", 130)
 
 
 def _stop(message: str, code: int) -> NoReturn:

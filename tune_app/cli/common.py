@@ -1,4 +1,4 @@
-"""Options that verbs share."""
+"""Options that several verbs use."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,14 +12,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.store._tables import Problems, open_filesystem, read_document, read_table
+from analysis.store.load import load_study
 from search_spaces.errors import StudyError
 
+LAUGHS = "a: &a [1,2,3,4,5,6,7,8,9]\n" + "".join(
+    f"{one}: &{one} [{','.join(['*' + before] * 9)}]\n" for before, one in zip("abcdefgh", "bcdefghi", strict=True)
+)
 LOCAL = pafs.LocalFileSystem()
 
 
 def problems_of(root: Path, table: str = "trials") -> tuple[int, str]:
     problems = Problems()
-    rows = read_table(LOCAL, str(root), table, problems).num_rows
+    rows = read_table(LOCAL, str(root), table, (), problems).num_rows
     return rows, " ".join(problems.sentences())
 
 
@@ -49,26 +54,31 @@ def test_links_and_pipes_among_the_files_are_left_out_by_name(tmp_path: Path) ->
 def test_a_column_that_is_not_known_is_not_even_read(tmp_path: Path) -> None:
     (tmp_path / "epochs").mkdir()
     huge = pa.DictionaryArray.from_arrays(pa.array([0] * 10_000, pa.int32()), pa.array(["x" * 1_000_000]))
-    pq.write_table(
-        pa.table({"epoch": [1] * 10_000, "other": huge}), tmp_path / "epochs" / "a.parquet", compression="zstd"
-    )
-    rows, said = problems_of(tmp_path, "epochs")
-    assert rows == 10_000
-    assert "column `other` is not known" in said
+    table = {"digest": ["a"] * 10_000, "fingerprint": ["b"] * 10_000, "epoch": [1] * 10_000, "other": huge}
+    pq.write_table(pa.table(table), tmp_path / "epochs" / "a.parquet", compression="zstd")
+    assert problems_of(tmp_path, "epochs") == (10_000, "")
 
 
 def test_documents_are_read_within_limits(tmp_path: Path) -> None:
     problems = Problems()
-    assert read_document(LOCAL, str(tmp_path), "study.yaml", problems) == {}
-    (tmp_path / "study.yaml").write_text("a: &a [1]\nb: *a\n")
-    assert read_document(LOCAL, str(tmp_path), "study.yaml", problems) == {"a": [1], "b": [1]}
-    (tmp_path / "study.yaml").write_text("a: " + "[" * 50 + "]" * 50)
-    assert read_document(LOCAL, str(tmp_path), "study.yaml", problems) == {}
-    (tmp_path / "environment.json").write_text("[1]")
-    assert read_document(LOCAL, str(tmp_path), "environment.json", problems) == {}
-    assert [problem.split(":")[0] for problem in problems.sentences()] == [
-        "study.yaml is missing", "study.yaml cannot be read", "environment.json cannot be read",
-    ]  # fmt: skip
+    assert read_document(LOCAL, str(tmp_path), "study.yaml", problems) == ""
+    (tmp_path / "study.yaml").write_text("a: ü", encoding="utf-8")
+    assert read_document(LOCAL, str(tmp_path), "study.yaml", problems) == "a: ü"
+    (tmp_path / "study.yaml").write_text("a" * 3_000_000)
+    assert read_document(LOCAL, str(tmp_path), "study.yaml", problems) == ""
+    assert problems.sentences() == (
+        "study.yaml is missing", "study.yaml cannot be read: it is larger than 2,000,000 bytes",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [LAUGHS, "a: " + "[" * 50 + "]" * 50, "a: !!python/object/apply:os.system [x]", "- 1"])
+def test_a_study_that_is_a_bomb_is_a_problem_of_the_store(text: str, ablation: Path, tmp_path: Path) -> None:
+    store = shutil.copytree(ablation, tmp_path / "store")
+    (store / "study.yaml").write_text(text)
+    (store / "environment.json").write_text("[" * 100_000)
+    said = " ".join(load_study(store).problems)
+    assert "study.yaml cannot be used" in said
+    assert "environment.json cannot be read: more than 32 levels" in said
 
 
 def test_a_document_that_is_a_pipe_or_a_link_is_refused(tmp_path: Path) -> None:

@@ -25,20 +25,20 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """An image file or its bytes, and the place to name when it cannot be used."""
+    """An image file or its bytes, and its location for error messages."""
 
     content: Path | bytes
     place: str
 
 
 def decode_images(encoded: Sequence[EncodedImage], resolution: int | None) -> np.ndarray:
-    """Return the images as uint8 (N, H, W, C): C is 1 where all of them are gray, and 3 otherwise.
+    """Return the images as uint8 (N, H, W, C): C is 1 if all of them are gray, and 3 otherwise.
 
-    Palettes become colours and transparency is dropped. With a ``resolution`` each image is cut to its central square
-    and resized to that many pixels (bilinear, antialiased); without one all must have the same size.
+    Palettes are converted to colours and transparency is dropped. With a ``resolution`` each image is cropped to its
+    central square and resized to that many pixels (bilinear, antialiased); without one all must have the same size.
 
-    Raises StudyError for an image that cannot be read, is of no allowed format (`search_spaces.images.FORMATS`), is too
-    large, is deeper than 8 bits, or has a size of its own.
+    Raises StudyError for an image that cannot be read, is of no allowed format, is too large, has more than 8 bits per
+    channel, or has a different size.
     """
     headers = in_threads(_header, encoded)
     if resolution is None:
@@ -58,11 +58,11 @@ def decode_images(encoded: Sequence[EncodedImage], resolution: int | None) -> np
 
 
 def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Return ``function`` of each item, in order, computed by as many threads as there are cores, in long stretches."""
-    stretch = 32
-    starts = range(0, len(items), stretch)
+    """Return ``function`` of each item, in order, computed in chunks by as many threads as there are cores."""
+    size = 32
+    starts = range(0, len(items), size)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
-        parts = pool.map(lambda start: [function(item) for item in items[start : start + stretch]], starts)
+        parts = pool.map(lambda start: [function(item) for item in items[start : start + size]], starts)
         return [result for part in parts for result in part]
 
 

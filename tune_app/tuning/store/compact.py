@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from search_spaces.errors import StudyError
 from search_spaces.parquet_files import OverBudgetError, read_within_budget
-from search_spaces.store_schema import TABLES
+from search_spaces.store_schema import TABLES, metric_columns, table_schema
 from tune_app.storage import Folder
 from tune_app.tuning.store.writer import COMPACT, ResultsStore
 
@@ -37,22 +37,36 @@ def compact(store: ResultsStore) -> int:
 
 
 def _merge(folder: Folder, table: str, names: Sequence[str]) -> None:
-    schema = pa.schema([field.remove_metadata() for field in TABLES[table]])
-    parts = [_read(folder, name, schema) for name in names]
+    """Merge files of any schema version and any metrics: a column that one of them lacks is null in its rows."""
+    parts = [_read(folder, name) for name in names]
+    metrics = dict.fromkeys(name for part in parts for name in metric_columns(table, part.schema))
+    schema = pa.schema([field.remove_metadata().with_nullable(True) for field in table_schema(table, metrics)])
     sink = io.BytesIO()
-    pq.write_table(pa.concat_tables(parts), sink, compression="zstd")
+    pq.write_table(pa.concat_tables([_conformed(part, schema) for part in parts]), sink, compression="zstd")
     identity = hashlib.sha256("".join(names).encode()).hexdigest()[:16]
     folder.write(f"{COMPACT}{identity}.parquet", sink.getvalue())
     folder.remove_files(names)
 
 
-def _read(folder: Folder, name: str, schema: pa.Schema) -> pa.Table:
+def _read(folder: Folder, name: str) -> pa.Table:
     content = folder.read(name)
     try:
-        return read_within_budget(content, schema.names).select(schema.names).cast(schema)
-    except (pa.ArrowException, OSError, KeyError, OverBudgetError) as error:
+        table = read_within_budget(content)
+        missing = {"digest", "fingerprint"} - set(table.column_names)
+        if not missing:
+            return table
+        detail = f"it has no column {min(missing)}"
+    except (pa.ArrowException, OSError, OverBudgetError) as error:
         detail = str(error).splitlines()[0]
-        raise StudyError(
-            f"{folder.url}/{name}: is damaged ({detail}), so nothing was merged: remove the files of that name and run "
-            "the study again"
-        ) from None
+    raise StudyError(
+        f"{folder.url}/{name}: is damaged ({detail}), so nothing was merged: remove the files of that name and run the "
+        "study again"
+    )
+
+
+def _conformed(part: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns = [
+        part[field.name].cast(field.type) if field.name in part.column_names else pa.nulls(len(part), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
