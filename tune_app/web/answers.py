@@ -1,4 +1,4 @@
-"""What a study shows so far: effects from `analysis` over all rows, with verdicts only when no planned cell is missing."""
+"""What a study shows so far: effects from `analysis` over all rows; verdicts only when no planned cell is missing."""
 
 from __future__ import annotations
 
@@ -107,9 +107,7 @@ def _row(row: Mapping[Any, Any], decided: bool) -> EffectRow:
 
 
 def _summary(rows: list[EffectRow]) -> str:
-    counts = {
-        verdict: sum(row.verdict == verdict for row in rows) for verdict in dict.fromkeys(r.verdict for r in rows)
-    }
+    counts = Counter(row.verdict for row in rows)
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     return f"{len(rows)} arms compared with {rows[0].reference}: {said}" if rows else "there is only one arm"
 

@@ -1,4 +1,4 @@
-"""Learning curves for display: means over an arm's trials with an interval, or single trials, at most 300 points each."""
+"""Learning curves for display: means over an arm's trials with an interval, or single trials, thinned."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _mean(arm: str, trials: Sequence[EpochRows], metric: str, points: int) -> Cu
 
 
 def mean_and_interval(table: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the mean of each column of (trials, epochs) and its 95 % t interval; NaN where there are too few values."""
+    """Return the mean of each column of (trials, epochs) and its 95 % t interval; NaN without enough values."""
     known = np.isfinite(table)
     n = known.sum(axis=0)
     filled = np.where(known, table, 0.0)

@@ -63,7 +63,6 @@ class Database:
         with self.transaction():
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version > VERSION:
-                self._connection.close()
                 raise StudyError(
                     f"{folder}/service.sqlite is of a later release (version {version}, this one knows {VERSION}); "
                     "update tune-app, or choose another folder by --state"
@@ -84,17 +83,9 @@ class Database:
             try:
                 yield
             except BaseException:
-                if self._is_open and self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
-
-    @property
-    def _is_open(self) -> bool:
-        try:
-            return bool(self._connection.total_changes >= 0)
-        except sqlite3.ProgrammingError:
-            return False
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Execute a statement and return how many rows it changed."""

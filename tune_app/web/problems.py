@@ -33,6 +33,7 @@ _TITLES = {
 _ONE = re.compile(r"`(?P<path>[^`]+)` is (?P<value>.+?), but must be (?P<allowed>.+)", re.DOTALL)
 _KEY = re.compile(r"`(?P<path>[^`]+)` is not a known key(?:.*?; allowed here: (?P<allowed>.+))?", re.DOTALL)
 _MISSING = re.compile(r"`(?P<path>[^`]+)` is missing")
+_PLACE = re.compile(r"`(?P<path>[^`]+)`")
 _LINE = re.compile(r"\bline (\d+)(?:, column (\d+))?")
 
 
@@ -53,13 +54,13 @@ class NotModified(Exception):  # noqa: N818 - not an error: an answer
 
 
 def mistakes_in(message: str) -> list[StudyMistake]:
-    """Return each mistake that a StudyError names: its sentence, and path, value, allowed and line where it has them."""
+    """Return each mistake that a StudyError names, with path, value, what is allowed and line where it has them."""
     return [_mistake(line) for line in message.splitlines() if line.strip()]
 
 
 def _mistake(text: str) -> StudyMistake:
     found: dict[str, Any] = {"message": text}
-    for pattern in (_ONE, _KEY, _MISSING):
+    for pattern in (_ONE, _KEY, _MISSING, _PLACE):
         if match := pattern.search(text):
             found |= {name: value for name, value in match.groupdict().items() if value is not None}
             break

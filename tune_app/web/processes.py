@@ -44,7 +44,7 @@ def environment(results: str, passed: Sequence[str], source: Mapping[str, str] |
 
 
 def start(folder: Path, command: Sequence[str], variables: Mapping[str, str]) -> None:
-    """Start a run whose files are in ``folder``, in a session of its own. Its parent process writes what becomes of it."""
+    """Start a run whose files are in ``folder``, in a session of its own; its parent process notes its end."""
     for name in ("process.json", "exit.json"):
         (folder / name).unlink(missing_ok=True)
     parent = subprocess.Popen(
@@ -124,7 +124,7 @@ def _document(path: Path) -> dict[str, float] | None:
 
 
 def next_signal(stopping_since: float, sent: int, now: float | None = None) -> signal.Signals | None:
-    """Return the signal that is due for a run that is being stopped: SIGINT, SIGTERM, SIGKILL; None while it has time."""
+    """Return the signal that is due for a run that is being stopped; None while it still has time."""
     waited = (time.time() if now is None else now) - stopping_since
     due = [(0.0, signal.SIGINT), (STOP_SECONDS, signal.SIGTERM), (STOP_SECONDS + KILL_SECONDS, signal.SIGKILL)]
     return due[sent][1] if sent < len(due) and waited >= due[sent][0] else None

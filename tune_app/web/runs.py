@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ from tune_app.web.tokens import Identity
 
 ACTIVE = ("queued", "running", "stopping")
 TICK_SECONDS = 0.3
-_COLUMNS = "id, study, question, size, overrides, state, priority, created_at, created_by, started_at, ended_at, exit_code, reason"
+_COLUMNS = (
+    "id, study, question, size, overrides, state, priority, created_at, created_by, started_at, ended_at, "
+    "exit_code, reason"
+)
 _FOLLOWED = "id, state, started_at, stop_at"
 
 
@@ -62,8 +66,8 @@ class Runs:
             )
             try:
                 self._database.execute(
-                    "INSERT INTO runs (id, study, question, source, size, overrides, priority, state, created_at, created_by)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?)",
+                    "INSERT INTO runs (id, study, question, source, size, overrides, priority, state, created_at, "
+                    "created_by) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?)",
                     (*values, time.time(), who.name),
                 )
             except sqlite3.IntegrityError:
@@ -135,7 +139,7 @@ class Runs:
         return self.get(run)
 
     def log(self, run: str, offset: int) -> LogPart:
-        """Return a part of a run's log from a byte offset on; ``complete`` when the run has ended and this is its end."""
+        """Return a part of a run's log from a byte offset on; ``complete`` at the end of a run that has ended."""
         state = self.get(run).state
         path = self.folder(run) / "log.txt"
         content, size = b"", 0
@@ -231,9 +235,7 @@ class Runs:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = folder / "study.yaml"
         file.write_text(row["source"], encoding="utf-8")
-        command = [sys.executable, "-m", "tune_app.cli", "run", str(file), "--results", self._settings.results]
-        command += ["--size", row["size"]] if row["size"] else []
-        command += [word for override in json.loads(row["overrides"]) for word in ("--set", override)]
+        command = command_of(str(file), self._settings.results, row["size"], json.loads(row["overrides"]))
         self._set(run, state="running", started_at=time.time())
         variables = processes.environment(self._settings.results, self._settings.pass_environment)
         try:
@@ -244,6 +246,13 @@ class Runs:
     def _set(self, run: str, **values: Any) -> None:
         names = ", ".join(f"{name} = ?" for name in values)
         self._database.execute(f"UPDATE runs SET {names} WHERE id = ?", (*values.values(), run))
+
+
+def command_of(file: str, results: str, size: str | None, overrides: Sequence[str]) -> list[str]:
+    """Return the command that runs a study."""
+    options = [f"--size={size}"] if size else []
+    options += [f"--set={override}" for override in overrides]
+    return [sys.executable, "-m", "tune_app.cli", "run", file, f"--results={results}", *options]
 
 
 def _run(row: dict[str, Any]) -> Run:

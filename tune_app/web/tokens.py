@@ -9,7 +9,7 @@ import sqlite3
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from search_spaces.errors import StudyError, nearest
 from tune_app.web.database import Database
@@ -124,7 +124,7 @@ class Tokens:
         """End a session."""
         self._database.execute("DELETE FROM sessions WHERE hash = ?", (digest(secret),))
 
-    def _valid(self, query: str, *values: str | float) -> dict[str, object] | None:
+    def _valid(self, query: str, *values: str | float) -> dict[str, Any] | None:
         found = self._database.row(query, values)
         if found is None or found["revoked_at"] is not None:
             return None

@@ -214,7 +214,7 @@ def test_files_are_the_store_s_and_nothing_else(site, stores, tmp_path):
         "../search/study.yaml",
         "..%2fsearch%2fstudy.yaml",
         "/etc/passwd",
-        "trials/../study.yaml",
+        "trials/%2e%2e/study.yaml",
         ".holder",
         "x",
     ):

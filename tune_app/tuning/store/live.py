@@ -70,8 +70,8 @@ class LiveWriter:
     ) -> bool:
         """Write the state unless that was done a moment ago; return whether it was written.
 
-        ``counts``: status -> trials that ended in this run. ``total``: trials that this run is to train, None where that
-        is not known. ``already``: trials that were in the store before. ``force`` writes in any case.
+        ``counts``: status -> trials that ended in this run. ``total``: trials that this run is to train, None where
+        that is not known. ``already``: trials that were in the store before. ``force`` writes in any case.
         """
         now = self._clock()
         if not force and now - self._written < self._least:
@@ -111,7 +111,7 @@ class LiveWriter:
         done += sum(t["epoch"] / t["epochs"] for t in self._last["running"] if t["epochs"])
         if total is None or done <= 0 or now <= self._started:
             return None
-        return max(0.0, (total - done) * (now - self._started) / done)
+        return max(0.0, float(total - done) * (now - self._started) / done)
 
 
 def _recent(points: Mapping[str, Iterable[tuple[int, float]]]) -> dict[str, list[tuple[int, float]]]:
