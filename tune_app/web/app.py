@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tune_app.web import api_runs, api_studies, api_system, pages
+from tune_app.web import api_runs, api_studies, api_system, pages, pages_actions
 from tune_app.web.access import require_rules
 from tune_app.web.problems import add_handlers
 from tune_app.web.security import Guard
@@ -40,7 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
         middleware=[Middleware(_Counter, service=service), Middleware(Guard, settings=settings)],
     )
     app.state.service = service
-    for module in (api_studies, api_runs, api_system, pages):
+    for module in (api_studies, api_runs, api_system, pages, pages_actions):
         app.router.routes.extend(module.router.routes)  # flat, so that `require_rules` sees each route
     add_handlers(app)
     pages.add_handlers(app)

@@ -77,12 +77,24 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None, **m
     return JSONResponse(content, status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 
+def _refusal(
+    request: Request, status: int, detail: str, headers: dict[str, str] | None = None, **more: Any
+) -> Response:
+    """Return problem details, or a page that says the same where a page was asked for."""
+    error_page = getattr(request.app.state, "error_page", None)
+    if error_page is None or request.url.path.startswith("/api/"):
+        return problem(status, detail, headers, **more)
+    answer: Response = error_page(request, status, _TITLES.get(status, "Error"), detail)
+    answer.headers.update(headers or {})
+    return answer
+
+
 def add_handlers(app: FastAPI) -> None:
     """Answer every refusal of the application with problem details."""
 
     @app.exception_handler(ProblemError)
     def _refused(request: Request, error: ProblemError) -> Response:
-        return problem(error.status, error.detail, error.headers)
+        return _refusal(request, error.status, error.detail, error.headers)
 
     @app.exception_handler(NotModified)
     def _not_modified(request: Request, error: NotModified) -> Response:
@@ -90,7 +102,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(StudyError)
     def _study_error(request: Request, error: StudyError) -> Response:
-        return problem(422, str(error), mistakes=mistakes_in(str(error)))
+        return _refusal(request, 422, str(error), mistakes=mistakes_in(str(error)))
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> Response:
@@ -98,8 +110,8 @@ def add_handlers(app: FastAPI) -> None:
             StudyMistake(message=str(one["msg"]), path=dotted(one["loc"]), value=repr(one.get("input"))[:200])
             for one in error.errors()
         ]
-        return problem(422, "; ".join(f"{one.path}: {one.message}" for one in found), mistakes=found)
+        return _refusal(request, 422, "; ".join(f"{one.path}: {one.message}" for one in found), mistakes=found)
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, str(error.detail), dict(error.headers or {}))
+        return _refusal(request, error.status_code, str(error.detail), dict(error.headers or {}))

@@ -137,8 +137,7 @@ def statement(study: StudyIndex, state: StudyState) -> str:
 
 def not_yet_decided(missing: int, total: int) -> str:
     """Return the words shown instead of a verdict while planned cells are missing."""
-    verb = "cell is" if missing == 1 else "cells are"
-    return f"not yet decided: {missing} of {total} {verb} missing"
+    return f"not yet decided: {missing} of {total} cells {'is' if missing == 1 else 'are'} missing"
 
 
 def running(study: StudyIndex) -> list[Mapping[str, Any]]:

@@ -16,7 +16,7 @@ from tune_app.web.access import COOKIE, PUBLIC, require_rules, scope_of
 from tune_app.web.settings import Settings
 from tune_app.web.tokens import SCOPES, digest
 
-OPEN = {"/api/v1/healthz"}
+OPEN = {"/api/v1/healthz", "/login", "/static/{name}"}
 BROWSER = {"Sec-Fetch-Site": "same-origin"}
 
 
