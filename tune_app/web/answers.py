@@ -33,6 +33,8 @@ class Answers:
         self._reports: dict[str, _Computed] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._all = threading.Lock()
+        self._pending: set[str] = set()
+        self.errors: dict[str, str] = {}
         self._drawing = threading.Lock()  # matplotlib draws one figure at a time
 
     def effects(self, study: StudyIndex, metric: str | None) -> Effects:
@@ -46,6 +48,26 @@ class Answers:
                 self._effects[key] = found
         computed: Effects = found.value
         return computed
+
+    def known_statement(self, study: StudyIndex) -> str | None:
+        """Return what the effects of a complete study say; None, and computed in the background, where not known."""
+        if study.plan is None or missing_cells(study) != 0 or not study.trials:
+            return None
+        found = self._effects.get((study.name, metric_of(study).name))
+        if found is not None and found.generation == study.generation:
+            return str(found.value.statement)
+        if study.name not in self._pending:
+            self._pending.add(study.name)
+            threading.Thread(target=self._compute, args=(study,), name="effects", daemon=True).start()
+        return None
+
+    def _compute(self, study: StudyIndex) -> None:
+        try:
+            self.effects(study, None)
+        except (StudyError, ProblemError, OSError) as error:
+            self.errors[study.name] = str(error)
+        finally:
+            self._pending.discard(study.name)
 
     def report(self, study: StudyIndex) -> Path:
         """Return the file of the study's report page, written anew when the store has changed."""

@@ -46,7 +46,8 @@ def version_of(service: Service, study: StudyIndex) -> tuple[Any, ...]:
 def studies(request: Request, response: Response, who: Reader, service: TheService) -> StudyList:
     """Return all studies of the results folder."""
     found = service.index.studies()
-    revalidate(request, response, *[version_of(service, study) for study in found])
+    statements = [service.answers.known_statement(study) for study in found]
+    revalidate(request, response, *[version_of(service, study) for study in found], statements)
     return StudyList(studies=service.summaries())
 
 

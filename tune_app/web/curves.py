@@ -33,6 +33,8 @@ def curves(study: StudyIndex, metric: str, group: Group, arms: Sequence[str], li
         for key, row in study.trials.items()
         if key in study.epochs() and row["planned"] and (not wanted or row["arm"] in wanted)
     ]
+    order = {arm.name: place for place, arm in enumerate(study.plan.arms)} if study.plan else {}
+    rows.sort(key=lambda row: (order.get(row[0], len(order)), row[1]))
     found = _means(rows, metric, points) if group == "arm" else _single(rows, metric, points)
     if group == "trial":
         found = _live(study, metric, wanted) + found

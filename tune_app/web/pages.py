@@ -94,7 +94,9 @@ def studies(
     part: Part = None,
 ) -> HTMLResponse:
     """Show all studies."""
-    versions = [version_of(service, study) for study in service.index.studies()]
+    versions = [
+        (*version_of(service, study), service.answers.known_statement(study)) for study in service.index.studies()
+    ]
     headers = Response()
     revalidate(request, headers, who.name, versions)
     everything = service.summaries()
@@ -102,7 +104,7 @@ def studies(
     shown = [one for one in everything if _matches(one, words, state)]
     context = {"studies": shown, "total": len(everything), "q": q, "state": state, "states": STATES}
     answer = page(request, "_studies.html" if part else "studies.html", who=who, **context)
-    answer.headers.update(headers.headers)
+    answer.headers.update({name: headers.headers[name] for name in ("ETag", "Cache-Control")})
     return answer
 
 

@@ -61,8 +61,13 @@ class Service:
 
     def summaries(self) -> list[StudySummary]:
         """Return all studies, the one with the latest activity first."""
-        found = [summary(study, self.runs.active(study.name)) for study in self.index.studies()]
+        found = [self._summary(study) for study in self.index.studies()]
         return sorted(found, key=lambda one: (one.state not in ("running", "stopping"), -(one.last_activity or 0.0)))
+
+    def _summary(self, study: StudyIndex) -> StudySummary:
+        found = summary(study, self.runs.active(study.name))
+        statement = self.answers.known_statement(study)
+        return found.model_copy(update={"statement": statement}) if statement else found
 
     def active_run(self, study: StudyIndex) -> Run | None:
         """Return the study's run that is queued, running or stopping."""

@@ -173,7 +173,7 @@ def _cells(study: StudyIndex) -> list[GridCell]:
         if cell.digest in by_digest and not (by_digest[cell.digest][1]["status"] == "failed" and cell.digest in live):
             cells.append(_ended_cell(arm, seed, *by_digest[cell.digest], metric))
         elif cell.digest in live:
-            cells.append(_running_cell(live[cell.digest]))
+            cells.append(_running_cell({**live[cell.digest], "arm": arm, "seed": seed}))
         else:
             cells.append(GridCell(arm=arm, seed=seed, state="missing"))
     return cells
