@@ -1,10 +1,35 @@
-"""Reads a results store and says what it shows: effects, plots, a report.
+"""Reads a results store and reports what it shows: effects, plots, a report.
 
-Computing and drawing are apart; nothing here knows torch or ray.
+Computing and drawing are separate; nothing here imports torch or ray. The names below are the public ones. They are
+imported when they are first used, so that ``import analysis`` is quick.
 """
 
 from __future__ import annotations
 
-from analysis.store.load import StudyResults, load_study
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["StudyResults", "load_study"]
+if TYPE_CHECKING:
+    from analysis.report.study import write_report
+    from analysis.stats.claims import claims
+    from analysis.stats.effects import effects
+    from analysis.stats.paired import compare_differences
+    from analysis.store.load import StudyResults, load_study
+
+__all__ = ["StudyResults", "claims", "compare_differences", "effects", "load_study", "write_report"]
+
+_MODULES = {
+    "StudyResults": "analysis.store.load",
+    "claims": "analysis.stats.claims",
+    "compare_differences": "analysis.stats.paired",
+    "effects": "analysis.stats.effects",
+    "load_study": "analysis.store.load",
+    "write_report": "analysis.report.study",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import platform
-import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -14,14 +13,7 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-import factorization
-import landscape
-import norms
-import ray_cost
-import store
-import training
+from bench import factorization, landscape, norms, ray_cost, store, training
 
 MEASUREMENTS: dict[str, Callable[[], dict[str, float]]] = {
     "training": training.measure_training,
@@ -41,7 +33,7 @@ def main() -> None:
     parser.add_argument(
         "only", nargs="*", metavar="MEASUREMENT", help=f"some of {', '.join(MEASUREMENTS)}; all if none"
     )
-    parser.add_argument("--out", default="bench.json", help="where the figures go")
+    parser.add_argument("--out", default="bench.json", help="file to write the figures to")
     arguments = parser.parse_args()
     unknown = set(arguments.only) - set(MEASUREMENTS)
     if unknown:
@@ -53,7 +45,7 @@ def main() -> None:
     }
     for name in arguments.only or MEASUREMENTS:
         print(f"measuring {name} ...", flush=True)
-        # In a process of its own: one measurement's threads and kept memory are not the next one's.
+        # In a separate process: threads and retained memory of one measurement do not affect the next.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             found = process.submit(MEASUREMENTS[name]).result()
         figures |= found

@@ -1,4 +1,4 @@
-"""How long ALS takes to the truncated SVD of a planted low-rank matrix, against ARPACK."""
+"""Measure the time of ALS to reach the truncated SVD of a low-rank matrix plus noise, against ARPACK."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def planted(seed: int = 0) -> np.ndarray:
     left = np.linalg.qr(rng.standard_normal((ROWS, RANK)))[0]
     right = np.linalg.qr(rng.standard_normal((COLUMNS, RANK)))[0]
     noise = rng.standard_normal((ROWS, COLUMNS)) * NOISE / (np.sqrt(ROWS) + np.sqrt(COLUMNS))
-    return (left * np.geomspace(10, 1, RANK)) @ right.T + noise
+    matrix: np.ndarray = (left * np.geomspace(10, 1, RANK)) @ right.T + noise
+    return matrix
 
 
 def measure() -> dict[str, float]:

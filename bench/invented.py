@@ -1,4 +1,4 @@
-"""Invented figures as the store's tables: curves, fates and metrics drawn from a stated truth."""
+"""Synthetic results as the tables of the store: curves, statuses and metrics drawn from a known ground truth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Truth:
-    """What the figures are drawn from; accuracies are fractions.
+    """Ground truth that the results are drawn from; accuracies are fractions.
 
     ``effects`` adds to the accuracy for a level, by ``"<factor>=<level>"``, ``arms`` for an arm, by its name; in a
     search ``score`` maps the sampled values to what they add. ``statuses`` sets cells by (arm, seed); all others are
@@ -56,7 +56,7 @@ def tables_of(
     seed_effects = dict(zip(study.seeds, rng.normal(0, truth.seed_sd, len(study.seeds)), strict=True))
     final = final + [seed_effects[cell.seed] for cell in cells] + rng.normal(0, truth.noise_sd, len(cells))
     curves = _curves(final, epochs, truth, rng)
-    trained, statuses = _fates(study, cells, curves, truth)
+    trained, statuses = _statuses(study, cells, curves, truth)
     tables = {"epochs": _epochs(cells, curves, trained, rng)}
     if extras:
         tables |= _extras(cells, trained, rng)
@@ -64,17 +64,20 @@ def tables_of(
 
 
 def _curves(final: np.ndarray, epochs: int, truth: Truth, rng: np.random.Generator) -> np.ndarray:
-    """Return validation accuracies, shape (trials, epochs): a rise from chance to each trial's own end."""
+    """Return validation accuracies, shape (trials, epochs): from chance level to the final accuracy of each trial."""
     at = np.arange(1, epochs + 1)
     speed = 3.0 / epochs * (1 + 0.3 * rng.uniform(-1, 1, len(final)))
     rise = (1 - np.exp(-np.outer(speed, at))) / (1 - np.exp(-speed * epochs))[:, None]
     chance = 1 / len(CLASSES)
     noise = rng.normal(0, truth.noise_sd, (len(final), epochs))
-    return np.clip(chance + (final[:, None] - chance) * rise + noise, 0, 1)
+    curves: np.ndarray = np.clip(chance + (final[:, None] - chance) * rise + noise, 0, 1)
+    return curves
 
 
-def _fates(study: StudySpec, cells: Sequence[Cell], curves: np.ndarray, truth: Truth) -> tuple[np.ndarray, list[str]]:
-    """Return the epochs each trial trained, and its status."""
+def _statuses(
+    study: StudySpec, cells: Sequence[Cell], curves: np.ndarray, truth: Truth
+) -> tuple[np.ndarray, list[str]]:
+    """Return the number of epochs that each trial trained, and its status."""
     epochs = curves.shape[1]
     trained = np.full(len(cells), epochs)
     if study.mode == "search":
@@ -110,7 +113,7 @@ def _epochs(cells: Sequence[Cell], curves: np.ndarray, trained: np.ndarray, rng:
     return _with_keys(cells, of_trial, columns, EPOCHS)
 
 
-def _metrics(split: str, accuracy: np.ndarray) -> dict[str, np.ndarray]:
+def _metrics(split: str, accuracy: np.ndarray | np.float64) -> dict[str, np.ndarray]:
     loss = -np.log(np.clip(accuracy, 1e-3, 1))
     return {f"{split}_{name}": value for name, value in zip(
         ("loss", "accuracy", "f1_micro", "f1_macro"), (loss, accuracy, accuracy, accuracy * 0.999), strict=True
@@ -133,11 +136,11 @@ def _extras(cells: Sequence[Cell], trained: np.ndarray, rng: np.random.Generator
     surface = {"x": x, "y": y, "surface": np.full(81, "seed0-1.0-9"), "split": np.full(81, "val")}
     surface |= {"loss": loss, "accuracy": np.exp(-loss)}
     first = cells[:1]
-    bend = {"surface": ["seed0-1.0-9"], "top_eigenvalue": [4.0], "iterations": [20], "residual": [1e-4]}
+    curvature = {"surface": ["seed0-1.0-9"], "top_eigenvalue": [4.0], "iterations": [20], "residual": [1e-4]}
     return {
         "quantiles": _with_keys(cells, of_trial, quantiles, QUANTILES),
         "landscape": _with_keys(first, np.zeros(81, int), surface, LANDSCAPE),
-        "curvature": _with_keys(first, np.zeros(1, int), bend, CURVATURE),
+        "curvature": _with_keys(first, np.zeros(1, int), curvature, CURVATURE),
     }
 
 
@@ -207,7 +210,7 @@ def _outcome(curve: np.ndarray, trained: int, final: float, status: str, truth: 
 
 
 def _confusion(correct: int, images: int) -> np.ndarray:
-    """Return a confusion matrix with that many images on its diagonal, the mistakes one class to the right."""
+    """Return a confusion matrix with ``correct`` images on its diagonal; errors go to the next class."""
     k = len(CLASSES)
     size = np.full(k, images // k) + (np.arange(k) < images % k)
     right = np.full(k, correct // k) + (np.arange(k) < correct % k)

@@ -1,4 +1,4 @@
-"""How fast a loss landscape is: the points of a grid on Ray against a plain loop over them in one process."""
+"""Measure the speed of a loss landscape: the points of a grid on Ray against a plain loop in one process."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import ray
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from training import interleaved, median_ratio, synthetic_arrays
 
+from bench.training import interleaved, median_ratio, synthetic_arrays
 from search_spaces.config.trial import TrialConfig
 from tune_app.models import build_model
 from tune_app.training import keep_freed_memory
@@ -27,11 +27,11 @@ IMAGES = 500
 def measure(points: int = 7, repeats: int = 3) -> dict[str, float]:
     """Return the medians over interleaved rounds, of a ResNet-14 on 500 images of 32 x 32.
 
-    ``landscape.over_serial``: points a second with two workers of one thread each, over those of the loop that one
-    would write first: a state dict loaded for each point, batches of 128 in torch's default memory format, a wait for
-    each batch's figures; in this process, with torch's own number of threads. ``landscape.over_serial_keeping_memory``:
-    the same where that process, too, keeps the memory that it frees, which is most of the difference. Ray's start is
-    left out, for it is the same for two points and for two thousand; each worker has its model before the clock starts.
+    ``landscape.over_serial``: points per second with two workers of one thread each, over those of a straightforward
+    loop in this process: a state dict loaded for each point, batches of 128 in torch's default memory format, a
+    synchronisation after each batch, torch's default number of threads. ``landscape.over_serial_keeping_memory``: the
+    same if this process also retains the memory that it frees, which is most of the difference. Ray's start is not
+    included, since it does not depend on the number of points; each worker has its model before the clock starts.
     """
     config = TrialConfig().with_values({"model.depth": 14, "model.norm": "torch_batch", "data.test_size": IMAGES})
     arrays = synthetic_arrays(4 * IMAGES)
@@ -63,7 +63,7 @@ def measure(points: int = 7, repeats: int = 3) -> dict[str, float]:
 
 
 def trained_model(config: TrialConfig) -> TrainedModel:
-    """Return a model with weights as drawn: a point costs the same wherever it is."""
+    """Return a model with its initial weights: the time of a point does not depend on the weights."""
     torch.manual_seed(0)
     state = build_model(config.model, 3, 10, 32).state_dict()
     return TrainedModel(config, 3, 10, 32, state)

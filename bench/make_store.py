@@ -1,7 +1,7 @@
-"""Write a results store of invented figures, by the store's schema: for tests, benchmarks and the documentation.
+"""Write a results store of synthetic results in the schema of the store: for tests, benchmarks and the documentation.
 
-Every figure is drawn from stated effects and a stated noise, so a reader of the store can be held to the truth.
-Nothing is trained. ``python bench/make_store.py FOLDER`` writes a small one to look at.
+Every number is drawn from known effects and a known noise level, so tests can compare what a reader reports with the
+ground truth. Nothing is trained. ``python -m bench.make_store FOLDER`` writes a small example.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from bench.invented import FINGERPRINT, Cell, Truth, tables_of
 from search_spaces.plan import make_plan
 from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
+from search_spaces.study_files import study_to_store
+
+__all__ = ["FINGERPRINT", "Truth", "write_store"]
 
 FACTORS = {"model.norm": ["batch", "group", "none"], "batch_size": [128, 32]}
 
@@ -60,7 +61,7 @@ def write_store(
     cells = _search_cells(study, truth, trials, rng) if space else _ablation_cells(study, truth)
     tables = tables_of(study, cells, truth, epochs, extras, rng)
     root = Path(root)
-    _write_documents(root, study, make_plan(study).reference_arm if not space else None)
+    _write_documents(root, study)
     for name, table in tables.items():
         _write_table(root / name, table, [key(cell.digest, FINGERPRINT) for cell in cells], compact)
     return root
@@ -85,9 +86,9 @@ def _search_cells(study: StudySpec, truth: Truth, trials: int, rng: np.random.Ge
     return list({cell.digest: cell for cell in cells}.values())
 
 
-def _write_documents(root: Path, study: StudySpec, reference_arm: str | None) -> None:
+def _write_documents(root: Path, study: StudySpec) -> None:
     root.mkdir(parents=True, exist_ok=True)
-    document = study.model_dump(mode="json") | {"reference_arm": reference_arm}
+    document = study_to_store(study)
     (root / "study.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     environment = {"git": {"commit": "0" * 40, "dirty": False}, "python": "3.11", "packages": {"torch": "none"}}
     (root / "environment.json").write_text(json.dumps(environment))
@@ -99,7 +100,8 @@ def _write_table(folder: Path, table: pa.Table, keys: Sequence[str], compact: bo
         pq.write_table(table, folder / "compact-0.parquet")
         return
     digests = table["digest"].combine_chunks()
-    starts = np.flatnonzero(np.r_[True, np.asarray(digests)[1:] != np.asarray(digests)[:-1]]) if len(digests) else []
+    changes = np.asarray(digests)[1:] != np.asarray(digests)[:-1]
+    starts: list[int] = np.flatnonzero(np.r_[True, changes]).tolist() if len(digests) else []
     for start, stop in zip(starts, [*starts[1:], len(digests)], strict=True):
         pq.write_table(table.slice(start, stop - start), folder / f"{digests[start].as_py()}-{FINGERPRINT}.parquet")
 

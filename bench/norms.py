@@ -1,6 +1,6 @@
-"""How fast the hand-written norms are: forward and backward against torch.nn's, on the activations of a ResNet.
+"""Measure the speed of the hand-written norms: forward and backward against torch.nn's, on activations of a ResNet.
 
-torch.nn has no batch-instance norm; its counterpart is the mixture that one would write with torch.nn's two.
+torch.nn has no batch-instance norm; its counterpart here is a mixture of torch.nn's batch and instance norm.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from time import perf_counter
 
 import torch
 from torch import Tensor, nn
-from training import interleaved, median_ratio
 
+from bench.training import interleaved, median_ratio
+from search_spaces.config.sections import Norm
 from search_spaces.config.trial import ModelConfig
 from tune_app.models.norms import NORMS
 from tune_app.training import keep_freed_memory
@@ -32,11 +33,11 @@ class TorchBatchInstanceNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        mixed = self.gate * self.batch(x_NCHW) + (1 - self.gate) * self.instance(x_NCHW)
+        mixed: Tensor = self.gate * self.batch(x_NCHW) + (1 - self.gate) * self.instance(x_NCHW)
         return (self.weight * mixed + self.bias).to(x_NCHW.dtype)
 
 
-TORCH_NORMS: Mapping[str, Callable[[int], nn.Module]] = {
+TORCH_NORMS: Mapping[Norm, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,
     "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
     "batch_instance": TorchBatchInstanceNorm,
@@ -46,7 +47,7 @@ TORCH_NORMS: Mapping[str, Callable[[int], nn.Module]] = {
 
 
 def measure(repeats: int = 7) -> dict[str, float]:
-    """Return ours over torch.nn's seconds for a forward and a backward pass of each norm, in both precisions."""
+    """Return our seconds over torch.nn's for a forward and a backward pass of each norm, in both precisions."""
     keep_freed_memory()
     figures = {}
     for dtype in (torch.float32, torch.bfloat16):
@@ -65,7 +66,7 @@ def measure(repeats: int = 7) -> dict[str, float]:
 
 
 def passes(norm: nn.Module, dtype: torch.dtype) -> Callable[[], float]:
-    """Return a round of forward and backward passes in training mode; it gives the seconds of one."""
+    """Return a function that runs forward and backward passes in training mode and returns the seconds of one."""
     images = torch.randn(SHAPE).to(dtype, memory_format=torch.channels_last)
     gradient = torch.randn(SHAPE).to(dtype, memory_format=torch.channels_last)
     images.requires_grad_()

@@ -1,4 +1,4 @@
-"""What Ray costs for each trial: a study of short trials against the same `fit` calls in one process."""
+"""Measure Ray's overhead per trial: a study of short trials against the same `fit` calls in one process."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def tiny_study(trials: int) -> StudySpec:
 def measure_ray(trials: int = TRIALS, repeats: int = 3) -> dict[str, float]:
     """Return the medians over interleaved rounds.
 
-    ``ray.extra_seconds_per_trial``: the time of `run_study` on an empty store, Ray's start included, less the time of
-    the same trainings one after the other in this process, for each trial. A study trains a trial on each core at once,
-    which flatters this figure; ``..._over_ideal`` compares with the in-process time divided by the cores.
+    ``ray.extra_seconds_per_trial``: the time of `run_study` on an empty store, Ray's start included, minus the time of
+    the same trainings one after the other in this process, per trial. A study trains one trial per core in parallel, so
+    this number is optimistic; ``..._over_ideal`` compares with the in-process time divided by the number of cores.
     """
     spec = tiny_study(trials)
     cells = make_plan(spec).cells

@@ -1,6 +1,6 @@
-"""How many trials a driver can look after: trials that do no work, through real Ray Tune, into a real store.
+"""How many trials one driver can manage: trials that do no work, through real Ray Tune, into a real store.
 
-``python -m bench.scale 300 1000 3000`` measures each number in a process of its own and writes the table in
+``python -m bench.scale 300 1000 3000`` measures each number of trials in a separate process and writes the table in
 ``docs/scaling.md``.
 """
 
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ import ray
 
 from analysis import load_study
 from search_spaces.study_files import study_from
-from tune_app.tuning import runner
+from tune_app.tuning import ray_executor, runner
+from tune_app.tuning.cell import CellRunner
 from tune_app.tuning.store.compact import compact
 from tune_app.tuning.store.writer import ResultsStore
 from tune_app.tuning.trainable import CellTrainable
@@ -44,13 +45,13 @@ HEADINGS = {
 }
 
 
-class Idle(CellTrainable):
-    """A trial that ends at once with figures of the right shape."""
+class NoWorkRunner(CellRunner):
+    """A trial that ends immediately, with metrics of the right shape."""
 
     def step(self) -> dict[str, Any]:
         names = [f"{split}_{metric}" for split in ("train", "val") for metric in METRICS]
         names += ["learning_rate", "gradient_norm", "weight_norm", "dead_fraction", "images_per_second", "seconds"]
-        seed = self._job.config.seed
+        seed = self.job.config.seed
         row = {"epoch": 1} | dict.fromkeys(names, seed % 97 / 97)
         test = {f"test_{metric}": (seed % 89) / 89 for metric in METRICS}
         trial = test | {"best_epoch": 1, "seconds": 0.0, "device": "cpu", "parameters": 1}
@@ -65,9 +66,14 @@ class Idle(CellTrainable):
         }
 
 
+class NoWorkTrainable(CellTrainable):
+    def _make_runner(self, shared: Mapping[str, Any], settings: Any) -> CellRunner:
+        return NoWorkRunner(shared, settings)
+
+
 def measure(trials: int) -> dict[str, float]:
     """Return the figures of a study of ``trials`` trials that do no work, on two CPUs."""
-    runner.CellTrainable = Idle  # type: ignore[misc]
+    ray_executor.CellTrainable = NoWorkTrainable  # type: ignore[attr-defined]
     spec = study_from(
         {
             "name": "scale",
@@ -105,7 +111,7 @@ def measure(trials: int) -> dict[str, float]:
 
 
 def _size(folder: Path) -> float:
-    """Return what the Parquet files take on the disk, in KiB, whole blocks."""
+    """Return the disk usage of the Parquet files in KiB, in whole blocks."""
     return sum(path.stat().st_blocks for path in folder.rglob("*.parquet")) / 2
 
 

@@ -1,6 +1,6 @@
-"""How long a large results store takes to read, and how much memory: 10,000 trials of 100 epochs.
+"""Measure the time and the memory to read a large results store: 10,000 trials of 100 epochs.
 
-``python bench/store.py`` prints the figures; each is measured in a process of its own, imports not counted in the time
+``python -m bench.store`` prints the figures; each is measured in a separate process, imports not counted in the time
 and counted in the memory.
 """
 
@@ -13,12 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
+from analysis import load_study
+from analysis.report.study import write_report
+from bench.make_store import write_store
 
-from analysis import load_study  # noqa: E402
-from analysis.report.study import write_report  # noqa: E402
-from bench.make_store import write_store  # noqa: E402
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 TRIALS, EPOCHS, SEEDS = 10_000, 100, 5
 _READ = """
@@ -28,7 +27,7 @@ start = time.perf_counter()
 results = load_study(sys.argv[1])
 seconds = time.perf_counter() - start
 assert len(results.trials) == int(sys.argv[2]) and not results.problems, results.problems
-# not ru_maxrss, which a process takes over from the one that started it
+# not ru_maxrss: a process inherits it from its parent
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
 print(json.dumps([seconds, peak, len(results.epochs)]))
 """

@@ -1,9 +1,9 @@
-"""How fast training is: `fit` against the bare step that it cannot beat, and against the loop of the textbooks.
+"""Measure the training speed: `fit` against the bare step (an upper bound) and against a textbook training loop.
 
-All on one ResNet-14 (torch's batch norm), batches of 128, synthetic images of 32 x 32 x 3, crop and flip, SGD. Rounds
-are interleaved, so that a busy machine is busy for all; figures are medians over rounds.
+All use a ResNet-14 (torch's batch norm), batches of 128, synthetic images of 32 x 32 x 3, crop and flip, SGD. Rounds
+are interleaved, so that other load on the machine affects all of them; results are medians over rounds.
 
-    python bench/training.py [--quick]
+    python -m bench.training [--quick]
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Sample = tuple[Tensor, int]
 
 
 def synthetic_arrays(images: int, classes: int = 10, seed: int = 0) -> ImageArrays:
-    """Return noise of CIFAR's size; a fifth of it is held out for validation, as many more images for the test."""
+    """Return noise images of CIFAR's size; a fifth is held out for validation, and as many are added for the test."""
     rng = np.random.default_rng(seed)
     train, test = images * 5 // 4, images // 4
     pixels = rng.integers(0, 256, (train + test, 32, 32, 3), dtype=np.uint8)
@@ -59,7 +59,7 @@ def trial_config() -> TrialConfig:
 
 
 def bare_steps(training: Training, steps: int) -> Callable[[], float]:
-    """Return a round of forward, backward and step on one batch that is already there; it gives images per second."""
+    """Return a function that repeats forward, backward and step on one loaded batch and returns images per second."""
     model, optimizer = training.model, training.optimizer
     x_NCHW, y_N = next(iter(training.train))
 
@@ -98,8 +98,8 @@ class PilImages(Dataset[Sample]):
 
 
 def textbook_epochs(model: nn.Module, dataset: PilImages, workers: int) -> Callable[[], float]:
-    """Return a round of the usual loop: DataLoader of PIL images, float32, the loss read at every step."""
-    model = model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    """Return a function that runs one epoch of a usual loop: DataLoader of PIL images, float32, loss read per step."""
+    model = model.to(memory_format=torch.contiguous_format)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     loader = DataLoader(dataset, batch_size=BATCH, shuffle=True, num_workers=workers)
 
@@ -121,7 +121,7 @@ def textbook_epochs(model: nn.Module, dataset: PilImages, workers: int) -> Calla
 
 
 def interleaved(rounds: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
-    """Return each round's figures, the rounds taken in turns after one of each that does not count."""
+    """Return the results of each function, called in turns; the first call of each is a warm-up and is discarded."""
     figures: dict[str, list[float]] = {name: [] for name in rounds}
     for repeat in range(repeats + 1):
         for name, round_ in rounds.items():
@@ -186,7 +186,8 @@ def measure_side_by_side(images: int = 3200, repeats: int = 3) -> dict[str, floa
 
 
 def _images_per_second_of_processes(threads: list[int], images: int) -> Iterator[float]:
-    commands = [[sys.executable, __file__, "--one-trial", str(images), "--threads", str(n)] for n in threads]
+    program = [sys.executable, "-m", "bench.training", "--one-trial", str(images)]
+    commands = [[*program, "--threads", str(n)] for n in threads]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
     for process in processes:
         output, _ = process.communicate()

@@ -1,7 +1,7 @@
-"""Let Ray's autoscaler fall back from a node type that the cloud refuses to the next one.
+"""Let Ray's autoscaler fall back to the next node type when the cloud refuses one.
 
-Ray's own scorer is handed what the cloud has lately refused and does not look at it, so a cluster whose spot capacity
-is gone asks for spot again and again. Name this one in ``RAY_AUTOSCALER_UTILIZATION_SCORER`` on the head.
+Ray's default scorer receives the recent refusals of the cloud but ignores them, so without spot capacity a cluster
+requests spot again and again. Set ``RAY_AUTOSCALER_UTILIZATION_SCORER`` on the head to this scorer.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ def score(
     *,
     node_availability_summary: NodeAvailabilitySummary,
 ) -> Any | None:
-    """Return Ray's own score of a node type for the waiting demands, or None (not to be launched) if lately refused.
+    """Return Ray's default score of a node type for the pending demands, or None (do not launch) if recently refused.
 
-    A refusal is forgotten after ``AUTOSCALER_NODE_AVAILABILITY_MAX_STALENESS_S`` seconds, so the cheaper type is
-    tried again. Where every type is refused nothing is launched until then.
+    A refusal expires after ``AUTOSCALER_NODE_AVAILABILITY_MAX_STALENESS_S`` seconds, so the cheaper type is tried
+    again. If every type is refused, nothing is launched until then.
     """
     record = node_availability_summary.node_availabilities.get(node_type)
     if record is not None and not record.is_available:

@@ -9,7 +9,7 @@ from typing import Any
 from search_spaces.config.base import Part
 from search_spaces.config.trial import TrialConfig
 from search_spaces.json_schema import json_schema
-from search_spaces.published import Claim, Figure, Reference
+from search_spaces.published import SOURCES, Claim, Figure, Reference
 from search_spaces.study import Asha, Design, ProbeConfig, Resources, Search, StudySpec
 
 PAGE = Path(__file__).with_name("studies.md")
@@ -18,7 +18,7 @@ _BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusive
 
 
 def tables() -> str:
-    """Return the reference tables in Markdown, one for each section of a study."""
+    """Return the reference tables in Markdown: one for each section of a study, then the list of sources."""
     sections: dict[str, type[Part]] = {
         "Study": StudySpec,
         "design": Design,
@@ -32,7 +32,12 @@ def tables() -> str:
         "baseline": TrialConfig,
     }
     parts = {f"baseline.{name}": type(value) for name, value in TrialConfig() if isinstance(value, Part)}
-    return "\n".join(_table(name, part) for name, part in (sections | parts).items())
+    return "\n".join([*(_table(name, part) for name, part in (sections | parts).items()), _sources()])
+
+
+def _sources() -> str:
+    rows = [f"| {letter} | {citation} |" for letter, citation in SOURCES.items()]
+    return "\n".join(["### Sources (`reference.source`)", "", "| letter | document |", "|---|---|", *rows, ""])
 
 
 def _table(title: str, part: type[Part]) -> str:

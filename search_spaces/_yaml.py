@@ -1,4 +1,4 @@
-"""Read YAML that a person wrote: YAML 1.2's plain words, within limits, with mistakes located."""
+"""Read study files: YAML with the plain scalars of YAML 1.2, size limits, and errors with line and column."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MAX_DIGITS = 400
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, less what surprises in a study: repeated keys, tags, merge keys, circles, bombs.
+    """PyYAML's safe loader without duplicate keys, tags, merge keys, recursive aliases and alias bombs.
 
-    Plain words follow YAML 1.2's core schema: only ``true`` and ``false`` are booleans (``no`` and ``on`` are words),
-    and ``1e-4`` is a number.
+    Plain scalars follow the core schema of YAML 1.2: only ``true`` and ``false`` are booleans (``no`` and ``on`` are
+    strings), and ``1e-4`` is a number.
     """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own shape
@@ -31,12 +31,12 @@ class _Loader(yaml.SafeLoader):
         self.weights: dict[str, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose a node, counting an alias as all that it stands for."""
+        """Compose a node; an alias counts as many nodes as the value that it refers to."""
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         before = self.nodes
         is_alias = isinstance(event, yaml.AliasEvent)
         if is_alias and event.anchor in self.anchors and event.anchor not in self.weights:
-            raise _mistake(f"alias *{event.anchor} stands inside what it refers to", event)
+            raise _mistake(f"alias *{event.anchor} is inside the value that it refers to", event)
         if not is_alias and event.tag is not None:
             raise _mistake(f"tag {event.tag!r} is not supported; write plain words, numbers, lists and mappings", event)
         self.nodes += self.weights.get(event.anchor, 1) if is_alias else 1
@@ -51,7 +51,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Construct a mapping whose keys are plain and different."""
+        """Construct a mapping with scalar, distinct keys."""
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
@@ -65,7 +65,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        """Construct a whole number of a length that a person could have meant."""
+        """Construct a whole number with at most MAX_DIGITS digits."""
         if len(node.value) > MAX_DIGITS:
             raise _mistake(f"a number of {len(node.value):,} digits", node)
         return super().construct_yaml_int(node)
@@ -109,7 +109,7 @@ def parse_value(text: str, place: str) -> Any:
 
 
 def read_text(path: Any) -> str:
-    """Return the text of a file of at most MAX_BYTES; StudyError where it cannot be read."""
+    """Return the text of a file of at most MAX_BYTES; StudyError if it cannot be read."""
     try:
         with path.open("rb") as file:
             return str(file.read(MAX_BYTES + 1), "utf-8-sig")
@@ -120,7 +120,7 @@ def read_text(path: Any) -> str:
 
 
 def mapping_in(tree: Any, place: str, keys: str) -> dict[str, Any]:
-    """Return ``tree`` where it is a mapping; StudyError that says which keys are wanted where it is not."""
+    """Return ``tree`` if it is a mapping; otherwise raise a StudyError that lists the expected keys."""
     if not isinstance(tree, dict):
         what = "is empty" if tree is None else f"is {shown(tree)}"
         raise StudyError(f"{place}: {what}, but must be a mapping with {keys}")
@@ -136,7 +136,7 @@ def _load(text: str) -> Any:
 
 
 def _unshared(value: Any) -> Any:
-    """Copy, so that what an alias repeats can be changed in one place alone."""
+    """Return a deep copy, so that a change of one alias does not change the others."""
     if isinstance(value, dict):
         return {key: _unshared(inner) for key, inner in value.items()}
     return [_unshared(inner) for inner in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""The named spaces: what people ask about most, ready to be used by name as factors or in a search.
+"""Named spaces for common questions, to be used by name as factors or in a search.
 
 ``factors: [normalization, depth]`` and ``space: [normalization, learning_rate]`` take the domains from here.
 """

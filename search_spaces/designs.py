@@ -1,7 +1,7 @@
 """Designs: which combinations of levels become arms.
 
-A design sees only how many levels each factor has and answers with rows of level indices; index 0 is the baseline's own
-level. So a row of zeros is the baseline.
+A design is a function from the number of levels of each factor to rows of level indices. Index 0 is the level of the
+baseline, so a row of zeros is the baseline.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def one_factor_at_a_time(levels: Sequence[int]) -> list[Row]:
 
 
 def leave_one_out(levels: Sequence[int]) -> list[Row]:
-    """Return everything on, then everything but one factor, then the baseline: n + 2 rows for n > 1 factors.
+    """Return all factors on, then all but one, then the baseline: n + 2 rows for n > 1 factors.
 
-    "On" is the level that differs from the baseline's, so each factor has two. The first row is the reference.
+    "On" is the level that differs from the baseline, so each factor has two levels. The first row is the reference.
     """
     _needs_two_levels(levels, "leave_one_out")
     full = (1,) * len(levels)
@@ -43,26 +43,26 @@ def leave_one_out(levels: Sequence[int]) -> list[Row]:
 
 
 def full_factorial(levels: Sequence[int]) -> list[Row]:
-    """Return every combination, the baseline first, the last factor moving fastest."""
+    """Return every combination, the baseline first, the last factor changing fastest."""
     return list(itertools.product(*(range(count) for count in levels)))
 
 
 def fractional_factorial(levels: Sequence[int], generator: str | int) -> list[Row]:
-    """Return a two-level fraction (Box & Hunter 1961) that holds the baseline.
+    """Return a two-level fraction (Box & Hunter 1961) that contains the baseline.
 
     ``generator`` is a pydoe generator such as ``"a b c abc"``, one word for each factor, or a resolution (3, 4 or 5).
-    The fraction of the family that is returned is the one with the row of zeros: signs are turned to reach it.
+    Signs are chosen such that the fraction contains the row of zeros.
     """
     signs = _fraction(levels, generator)
     return [tuple(int(x) for x in row) for row in (signs != signs[0]).astype(int)]
 
 
 def aliases(levels: Sequence[int], generator: str | int, names: Sequence[str]) -> list[str]:
-    """Return which effects a fraction cannot tell apart, up to sign: ``"norm = depth:placement"``.
+    """Return the confounded (aliased) effects of a fraction, up to sign: ``"norm = depth:placement"``.
 
-    Only chains that begin with a main effect or a two-factor interaction are given: the others are negligible together.
+    Only chains that begin with a main effect or a two-factor interaction are listed: the others are negligible.
     """
-    from pydoe import fracfact_aliasing  # here, because it loads scipy.stats, which only a fraction needs
+    from pydoe import fracfact_aliasing  # imported here: it loads scipy.stats, which only a fraction needs
 
     letters = dict(zip(string.ascii_lowercase, names, strict=False))
     chains, _ = fracfact_aliasing(_fraction(levels, generator))
@@ -75,7 +75,7 @@ def aliases(levels: Sequence[int], generator: str | int, names: Sequence[str]) -
 
 
 def with_seeds(arms: Iterable[T], seeds: Sequence[S]) -> list[tuple[T, S]]:
-    """Return each arm with each seed, seed by seed, so that an interrupted study has whole pairs."""
+    """Return each arm with each seed, seed by seed, so that an interrupted study has complete pairs."""
     arms = list(arms)
     return [(arm, seed) for seed in seeds for arm in arms]
 
@@ -101,7 +101,7 @@ def _fraction(levels: Sequence[int], generator: str | int) -> np.ndarray:
             f"`design.generator` is {generator!r}, which is not usable: {str(error).rstrip('.')} ({example})"
         ) from None
     if not np.array_equal(abs(signs.T @ signs), len(signs) * np.eye(count)) or (abs(signs.sum(axis=0)) > 0).any():
-        raise StudyError(f"`design.generator` is {generator!r}, which cannot tell two of its factors apart ({example})")
+        raise StudyError(f"`design.generator` is {generator!r}, which confounds two of its factors ({example})")
     return signs
 
 

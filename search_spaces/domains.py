@@ -1,7 +1,8 @@
-"""Domains: the sets of values that one field may take in a search."""
+"""Domains: the sets of values that a field may take in a search."""
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Annotated, Any, Literal, Self
 
@@ -15,7 +16,7 @@ MAX_INT = 2**53
 
 
 class Choice(Part):
-    """One of several values, without order."""
+    """One of several unordered values."""
 
     kind: Literal["choice"] = "choice"
     values: tuple[Any, ...] = Field(strict=False, description="the values")
@@ -40,8 +41,15 @@ class Choice(Part):
         return self.values
 
     def edges(self) -> tuple[Any, ...]:
-        """Return the values that decide whether the whole domain is allowed."""
+        """Return the values to validate; if they are allowed, the whole domain is."""
         return self.values
+
+    def find(self, value: Any) -> Any:
+        """Return the domain's own value that equals ``value`` as stored in JSON; KeyError where there is none."""
+        for own in self.values:
+            if own == value or json.dumps(own, default=str) == json.dumps(value, default=str):
+                return own
+        raise KeyError(value)
 
     def sample(self, rng: np.random.Generator) -> Any:
         """Draw one value, all equally likely."""
@@ -67,14 +75,20 @@ class _Range(Part):
         """Return the smallest and the largest value."""
         return (self.low, self.high)
 
+    def find(self, value: Any) -> Any:
+        """Return ``value``; KeyError where it is not a number within the range."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            raise KeyError(value)
+        return value
+
 
 class IntRange(_Range):
     """Whole numbers from low to high, both included, in steps."""
 
     kind: Literal["int"] = "int"
     low: int = Field(ge=-MAX_INT, le=MAX_INT, description="smallest value")
-    high: int = Field(ge=-MAX_INT, le=MAX_INT, description="largest value, where the steps reach it")
-    step: int = Field(1, ge=1, le=MAX_INT, description="distance of neighbours")
+    high: int = Field(ge=-MAX_INT, le=MAX_INT, description="largest value, if the steps reach it")
+    step: int = Field(1, ge=1, le=MAX_INT, description="distance between neighbouring values")
 
     @property
     def size(self) -> int | None:
@@ -89,19 +103,25 @@ class IntRange(_Range):
         """Return the smallest and the largest value that the steps reach."""
         return (self.grid()[0], self.grid()[-1])
 
+    def find(self, value: Any) -> int:
+        """Return ``value``; KeyError where the range does not reach it."""
+        if isinstance(value, bool) or not isinstance(value, int) or value not in self.grid():
+            raise KeyError(value)
+        return value
+
     def sample(self, rng: np.random.Generator) -> int:
         """Draw one value, all equally likely."""
         return self.grid()[int(rng.integers(len(self.grid())))]
 
 
 class Uniform(_Range):
-    """Real numbers from low to high, evenly."""
+    """Real numbers from low to high, uniformly distributed."""
 
     kind: Literal["uniform"] = "uniform"
 
     def grid(self) -> tuple[float, ...]:
         """Refuse: a continuous range has no grid (ValueError)."""
-        raise must("", [self.low, self.high], "a list or an int range to be laid out on a grid")
+        raise must("", [self.low, self.high], "a list or an int range in a grid search")
 
     def sample(self, rng: np.random.Generator) -> float:
         """Draw one value from the uniform distribution."""
@@ -109,14 +129,14 @@ class Uniform(_Range):
 
 
 class LogUniform(Uniform):
-    """Real numbers from low to high, their logarithms evenly."""
+    """Real numbers from low to high, with uniformly distributed logarithms."""
 
     kind: Literal["loguniform"] = "loguniform"  # type: ignore[assignment]
 
     @model_validator(mode="after")
     def _positive(self) -> Self:
         if self.low <= 0:
-            raise must("", [self.low, self.high], "above 0 to have a logarithm")
+            raise must("", [self.low, self.high], "above 0 in a loguniform range")
         return self
 
     def sample(self, rng: np.random.Generator) -> float:
@@ -128,7 +148,7 @@ _KINDS = ("choice", "int", "uniform", "loguniform")
 
 
 def _from_short(value: Any) -> Any:
-    """Accept what people write: ``[a, b]``, ``{loguniform: [1e-3, 1]}``, ``{int: [8, 64, 8]}``."""
+    """Accept the short notations ``[a, b]``, ``{loguniform: [1e-3, 1]}``, ``{int: [8, 64, 8]}``."""
     if isinstance(value, list | tuple):
         return {"kind": "choice", "values": value}
     if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _KINDS:

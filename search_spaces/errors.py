@@ -1,4 +1,4 @@
-"""The user's mistakes, and how they are told: the place, the value, what is allowed, the remedy."""
+"""Errors for user mistakes, and their messages: the location, the value, what is allowed, the remedy."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ NamesAt = Callable[[Location], Sequence[str]]
 
 
 class StudyError(ValueError):
-    """A mistake in a study, its data or its results folder that its author can mend.
+    """A mistake in a study, its data or its results folder that the user can correct.
 
-    The command line prints the message and exits with code 2; it never shows a traceback for it.
+    The command line prints the message without a traceback and exits with code 2.
     """
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the valid name closest to ``name``, or an empty string.
 
-    A name without dots is compared with the last words of the valid ones: ``lr`` is near to ``optimizer.lr``.
+    A name without dots is compared with the last words of the valid names: ``lr`` matches ``optimizer.lr``.
     """
     word, names = str(name), list(valid)
     by_word = {path if "." in word else path.rsplit(".", 1)[-1]: path for path in reversed(names)}
@@ -31,8 +31,19 @@ def nearest(name: object, valid: Iterable[str]) -> str:
     return f" (did you mean {by_word[match[0]]!r}?)" if match else ""
 
 
+def headline(error: str) -> str:
+    """Return the line of a stored error that says what happened.
+
+    That is the first line where the user's own code is named there, and the last line of a plain traceback.
+    """
+    lines = error.strip().splitlines()
+    if not lines:
+        return ""
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
+
+
 def shown(value: object, limit: int = 80) -> str:
-    """Return ``value`` as a study file would have it, cut to ``limit`` characters."""
+    """Return ``value`` in the notation of a study file, truncated to ``limit`` characters."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         text = str(value).replace("inf", ".inf").replace("nan", ".nan")
     else:
@@ -41,7 +52,7 @@ def shown(value: object, limit: int = 80) -> str:
 
 
 def dotted(location: Iterable[str | int]) -> str:
-    """Return the location ``('seeds', 2)`` as a person would write it: ``seeds[2]``."""
+    """Return the location ``('seeds', 2)`` as a path: ``seeds[2]``."""
     path = ""
     for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
@@ -49,17 +60,18 @@ def dotted(location: Iterable[str | int]) -> str:
 
 
 def explain(error: ValidationError, names_at: NamesAt | None = None, paths: Sequence[str] = ()) -> str:
-    """Turn pydantic's report into one line per mistake: "`model.depth` is 21, but must be ...".
+    """Convert pydantic's errors into one line per mistake: "`model.depth` is 21, but must be ...".
 
-    ``names_at`` maps a location to the names that are valid there, and ``paths`` are all dotted paths: they serve to
-    suggest the nearest one for an unknown key.
+    ``names_at`` maps a location to the names that are valid there, and ``paths`` are all dotted paths: both are used to
+    suggest the nearest valid name for an unknown key.
     """
     return "\n".join(_explain_one(dict(detail), names_at, paths) for detail in error.errors(include_url=False))
 
 
 def _explain_one(detail: dict[str, Any], names_at: NamesAt | None, paths: Sequence[str]) -> str:
     context = detail.get("ctx", {})
-    location = _location(detail["loc"]) + tuple(filter(None, context.get("field", "").split(".")))
+    inner = (int(key) if key.isdecimal() else key for key in context.get("field", "").split(".") if key)
+    location = (*_location(detail["loc"]), *inner)
     path = dotted(location)
     value = shown(context.get("value", detail["input"]))
     names = sorted(names_at(location)) if names_at else []
@@ -73,6 +85,8 @@ def _explain_one(detail: dict[str, Any], names_at: NamesAt | None, paths: Sequen
         case "literal_error":
             allowed = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
             return f"`{path}` is {value}, but must be one of {', '.join(allowed)}{nearest(detail['input'], allowed)}"
+        case "refused":
+            return f"`{path}` {context['sentence']}"
         case "must":
             return f"`{path}` is {value}, but must be {context['must']}"
         case "model_type" | "model_attributes_type" | "dict_type":
@@ -114,4 +128,4 @@ _RULES = {
     "less_than": "below {lt}",
     "less_than_equal": "at most {le}",
 }
-"""pydantic's type of error -> what must be, in a person's words."""
+"""Type of a pydantic error -> the requirement, as shown in the message."""

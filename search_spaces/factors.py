@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from search_spaces.catalog import CATALOG
-from search_spaces.config.trial import TrialConfig
+from search_spaces.config.base import Config
 from search_spaces.domains import Choice
 from search_spaces.errors import StudyError, explain, nearest, shown
 from search_spaces.space import apply_values, check_path
@@ -34,7 +34,7 @@ class Factor:
     levels: tuple[Level, ...]
 
 
-def read_factors(factors: Mapping[str, Any] | None, baseline: TrialConfig) -> tuple[Factor, ...]:
+def read_factors(factors: Mapping[str, Any] | None, baseline: Config) -> tuple[Factor, ...]:
     """Return the factors of a study, each level tried on the baseline.
 
     ``factors`` maps a dotted path to a list of values, or a name of one's own to named levels, each a mapping from
@@ -68,19 +68,19 @@ def expand_names(entries: Sequence[Any], place: str) -> dict[str, Any]:
     return expanded
 
 
-def _factor(name: str, levels: Any, baseline: TrialConfig) -> Factor:
+def _factor(name: str, levels: Any, baseline: Config) -> Factor:
     place = f"factors.{name}"
     is_bundle = isinstance(levels, Mapping)
     if is_bundle:
-        found = _bundle(name, levels)
+        found = _bundle(name, levels, baseline)
     else:
-        check_path(name, "factors")
+        check_path(name, "factors", baseline)
         found = [Level(label(value), {name: value}) for value in _distinct_values(place, levels)]
     for level in found:
         apply_values(baseline, level.values, f"{place}.{level.label}" if is_bundle else place)
     own = next((level for level in found if baseline.with_values(level.values) == baseline), None)
     if own is None:
-        own = Level("baseline" if is_bundle else label(baseline.get(name)), {})
+        own = Level("baseline" if is_bundle else label(_own_value(baseline, name)), {})
         if any(level.label == own.label for level in found):
             raise StudyError(f"`{place}` has a level called {own.label!r} that differs from the baseline; rename it")
     if found == [own]:
@@ -88,7 +88,7 @@ def _factor(name: str, levels: Any, baseline: TrialConfig) -> Factor:
     return Factor(name, (own, *(level for level in found if level is not own)))
 
 
-def _bundle(name: str, levels: Mapping[Any, Any]) -> list[Level]:
+def _bundle(name: str, levels: Mapping[Any, Any], baseline: Config) -> list[Level]:
     place = f"factors.{name}"
     if not name.strip() or len(name) > MAX_NAME:
         raise StudyError(f"`factors` has the name {shown(name)}, but a name must be of 1 to {MAX_NAME} characters")
@@ -103,7 +103,7 @@ def _bundle(name: str, levels: Mapping[Any, Any]) -> list[Level]:
                 "levels without names are a list: [a, b]"
             )
         for path in values:
-            check_path(path, f"{place}.{own}")
+            check_path(path, f"{place}.{own}", baseline)
     return [Level(own, dict(values)) for own, values in levels.items()]
 
 
@@ -119,3 +119,11 @@ def _distinct_values(place: str, levels: Any) -> tuple[Any, ...]:
 def label(value: Any) -> str:
     """Return a level's value as a person would write it."""
     return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _own_value(baseline: Config, path: str) -> Any:
+    """Return the baseline's value; null for an argument that the baseline's own code does not take."""
+    try:
+        return baseline.get(path)
+    except KeyError:
+        return None

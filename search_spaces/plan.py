@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from search_spaces import designs
-from search_spaces.config.trial import TrialConfig
+from search_spaces.config.base import Config
 from search_spaces.errors import StudyError, nearest
 from search_spaces.factors import Factor
 from search_spaces.space import apply_values
@@ -21,7 +21,7 @@ class Arm:
     name: str
     levels: Mapping[str, str]
     is_baseline: bool
-    config: TrialConfig
+    config: Config
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Cell:
     """One arm with one seed: what is trained once."""
 
     arm: Arm
-    config: TrialConfig
+    config: Config
     digest: str
 
 
@@ -107,7 +107,7 @@ def _short(name: str, factors: tuple[Factor, ...]) -> str:
 
 def _telling_word(name: str) -> str:
     *parents, last = name.split(".")
-    return parents[-1] if parents and last in ("kind", "name", "policy") else last
+    return parents[-1] if parents and last in ("kind", "name", "policy") and parents[-1] != "args" else last
 
 
 def _refuse_twins(arms: list[Arm]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from search_spaces.config.trial import TrialConfig, field_paths
+from search_spaces.config.base import Config
 from search_spaces.domains import Choice, IntRange, LogUniform, Uniform
 from search_spaces.errors import StudyError, explain, nearest
 
@@ -26,14 +26,14 @@ class SearchSpace:
     """
 
     domains: Mapping[str, Choice | IntRange | Uniform | LogUniform]
-    baseline: TrialConfig
+    baseline: Config
 
     def __post_init__(self) -> None:
         """Try the values of each domain, or the edges of a large one, one at a time on the baseline."""
         if not self.domains:
             raise StudyError("`space` is empty, but must name at least one field to search over")
         for path, domain in self.domains.items():
-            check_path(path, "space")
+            check_path(path, "space", self.baseline)
             few = domain.size is not None and domain.size <= MAX_TRIED
             for value in domain.grid() if few else domain.edges():
                 apply_values(self.baseline, {path: value}, f"space.{path}")
@@ -58,25 +58,28 @@ class SearchSpace:
         """Draw one combination, each field independently."""
         return {path: domain.sample(rng) for path, domain in self.domains.items()}
 
-    def config(self, values: Mapping[str, Any]) -> TrialConfig:
+    def config(self, values: Mapping[str, Any]) -> Config:
         """Return the baseline with ``values`` in place."""
         return apply_values(self.baseline, values, "space")
 
 
-def check_path(path: object, place: str) -> None:
-    """Raise StudyError unless ``path`` is a field of a trial config that a study may vary."""
-    known = field_paths()
+def check_path(path: object, place: str, baseline: Config) -> None:
+    """Raise StudyError unless ``path`` is a field of the baseline's config that a study may vary."""
+    known = baseline.paths()
     if path not in known:
+        if any(str(path).startswith(f"{owner}.") for owner in baseline.ARGUMENTS.values()):
+            return  # of a reference that only some levels name: refused there, with what its function takes
+        examples = ", ".join(list(known)[:3])
         raise StudyError(
             f"`{place}.{path}` is not a field of a trial config{nearest(path, known)}; fields are, for example, "
-            "model.norm, batch_size, optimizer.lr (all: `tune-app schema`)"
+            f"{examples} (all: `tune-app schema --fields`)"
         )
     remedies = {"seed": "list seeds under `seeds`", "data.path": "make one study for each data set"}
     if path in remedies:
         raise StudyError(f"`{place}.{path}` cannot be varied: {remedies[str(path)]}")
 
 
-def apply_values(baseline: TrialConfig, values: Mapping[str, Any], place: str) -> TrialConfig:
+def apply_values(baseline: Config, values: Mapping[str, Any], place: str) -> Config:
     """Return ``baseline`` with ``values`` in place; StudyError that names ``place`` where one is refused."""
     try:
         return baseline.with_values(values)

@@ -1,8 +1,8 @@
-"""The results store's tables and columns: the one contract between who writes and who reads.
+"""The tables and columns of the results store: the contract between writer and readers.
 
 A store is a folder (or an ``s3://`` prefix) ``results/<study>/``::
 
-    study.yaml            the study as it was run last
+    study.yaml            the study of the last run
     environment.json      commit, package versions, hardware
     trials/KEY.parquet    one row for each trial
     epochs/KEY.parquet    one row for each epoch of a trial
@@ -11,18 +11,46 @@ A store is a folder (or an ``s3://`` prefix) ``results/<study>/``::
     checkpoints/<digest>/ best.pt, last.pt
     report/
 
-KEY is ``<digest>-<fingerprint>`` (trial config, data). A trial's files are renamed into place whole, ``trials`` last:
+KEY is ``<digest>-<fingerprint>`` (trial config, data). The files of a trial are written atomically, ``trials`` last:
 a trial whose row can be read has all its other rows. Fractions are 0 to 1, times are UTC, durations are seconds.
+
+Versions. A reader treats an absent nullable column as null and ignores unknown columns; a newer version is refused.
+
+1. Image classification alone: the metrics are fixed columns.
+2. One float column for each metric that the task declares (`table_schema`), so files may differ in their columns; new
+   columns ``task``, ``code``, ``choose_by`` and ``artifacts`` of ``trials``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+from search_spaces.errors import StudyError
+from search_spaces.metrics import COMMON_METRICS, IMAGE_METRICS, IMAGE_QUANTITIES, SPLITS, metric_named, split_of
+
+__all__ = [
+    "CURVATURE",
+    "EPOCHS",
+    "LANDSCAPE",
+    "METRICS",
+    "METRIC_NAMES",
+    "QUANTILES",
+    "SCHEMA_VERSION",
+    "SPLITS",
+    "STATUSES",
+    "TABLES",
+    "TRIALS",
+    "Status",
+    "check_version",
+    "key",
+    "metric_columns",
+    "table_schema",
+]
+
+SCHEMA_VERSION = 2
 
 Status = Literal["completed", "pruned", "diverged", "failed"]
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -43,74 +71,103 @@ _KEYS = [
         nullable=False,
     ),
 ]
-SPLITS = ("train", "val", "test")
-METRICS = ("loss", "accuracy", "f1_micro", "f1_macro")
-METRIC_NAMES = tuple(f"{split}_{metric}" for split in SPLITS for metric in METRICS)
-"""The trials table's columns that a study can be about: train_loss, ..., test_f1_macro."""
+METRICS = tuple(IMAGE_QUANTITIES)
+METRIC_NAMES = tuple(IMAGE_METRICS)
+"""The trials table's columns that a study of image classification can be about: train_loss, ..., test_f1_macro."""
 
 
-def _metrics(*splits: str) -> list[pa.Field]:
-    return [
-        _column(f"{split}_{metric}", pa.float64(), f"{metric} on the {split} split")
-        for split in splits
-        for metric in METRICS
-    ]
+_TRIALS_HEAD = [
+    *_KEYS,
+    _column("schema_version", pa.int64(), "version of this table", nullable=False),
+    _column("study", pa.string(), "study that trained it", nullable=False),
+    _column("mode", pa.string(), "ablation or search", nullable=False),
+    _column("arm", pa.string(), "arm's name", nullable=False),
+    _column("is_baseline", pa.bool_(), "whether the arm is the baseline", nullable=False),
+    _column("levels", pa.string(), "JSON object: factor -> level", nullable=False),
+    _column("seed", pa.int64(), "seed", nullable=False),
+    _column("config", pa.string(), "JSON of the full trial config", nullable=False),
+    _column("status", pa.string(), "completed, pruned, diverged or failed", nullable=False),
+    _column("epochs_planned", pa.int64(), "epochs of a full training", nullable=False),
+    _column("epochs_trained", pa.int64(), "epochs trained", nullable=False),
+    _column("best_epoch", pa.int64(), "epoch (from 1) that is best by `choose_by`: the model kept"),
+]
+_TRIALS_TAIL = [
+    _column("test_confusion", pa.list_(pa.int64()), "test confusion matrix by rows of true classes, flattened"),
+    _column("classes", pa.list_(pa.string()), "class names"),
+    _column("parameters", pa.int64(), "trainable parameters"),
+    _column("precision", pa.string(), "precision used: float32 or bfloat16"),
+    _column("device", pa.string(), "device type: cpu or cuda"),
+    _column("device_name", pa.string(), "device's own name"),
+    _column("node", pa.string(), "host that trained it"),
+    _column("cpus", pa.float64(), "CPUs given"),
+    _column("gpus", pa.float64(), "share of a GPU given"),
+    _column("started_at", pa.timestamp("us", tz="UTC"), "start of the first attempt"),
+    _column("finished_at", pa.timestamp("us", tz="UTC"), "when this row was written"),
+    _column("seconds", pa.float64(), "training time, all epochs, without waiting"),
+    _column("attempts", pa.int64(), "starts, the successful one included"),
+    _column("history", pa.string(), "JSON list of what went wrong in earlier attempts"),
+    _column("error", pa.string(), "traceback of a failed trial"),
+    _column("task", pa.string(), "what was trained; null: image_classification"),
+    _column("code", pa.string(), "fingerprint of the user's code, 16 hexadecimal digits; null where there is none"),
+    _column("choose_by", pa.string(), "metric that chose the best epoch; null: val_accuracy"),
+    _column("artifacts", pa.string(), "JSON list of the files that the training kept"),
+]
+"""Metrics of a trial are those of its best epoch (by ``choose_by``, the earliest of equals): train as measured while
+training, val after the epoch, test once at the end with the model kept. A pruned, diverged or failed trial has no test
+figures."""
+
+_EPOCHS_HEAD = [*_KEYS, _column("epoch", pa.int64(), "epoch, from 1", nullable=False)]
+_EPOCHS_TAIL = [
+    _column("learning_rate", pa.float64(), "learning rate of the epoch's last step"),
+    _column("gradient_norm", pa.float64(), "mean over steps of the L2 norm of all gradients, before clipping"),
+    _column("weight_norm", pa.float64(), "L2 norm of all parameters after the epoch"),
+    _column("dead_fraction", pa.float64(), "share of features before the classifier that are 0 on every probed image"),
+    _column("images_per_second", pa.float64(), "training images per second of training time"),
+    _column("seconds", pa.float64(), "the epoch's duration, validation included"),
+]
+_AROUND = {"trials": (_TRIALS_HEAD, _TRIALS_TAIL), "epochs": (_EPOCHS_HEAD, _EPOCHS_TAIL)}
 
 
-TRIALS = pa.schema(
-    [
-        *_KEYS,
-        _column("schema_version", pa.int64(), "version of this table", nullable=False),
-        _column("study", pa.string(), "study that trained it", nullable=False),
-        _column("mode", pa.string(), "ablation or search", nullable=False),
-        _column("arm", pa.string(), "arm's name", nullable=False),
-        _column("is_baseline", pa.bool_(), "whether the arm is the baseline", nullable=False),
-        _column("levels", pa.string(), "JSON object: factor -> level", nullable=False),
-        _column("seed", pa.int64(), "seed", nullable=False),
-        _column("config", pa.string(), "JSON of the full trial config", nullable=False),
-        _column("status", pa.string(), "completed, pruned, diverged or failed", nullable=False),
-        _column("epochs_planned", pa.int64(), "epochs of a full training", nullable=False),
-        _column("epochs_trained", pa.int64(), "epochs trained", nullable=False),
-        _column("best_epoch", pa.int64(), "epoch (from 1) of the best validation accuracy: the model kept"),
-        *_metrics("train", "val", "test"),
-        _column("test_confusion", pa.list_(pa.int64()), "test confusion matrix by rows of true classes, flattened"),
-        _column("classes", pa.list_(pa.string()), "class names"),
-        _column("parameters", pa.int64(), "trainable parameters"),
-        _column("precision", pa.string(), "precision used: float32 or bfloat16"),
-        _column("device", pa.string(), "device type: cpu or cuda"),
-        _column("device_name", pa.string(), "device's own name"),
-        _column("node", pa.string(), "host that trained it"),
-        _column("cpus", pa.float64(), "CPUs given"),
-        _column("gpus", pa.float64(), "share of a GPU given"),
-        _column("started_at", pa.timestamp("us", tz="UTC"), "start of the first attempt"),
-        _column("finished_at", pa.timestamp("us", tz="UTC"), "when this row was written"),
-        _column("seconds", pa.float64(), "training time, all epochs, without waiting"),
-        _column("attempts", pa.int64(), "starts, the successful one included"),
-        _column("history", pa.string(), "JSON list of what went wrong in earlier attempts"),
-        _column("error", pa.string(), "traceback of a failed trial"),
-    ]
-)
-"""Metrics of a trial are those of its best epoch (by validation accuracy, the earliest of equals): train as measured
-while training, val after the epoch, test once at the end with the model kept. A pruned, diverged or failed trial has no
-test figures."""
+def table_schema(table: str, metrics: Iterable[str]) -> pa.Schema:
+    """Return the Arrow schema of a table whose task declares ``metrics``: a float64 column for each.
 
-EPOCHS = pa.schema(
-    [
-        *_KEYS,
-        _column("epoch", pa.int64(), "epoch, from 1", nullable=False),
-        *_metrics("train", "val"),
-        _column("learning_rate", pa.float64(), "learning rate of the epoch's last step"),
-        _column("gradient_norm", pa.float64(), "mean over steps of the L2 norm of all gradients, before clipping"),
-        _column("weight_norm", pa.float64(), "L2 norm of all parameters after the epoch"),
-        _column(
-            "dead_fraction",
-            pa.float64(),
-            "share of features before the classifier that are 0 on every probed image",
-        ),
-        _column("images_per_second", pa.float64(), "training images per second of training time"),
-        _column("seconds", pa.float64(), "the epoch's duration, validation included"),
-    ]
-)
+    Metrics of the test split have no column in ``epochs``; tables other than ``trials`` and ``epochs`` have none at
+    all. Raises StudyError for a metric that has the name of another column, such as ``seed``.
+    """
+    if table not in _AROUND:
+        return TABLES[table]
+    head, tail = _AROUND[table]
+    fixed = {field.name: field.type for field in (*head, *tail)}
+    columns = []
+    for name in dict.fromkeys(metrics):
+        if name in fixed and fixed[name] != pa.float64():
+            raise StudyError(f"`metrics.{name}` has the name of a column of the results store; choose another name")
+        if name not in fixed and not (table == "epochs" and split_of(name) == "test"):
+            columns.append(_column(name, pa.float64(), _described(name)))
+    return pa.schema([*head, *columns, *tail])
+
+
+def _described(name: str) -> str:
+    return metric_named(name, {**IMAGE_METRICS, **COMMON_METRICS}).label
+
+
+def metric_columns(table: str, schema: pa.Schema) -> tuple[str, ...]:
+    """Return the columns of a stored ``trials`` or ``epochs`` file that are declared metrics: its further floats."""
+    if table not in _AROUND:
+        return ()
+    fixed = {field.name for part in _AROUND[table] for field in part}
+    return tuple(field.name for field in schema if field.name not in fixed and pa.types.is_floating(field.type))
+
+
+def check_version(versions: Iterable[int], place: str) -> None:
+    """Raise StudyError where rows of a store have a schema version above this release's."""
+    newest = max(versions, default=SCHEMA_VERSION)
+    if newest > SCHEMA_VERSION:
+        raise StudyError(
+            f"{place} has rows of schema version {newest}, but this release of tune-app reads versions up to "
+            f"{SCHEMA_VERSION}; install a newer release"
+        )
+
 
 QUANTILES = pa.schema(
     [
@@ -149,6 +206,8 @@ CURVATURE = pa.schema(
     ]
 )
 
+TRIALS = table_schema("trials", IMAGE_METRICS)
+EPOCHS = table_schema("epochs", IMAGE_METRICS)
 TABLES: Mapping[str, pa.Schema] = {
     "trials": TRIALS,
     "epochs": EPOCHS,
@@ -156,6 +215,7 @@ TABLES: Mapping[str, pa.Schema] = {
     "landscape": LANDSCAPE,
     "curvature": CURVATURE,
 }
+"""The tables of an image-classification study."""
 
 
 def key(digest: str, fingerprint: str) -> str:

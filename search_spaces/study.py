@@ -7,14 +7,26 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
-from search_spaces.config.base import MAX_SEED, Part, must
+from search_spaces.code import Code
+from search_spaces.config.base import MAX_SEED, Config, Part, must, refused
+from search_spaces.config.function import FunctionConfig
 from search_spaces.config.trial import TrialConfig
 from search_spaces.domains import Domain
 from search_spaces.errors import StudyError
 from search_spaces.factors import Factor, expand_names, read_factors
-from search_spaces.published import Reference, must_be_metric
+from search_spaces.metrics import (
+    COMMON_METRICS,
+    IMAGE_METRICS,
+    Metric,
+    metric_named,
+    split_of,
+    unknown_metric,
+    validation_counterpart,
+)
+from search_spaces.published import ROUGHNESS, Reference
 from search_spaces.space import SearchSpace
 
 MAX_GPUS = 1024
@@ -83,13 +95,79 @@ class ProbeConfig(Part):
     norms: bool = Field(True, description="gradient norm, weight norm, share of dead features")
 
 
+class TaskSpec(Part):
+    """A training of the user's own."""
+
+    run: str = Field(description="the training function, my_pkg.train:train")
+
+    @field_validator("run")
+    @classmethod
+    def _reference(cls, run: str) -> str:
+        if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", run):
+            raise must("", run, "package.module:function, such as my_pkg.train:train")
+        return run
+
+
+class MetricSpec(Part):
+    """What a study says about a metric that its training function reports."""
+
+    better: Literal["higher", "lower"] | None = Field(None, description="direction; shown but not compared if null")
+    unit: str = Field("", max_length=32, description="unit of the shown value, such as nats or tokens/s")
+    label: str = Field("", max_length=64, description="name in plots and tables; the metric's own if empty")
+    scale: float = Field(1.0, gt=0, description="factor from stored to shown values: 100 for a fraction in per cent")
+    digits: int = Field(4, ge=0, le=12, description="digits after the decimal point")
+    bounds: tuple[float | None, float | None] = Field(
+        (None, None), strict=False, description="least and greatest possible value, null for none"
+    )
+
+    def record(self, name: str) -> Metric:
+        """Return the metric of that name."""
+        plain = metric_named(name, {})
+        return Metric(
+            name=name,
+            label=self.label or plain.label,
+            higher_is_better=None if self.better is None else self.better == "higher",
+            unit=self.unit,
+            scale=self.scale,
+            digits=self.digits,
+            bounds=self.bounds,
+        )
+
+
+def config_type(task: TaskSpec | None, code: Code | None) -> type[Config]:
+    """Return the type of a study's trial configs, which knows the parameters of the user's code."""
+    base = TrialConfig if task is None else FunctionConfig
+    schemas = code.schemas if code is not None else {}
+    return type(base.__name__, (base,), {"schemas": schemas, "__module__": base.__module__}) if schemas else base
+
+
 class StudySpec(Part):
     """One study, as written. `plan` turns it into arms and cells."""
 
     name: str = Field(description="name of the study and of its folder of results")
     question: str = Field("", description="what the study asks, one sentence, for the head of its report")
     mode: Literal["ablation", "search"] = Field("ablation", description="every cell in full, or a search")
-    baseline: TrialConfig = Field(default_factory=TrialConfig, description="the trial config that all else is held to")
+    task: TaskSpec | None = Field(
+        None, description="a training function of your own: {run: my_pkg.train:train}; image classification if left out"
+    )
+    code: Code | None = Field(None, description="where your own code is; the folder of the study file if left out")
+    metrics: dict[str, MetricSpec] = Field(
+        default_factory=dict, description="metrics that your own training function reports, with their direction"
+    )
+    metric: str = Field(
+        "test_accuracy", validate_default=True, description="column of the trials table that the verdicts are about"
+    )
+    choose_by: str | None = Field(
+        None,
+        validate_default=True,
+        description="validation metric by which epoch, rung and winner are chosen; the counterpart of `metric` if null",
+    )
+    training_version: int | None = Field(
+        None, ge=1, description="version of the built-in training that a stored study was run with; set by the program"
+    )
+    baseline: Config = Field(
+        default_factory=dict, validate_default=True, description="the trial config that every arm starts from"
+    )
     factors: dict[str, Any] | None = Field(
         None, description="ablation: path -> list of values, or name -> named levels, or names from the catalog"
     )
@@ -100,7 +178,6 @@ class StudySpec(Part):
     )
     search: Search = Field(default_factory=Search, description="how to search")
     seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), strict=False, description="seeds, the same for all arms; n: 0..n-1")
-    metric: str = Field("test_accuracy", description="column of the trials table that the verdicts are about")
     rope: float = Field(
         0.005, ge=0, description="region of practical equivalence: a difference in the metric too small to matter"
     )
@@ -161,10 +238,66 @@ class StudySpec(Part):
             raise must("", list(seeds), f"1 to {MAX_SEEDS:,} seeds, each from 0 to {MAX_SEED:,}")
         return seeds
 
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_of_a_task(cls, metrics: dict[str, MetricSpec], info: ValidationInfo) -> dict[str, MetricSpec]:
+        if metrics and info.data.get("task") is None:
+            raise must("", list(metrics), "left out without `task`: those of image classification are built in")
+        for name in metrics:
+            if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or name in _RESERVED:
+                raise refused(name, name, "is not a usable name: take a-z, 0-9 and '_', and no column of the store")
+        return metrics
+
     @field_validator("metric")
     @classmethod
-    def _known_metric(cls, metric: str) -> str:
-        return must_be_metric(metric)
+    def _known_metric(cls, metric: str, info: ValidationInfo) -> str:
+        known = _known_metrics(info.data)
+        if metric not in known:
+            raise must("", metric, unknown_metric(metric, known) if known else "declared under `metrics`")
+        return metric
+
+    @field_validator("choose_by")
+    @classmethod
+    def _chosen_by(cls, choose_by: str | None, info: ValidationInfo) -> str | None:
+        known, metric = _known_metrics(info.data), info.data.get("metric")
+        if choose_by is None and metric is not None:
+            counterpart = validation_counterpart(metric)
+            if counterpart not in known:
+                raise refused(
+                    "", None, f"is missing: `metric` is {metric!r}, and {counterpart!r} is not declared under `metrics`"
+                )
+        elif choose_by is not None and (choose_by not in known or split_of(choose_by) == "test"):
+            rule = unknown_metric(choose_by, [name for name in known if split_of(name) != "test"])
+            raise must("", choose_by, f"{rule}; the test split takes no part in a choice")
+        return choose_by
+
+    @field_validator("baseline", mode="wrap")
+    @classmethod
+    def _baseline_of_the_task(cls, baseline: Any, handler: Any, info: ValidationInfo) -> Config:
+        if isinstance(baseline, Config):
+            baseline = baseline.model_dump(mode="json", exclude={*Config.DERIVED, "run"})
+        if not isinstance(baseline, Mapping):
+            raise PydanticKnownError("dict_type")
+        data = info.data
+        for name in (*Config.DERIVED, "run"):
+            if name in baseline:
+                raise refused(name, baseline[name], "is set by the program: leave it out")
+        task, code = data.get("task"), data.get("code")
+        derived: dict[str, Any] = {"choose_by": data.get("choose_by")}
+        if derived["choose_by"] is None and data.get("metric"):
+            derived["choose_by"] = validation_counterpart(data["metric"])
+        if data.get("training_version"):
+            derived["training_version"] = data["training_version"]
+        if code is not None:
+            derived["code"] = code.fingerprint
+        if task is not None:
+            derived["run"] = task.run
+        return config_type(task, code).model_validate({**baseline, **derived})
+
+    @field_serializer("baseline")
+    def _without_derived(self, baseline: Config) -> dict[str, Any]:
+        tree = baseline.model_dump(mode="json")
+        return {name: value for name, value in tree.items() if name not in (*Config.DERIVED, "run")}
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
@@ -179,7 +312,36 @@ class StudySpec(Part):
         asha = self.search.asha
         if self.mode == "search" and asha and asha.grace_period > self.baseline.epochs:
             raise must("search.asha.grace_period", asha.grace_period, f"at most the {self.baseline.epochs} epochs")
+        self._check_published()
         return self
+
+    def _check_published(self) -> None:
+        """Refuse published figures and claims about metrics that this study does not have, or in another unit."""
+        known, reference = _known_metrics(self.__dict__), self.reference
+        for i, figure in enumerate(reference.figures if reference else ()):
+            if figure.metric not in known:
+                raise must(f"reference.figures.{i}.metric", figure.metric, unknown_metric(figure.metric, known))
+            low, high = known[figure.metric].bounds
+            if (low is not None and figure.value < low) or (high is not None and figure.value > high):
+                allowed = "a fraction from 0 to 1" if (low, high) == (0, 1) else f"from {low} to {high}"
+                raise must(
+                    f"reference.figures.{i}.value", figure.value, f"{allowed} for {figure.metric}: 0.8957, not 89.57"
+                )
+        for i, claim in enumerate(reference.claims if reference else ()):
+            if claim.metric not in ("", ROUGHNESS) and claim.metric not in known:
+                raise must(f"reference.claims.{i}.metric", claim.metric, unknown_metric(claim.metric, known))
+
+    def metric_records(self) -> dict[str, Metric]:
+        """Return every metric that this study can be about, by name: those of its task, and the declared ones."""
+        return _known_metrics(self.__dict__)
+
+    def metric_record(self, name: str | None = None) -> Metric:
+        """Return the record of a metric, the study's own if no name is given; see `metrics.metric_named`."""
+        return metric_named(name or self.metric, self.metric_records())
+
+    def choose_by_metric(self) -> str:
+        """Return the metric by which the best epoch, ASHA's rungs and the winner are chosen."""
+        return self.choose_by or validation_counterpart(self.metric)
 
     def read_factors(self) -> tuple[Factor, ...]:
         """Return the factors with their levels, the baseline's own first; StudyError where one is refused."""
@@ -190,6 +352,17 @@ class StudySpec(Part):
         if self.space is None:
             raise StudyError("`space` is missing: a study of mode search names the fields to search over")
         return SearchSpace(self.space, self.baseline)
+
+
+_RESERVED = frozenset({"epoch", "seed", "arm", "status", "config", "levels", "study", "mode", "node", "error", "task"})
+
+
+def _known_metrics(data: Mapping[str, Any]) -> dict[str, Metric]:
+    """Return the metrics of a study's task by name, from its fields read so far."""
+    if data.get("task") is None:
+        return dict(IMAGE_METRICS)
+    declared = {name: spec.record(name) for name, spec in (data.get("metrics") or {}).items()}
+    return declared | {name: COMMON_METRICS[name] for name in ("seconds",) if name not in declared}
 
 
 def _mapping_or_names(value: Any) -> Any:

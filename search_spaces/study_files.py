@@ -5,16 +5,20 @@ from __future__ import annotations
 import copy
 import itertools
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from search_spaces._yaml import mapping_in, parse_value, parse_yaml, read_text
-from search_spaces.config.base import Part
-from search_spaces.config.trial import TrialConfig, field_paths, set_path
+from search_spaces.code import Code, code_files, fingerprint, package_versions
+from search_spaces.config.base import Config, Part, is_reference, set_path
+from search_spaces.config.function import FunctionConfig
+from search_spaces.config.trial import TrialConfig, field_paths
 from search_spaces.errors import Location, StudyError, explain, nearest, shown
 from search_spaces.plan import make_plan
 from search_spaces.space import MAX_TRIED
@@ -27,25 +31,52 @@ def ready_studies() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def read_study(study: str | Path, size: str | None = None, overrides: Sequence[str] = ()) -> StudySpec:
+Describe = Callable[[Path, Sequence[str], str], Mapping[str, Any]]
+"""From the folder that user code is imported from, references and the code's fingerprint to the JSON Schema of the
+parameters of each reference."""
+
+
+def read_study(
+    study: str | Path, size: str | None = None, overrides: Sequence[str] = (), describe: Describe | None = None
+) -> StudySpec:
     """Return the checked study in a file, or the ready one of that name.
 
     ``size`` chooses one of the study's own sets of overrides; ``overrides`` are ``path=value`` and come last. The file
     must be right as it stands, and with each of its sizes. What the overrides take out of the plan is left out of the
-    study's reference too. Raises StudyError that names the place, the value and what is allowed.
+    study's reference too. ``describe`` looks at the user's code that the study refers to; without it, arguments of such
+    code are not checked. Raises StudyError that names the place, the value and what is allowed.
     """
     path = _find(study)
     keys = "`name`, `baseline` and `factors`"
     tree = mapping_in(parse_yaml(read_text(path), str(path)), str(path), keys)
+    return checked_study(tree, path.resolve().parent, str(path), size, overrides, describe)
+
+
+def checked_study(
+    tree: Mapping[str, Any],
+    folder: Path,
+    place: str = "the study",
+    size: str | None = None,
+    overrides: Sequence[str] = (),
+    describe: Describe | None = None,
+) -> StudySpec:
+    """Return the checked study that plain data describes, with its sizes and user code, as `read_study` does.
+
+    ``folder`` is what ``code.root`` is relative to; ``place`` names the study in messages.
+    """
+    written = {**tree, "training_version": None}
+    with _options_named(place, size, overrides):
+        changes = dict(map(_split_override, overrides))
     try:
-        written = study_from(tree)
+        with_code = _with_code(written, folder, changes, describe)
+        spec = study_from(with_code)
     except StudyError as error:
-        raise StudyError(f"{path}: {error}") from None
+        raise StudyError(f"{place}: {error}") from None
     if size is not None or overrides:
-        return _read_sized(path, tree, written, size, overrides)
-    for name in written.sizes:
-        _read_sized(path, tree, written, name, ())
-    return written
+        return _read_sized(place, with_code, spec, size, overrides)
+    for name in spec.sizes:
+        _read_sized(place, with_code, spec, name, ())
+    return spec
 
 
 def study_from(tree: Mapping[str, Any]) -> StudySpec:
@@ -58,6 +89,85 @@ def study_from(tree: Mapping[str, Any]) -> StudySpec:
     return spec
 
 
+def study_from_store(tree: Mapping[str, Any]) -> StudySpec:
+    """Return the study that a results store holds, with what the release that wrote it did: its digests are found.
+
+    The first release (schema 1) named no training version, and chose by the validation accuracy whatever the metric.
+    """
+    known = {key: value for key, value in tree.items() if key != "reference_arm"}
+    if "training_version" not in tree:
+        known["choose_by"] = "val_accuracy"
+    return study_from({**known, "training_version": tree.get("training_version") or 1})
+
+
+def study_to_store(spec: StudySpec) -> dict[str, Any]:
+    """Return a study as plain data for its results store; `study_from_store` reads it back."""
+    tree = spec.model_dump(mode="json", exclude={"sizes": True, "code": {"root"}})
+    tree["training_version"] = spec.baseline.training_version
+    tree["choose_by"] = spec.choose_by_metric()
+    if spec.mode == "ablation":
+        tree["reference_arm"] = make_plan(spec).reference_arm
+    return tree
+
+
+def references_in(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
+    """Return every reference to user code that a study makes: its task, and networks and sources in any level.
+
+    ``changes``: path -> value of overrides.
+    """
+    task = tree.get("task")
+    found = [task["run"]] if isinstance(task, Mapping) and is_reference(task.get("run")) else []
+    places = set(TrialConfig.ARGUMENTS)
+
+    def walk(value: Any, path: str) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                own = str(key)
+                walk(inner, own if own in places or not path else f"{path}.{own}")
+        elif isinstance(value, list | tuple):
+            for inner in value:
+                walk(inner, path)
+        elif is_reference(value) and any(path == place or path.endswith(f".{place}") for place in places):
+            found.append(value)
+
+    sections = {key: tree[key] for key in ("baseline", "factors", "space", "sizes") if key in tree}
+    walk(sections, "")
+    walk(changes, "")
+    return list(dict.fromkeys(found))
+
+
+def _with_code(
+    tree: Mapping[str, Any], folder: Path, changes: Mapping[str, Any], describe: Describe | None
+) -> dict[str, Any]:
+    """Return the study's data with what is found out about the user's code that it refers to."""
+    references = references_in(tree, changes)
+    written = tree.get("code")
+    if not references:
+        if written is not None:
+            raise StudyError("`code` is given, but nothing refers to code: no `task`, `model.family` or `data.source`")
+        return dict(tree)
+    if not isinstance(written, Mapping | None):
+        raise StudyError(f"`code` is {shown(written)}, but must be a mapping: {{root: ., include: [my_pkg/**/*.py]}}")
+    kept = {key: value for key, value in (written or {}).items() if key not in ("fingerprint", "packages", "schemas")}
+    code = _part_from(Code, kept, "code")
+    root = (folder / Path(code.root).expanduser()).resolve()
+    if not root.is_dir():
+        raise StudyError(f"`code.root` is {shown(code.root)}, but {root} is no folder")
+    files = code_files(root, code.include, references)
+    packages = package_versions(root, references)
+    own = fingerprint(root, files, packages)
+    schemas = describe(root, references, own) if describe is not None else {}
+    filled = {"fingerprint": own, "packages": packages, "schemas": dict(schemas)}
+    return {**tree, "code": {"root": str(root), "include": list(code.include), **filled}}
+
+
+def _part_from(kind: type[Code], tree: Mapping[str, Any], place: str) -> Code:
+    try:
+        return kind.model_validate(dict(tree))
+    except ValidationError as error:
+        raise StudyError(explain(error, lambda at: names_at((place, *at))).replace("`", f"`{place}.", 1)) from None
+
+
 def trial_from(overrides: Sequence[str], base: TrialConfig | None = None) -> TrialConfig:
     """Return a trial config with ``path=value`` overrides; StudyError where one is refused."""
     tree = (base or TrialConfig()).model_dump(mode="json")
@@ -66,12 +176,22 @@ def trial_from(overrides: Sequence[str], base: TrialConfig | None = None) -> Tri
     try:
         return TrialConfig.model_validate(tree)
     except ValidationError as error:
-        raise StudyError(explain(error, lambda place: names_at(("baseline", *place)), list(field_paths()))) from None
+        names = partial(_config_names, TrialConfig)
+        raise StudyError(explain(error, names, list(field_paths()))) from None
 
 
-def names_at(location: Location) -> list[str]:
+def names_at(location: Location, config: type[Config] = TrialConfig) -> list[str]:
     """Return the keys that are allowed at a place of a study: ``("baseline", "model")`` -> ``["family", ...]``."""
-    part: type[Part] | None = StudySpec
+    if location[:1] == ("baseline",):
+        return _config_names(config, location[1:])
+    return _names_in(StudySpec, location)
+
+
+def _config_names(config: type[Config], location: Location) -> list[str]:
+    return [name for name in _names_in(config, location) if name not in (*Config.DERIVED, "run")]
+
+
+def _names_in(part: type[BaseModel] | None, location: Location) -> list[str]:
     for key in location:
         if isinstance(key, int) or part is None:
             continue
@@ -91,9 +211,11 @@ def _validated(tree: Mapping[str, Any]) -> StudySpec:
     try:
         return StudySpec.model_validate(dict(tree))
     except ValidationError as error:
-        sections = [name for name in TrialConfig.model_fields if name not in field_paths()]
-        paths = [f"baseline.{path}" for path in (*sections, *field_paths())]
-        raise StudyError(explain(error, names_at, paths)) from None
+        config: type[Config] = TrialConfig if tree.get("task") is None else FunctionConfig
+        fields = config.fields()
+        sections = [name for name in _config_names(config, ()) if name not in fields]
+        paths = [f"baseline.{path}" for path in (*sections, *fields)]
+        raise StudyError(explain(error, partial(names_at, config=config), paths)) from None
 
 
 def _check_search(spec: StudySpec) -> None:
@@ -107,13 +229,20 @@ def _check_search(spec: StudySpec) -> None:
 
 
 def _read_sized(
-    path: Path, tree: Mapping[str, Any], written: StudySpec, size: str | None, overrides: Sequence[str]
+    place: str, tree: Mapping[str, Any], written: StudySpec, size: str | None, overrides: Sequence[str]
 ) -> StudySpec:
-    try:
+    with _options_named(place, size, overrides):
         return _study_within(_overridden(tree, written, size, overrides))
+
+
+@contextmanager
+def _options_named(place: str, size: str | None, overrides: Sequence[str]) -> Iterator[None]:
+    """Put the place and the options of the command line before the message of a StudyError."""
+    try:
+        yield
     except StudyError as error:
         options = [f"--size {size}"] * (size is not None) + [f"--set {text}" for text in overrides]
-        raise StudyError(f"{path} with {' '.join(options)}: {error}") from None
+        raise StudyError(f"{place} with {' '.join(options)}: {error}") from None
 
 
 def _study_within(tree: Mapping[str, Any]) -> StudySpec:
@@ -165,7 +294,8 @@ def _override(tree: dict[str, Any], path: str, value: Any) -> None:
     elif first == "design" and rest and isinstance(tree.get(first), str):
         tree[first] = {"kind": tree[first], rest: value}
     else:
-        set_path(tree, f"baseline.{path}" if first in TrialConfig.model_fields else path, value)
+        config: type[Config] = TrialConfig if tree.get("task") is None else FunctionConfig
+        set_path(tree, f"baseline.{path}" if first in config.model_fields else path, value)
 
 
 def _split_override(text: str) -> tuple[str, Any]:

@@ -1,4 +1,4 @@
-"""A folder on any filesystem that fsspec knows (local, s3://, gs://, memory://): a file is there whole or not."""
+"""A folder on any filesystem that fsspec supports (local, s3://, gs://, memory://), with atomic writes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from search_spaces.errors import StudyError
 
 UNFINISHED = ".tmp"
 _PACKAGES = {"s3": "`pip install 'tune-app[s3]'`", "gs": "`pip install gcsfs`", "gcs": "`pip install gcsfs`"}
-# botocore repeats what a server refuses for now (503, throttling, connections) with growing pauses.
+# botocore retries temporary failures (503, throttling, connections) with exponential backoff.
 _S3 = {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 6}, "connect_timeout": 10, "read_timeout": 60}}
 
 
 class StorageError(StudyError, OSError):
-    """A remote store that does not answer, or refuses, after all retries."""
+    """A remote store that does not answer, or denies a request, after all retries."""
 
 
 class Folder:
@@ -50,7 +50,7 @@ class Folder:
 
     @property
     def is_local(self) -> bool:
-        """Whether other machines cannot be expected to see it."""
+        """Whether the folder is on this machine's filesystem, so that other machines may not see it."""
         return isinstance(self.filesystem, LocalFileSystem)
 
     def path(self, name: str) -> str:
@@ -58,14 +58,14 @@ class Folder:
         return f"{self.root.rstrip('/')}/{name}"
 
     def exists(self, name: str) -> bool:
-        """Return whether the file ``name`` is there."""
-        with self._told("looked at"):
+        """Return whether the file ``name`` exists."""
+        with self._remote_errors("accessed"):
             return bool(self.filesystem.exists(self.path(name)))
 
     def names(self, suffix: str = "") -> list[str]:
-        """Return the names of this folder's files with that suffix, sorted; hidden and unfinished ones left out."""
+        """Return the sorted names of this folder's files with that suffix, without hidden and temporary files."""
         try:
-            with self._told("listed"):
+            with self._remote_errors("listed"):
                 entries = self.filesystem.ls(self.root, detail=False)
         except FileNotFoundError:
             return []
@@ -73,15 +73,15 @@ class Folder:
         return sorted(name for name in names if name.endswith(suffix) and not name.startswith("."))
 
     def read(self, name: str) -> bytes:
-        """Return a file's content; FileNotFoundError where there is none."""
-        with self._told("read"):
+        """Return a file's content; FileNotFoundError if there is none."""
+        with self._remote_errors("read"):
             return bytes(self.filesystem.cat_file(self.path(name)))
 
     def write(self, name: str, content: bytes) -> None:
-        """Put a file in place whole: on a local disk flushed under a hidden name and renamed; elsewhere one put."""
+        """Write a file atomically: on a local disk under a hidden name, flushed and renamed; elsewhere by one put."""
         path = self.path(name)
         if not self.is_local:
-            with self._told("written"):
+            with self._remote_errors("written"):
                 self.filesystem.pipe_file(path, content)
             return
         target = Path(path)
@@ -100,22 +100,22 @@ class Folder:
             raise
 
     def remove(self, name: str) -> None:
-        """Remove a file or a folder with all that is in it; nothing happens where there is none."""
-        with suppress(FileNotFoundError, NotADirectoryError), self._told("removed"):
+        """Remove a file, or a folder with its content; does nothing if there is none."""
+        with suppress(FileNotFoundError, NotADirectoryError), self._remote_errors("removed"):
             self.filesystem.rm(self.path(name), recursive=True)
 
     def remove_files(self, names: Sequence[str]) -> None:
-        """Remove files of this folder in order; on an object store many at a time."""
+        """Remove files of this folder in order; on an object store in batches."""
         if self.is_local:
             for name in names:
                 Path(self.path(name)).unlink(missing_ok=True)
         elif names:
-            with suppress(FileNotFoundError), self._told("removed"):
+            with suppress(FileNotFoundError), self._remote_errors("removed"):
                 self.filesystem.rm([self.path(name) for name in names])
 
     @contextmanager
-    def _told(self, done: str) -> Iterator[None]:
-        """Tell any error of a remote store, whatever its package raises, as one that names the URL and the remedy."""
+    def _remote_errors(self, action: str) -> Iterator[None]:
+        """Convert any error of a remote store into a StorageError with the URL and the remedy."""
         try:
             yield
         except (FileNotFoundError, NotADirectoryError):
@@ -124,6 +124,6 @@ class Folder:
             if self.is_local:
                 raise
             raise StorageError(
-                f"{self.url} cannot be {done}: {type(error).__name__}: {error}; check the address, the credentials and "
-                "the network (AWS_ENDPOINT_URL for a server of your own)"
+                f"{self.url} cannot be {action}: {type(error).__name__}: {error}; check the address, the credentials "
+                "and the network (AWS_ENDPOINT_URL for your own server)"
             ) from error

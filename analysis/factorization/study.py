@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 TRIAL = ["digest", "fingerprint"]
 
 
-def curves_matrix(results: StudyResults, metric: str = "val_accuracy") -> pd.DataFrame:
-    """Return trials x epochs of an epochs metric, in its own unit; NaN where a trial was not trained.
+def curves_matrix(results: StudyResults, metric: str | None = None) -> pd.DataFrame:
+    """Return trials x epochs of an epochs metric (that which the study chooses by if None); NaN where not trained.
 
     Rows are labelled (digest, fingerprint) in the order of ``results.trials``, those without any epoch included;
     columns run from epoch 1 to the last one planned. Figures that are not finite (a diverged loss) are NaN.
     """
+    metric = metric or results.choose_by
     epochs = _with_metric(results.epochs, metric, "epochs")
     matrix = epochs.pivot(index=TRIAL, columns="epoch", values=metric).astype(np.float64)
     longest = int(np.nanmax([results.trials["epochs_planned"].max(), epochs["epoch"].max(), 0]))
@@ -29,11 +30,12 @@ def curves_matrix(results: StudyResults, metric: str = "val_accuracy") -> pd.Dat
     return matrix.reindex(index=rows, columns=every_epoch).replace([np.inf, -np.inf], np.nan)
 
 
-def arms_by_seeds(results: StudyResults, metric: str = "test_accuracy") -> pd.DataFrame:
-    """Return arms x seeds of a trials metric, in its own unit; NaN where a cell has no figure.
+def arms_by_seeds(results: StudyResults, metric: str | None = None) -> pd.DataFrame:
+    """Return arms x seeds of a trials metric (the study's own if None); NaN where a cell has no figure.
 
     Arms stand in the order of ``results.trials``, seeds rise. StudyError where an arm has two trials of one seed.
     """
+    metric = metric or results.metric
     trials = _with_metric(results.trials, metric, "trials")
     twice = trials.duplicated(["arm", "seed"])
     if twice.any():

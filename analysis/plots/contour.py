@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from analysis.plots._axis import FieldAxis, field_axis
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Theme, new_figure, themed
-from analysis.plots.units import unit_of
+from search_spaces.metrics import Metric
 
 _GRID = 40
 
@@ -36,18 +36,17 @@ def draw_contour(
     first: str,
     second: str,
     *,
-    metric: str = "val_accuracy",
+    metric: Metric,
     width: float = PAGE * 0.65,
     theme: Theme = LIGHT,
 ) -> Picture:
     """Draw two fields of `analysis.plots.parallel.search_data`; the map from at most 2,000 trials, evenly taken."""
-    unit = unit_of(metric)
     shown = search.iloc[:: -(-len(search) // 2000) or 1]
     axes = [field_axis(shown[name], name) for name in (first, second)]
-    values = shown["value"].to_numpy(float) * unit.scale
+    values = shown["value"].to_numpy(float) * metric.scale
     figure = new_figure(width, width * 0.75)
     ax = figure.subplots()
-    cmap = "viridis_r" if metric.endswith("_loss") else "viridis"
+    cmap = "viridis_r" if metric.higher_is_better is False else "viridis"
     field = contour_data(axes[0], axes[1], values)
     levels = np.linspace(values.min(), max(values.max(), values.min() + 1e-9), 15)
     norm = Normalize(levels[0], levels[-1])
@@ -62,13 +61,13 @@ def draw_contour(
     axes[0].label(ax, "x")
     axes[1].label(ax, "y")
     ax.grid(False)
-    figure.colorbar(filled, ax=ax, label=unit.axis, pad=0.02, format="%.1f").outline.set_visible(False)
+    figure.colorbar(filled, ax=ax, label=metric.axis, pad=0.02, format="%.1f").outline.set_visible(False)
     return Picture(
         figure,
         f"{first} against {second}",
-        f"Points: trials (n = {len(shown)} of {len(search)}, one run each). Surface: their {unit.name}, smoothed by a "
-        "Gaussian kernel over both axes; it says nothing where there are no points, and averages over other fields.",
-        f"Contour map of {unit.name} over {first} and {second}.",
+        f"Points: trials (n = {len(shown)} of {len(search)}, one run each). Surface: their {metric.label}, smoothed by "
+        "a Gaussian kernel over both axes; it is empty where there are no points, and averages over other fields.",
+        f"Contour map of {metric.label} over {first} and {second}.",
     )
 
 

@@ -1,25 +1,29 @@
-"""What accuracy costs: each arm's mean against its training time, and the front of those that nothing beats in both."""
+"""What a metric costs: each arm's mean against its training time, and the Pareto front."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
+from analysis.plots._words import sentence_case, span
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
-from analysis.plots.units import span, unit_of
 from analysis.store._rows import rows_of
+from search_spaces.metrics import COMMON_METRICS, Metric, require_direction
+
+TIME = COMMON_METRICS["seconds"]
 
 
-def cost_data(trials: pd.DataFrame, metric: str = "test_accuracy", cost: str = "seconds") -> pd.DataFrame:
+def cost_data(trials: pd.DataFrame, metric: Metric, cost: str = TIME.name) -> pd.DataFrame:
     """Return arm, n, cost, value, on_front over completed trials: means, and whether no arm is as cheap and better.
 
     An arm is on the Pareto front if every arm that costs no more reaches less (or exactly as much at the same cost).
     """
-    done = trials[trials["status"] == "completed"].dropna(subset=[metric, cost])
-    table = done.groupby("arm", sort=False).agg(n=(metric, "size"), cost=(cost, "mean"), value=(metric, "mean"))
+    done = trials[trials["status"] == "completed"].dropna(subset=[metric.name, cost])
+    value = metric.name
+    table = done.groupby("arm", sort=False).agg(n=(value, "size"), cost=(cost, "mean"), value=(value, "mean"))
     table = table.reset_index()
-    gain = (-1 if metric.endswith("_loss") else 1) * table["value"].to_numpy(float)
+    gain = (1 if require_direction(metric) else -1) * table["value"].to_numpy(float)
     price = table["cost"].to_numpy(float)
     beaten = [
         bool(((price <= price[i]) & (gain >= gain[i]) & ((price < price[i]) | (gain > gain[i]))).any())
@@ -33,20 +37,19 @@ def draw_cost(
     costs: pd.DataFrame,
     styles: Styles,
     *,
-    metric: str = "test_accuracy",
-    cost: str = "seconds",
+    metric: Metric,
+    cost: Metric = TIME,
     width: float = PAGE * 0.75,
     theme: Theme = LIGHT,
 ) -> Picture:
     """Draw ``cost_data`` with the front as a line; arms on it are named."""
-    unit, price = unit_of(metric), unit_of(cost)
     figure = new_figure(width, width * 0.55)
     ax = figure.subplots()
     front = costs[costs["on_front"]].sort_values("cost")
-    ax.plot(front["cost"] * price.scale, front["value"] * unit.scale, color=theme.muted, linewidth=0.8, zorder=1)
+    ax.plot(front["cost"] * cost.scale, front["value"] * metric.scale, color=theme.muted, linewidth=0.8, zorder=1)
     for row in rows_of(costs):
         style = styles[row.arm]
-        x, y = row.cost * price.scale, row.value * unit.scale
+        x, y = row.cost * cost.scale, row.value * metric.scale
         fill = style.color(theme) if row.on_front else theme.surface
         style.tag(
             ax.scatter(
@@ -59,12 +62,12 @@ def draw_cost(
             )
             style.tag(name)
     ax.margins(x=0.12)
-    ax.set(xlabel=price.axis, ylabel=unit.axis)
-    said = "; ".join(f"{row.arm} {unit.show(row.value)} for {price.show(row.cost)}" for row in rows_of(front))
+    ax.set(xlabel=cost.axis, ylabel=metric.axis)
+    said = "; ".join(f"{row.arm} {metric.show(row.value)} for {cost.show(row.cost)}" for row in rows_of(front))
     return Picture(
         figure,
-        "Cost against accuracy",
-        f"Mean {unit.name} and mean {price.name} of each arm's completed trials (n = {span(costs['n'])}; no interval). "
-        "Filled and joined: the Pareto front, arms that none beats in both.",
+        f"{sentence_case(metric.label)} against {cost.label}",
+        f"Mean {metric.label} and mean {cost.label} of each arm's completed trials (n = {span(costs['n'])}; no "
+        "interval). Filled and joined: the Pareto front, arms that none beats in both.",
         f"Scatter of {len(costs)} arms. On the Pareto front: {said}.",
     )

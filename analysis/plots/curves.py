@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,15 +10,36 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
+from analysis.plots._words import seed_count
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
-from analysis.plots.units import seed_count, unit_of
+from analysis.store.load import StudyResults
+from search_spaces.metrics import SPLIT_LABELS, Metric, quantity_of
 
-CURVES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
+MOST_QUANTITIES = 2
+Records = Mapping[str, Metric]
+"""Metric by name."""
 _COLUMNS = ["metric", "arm", "kind", "trial", "epoch", "value", "low", "high", "n"]
 
 
-def curve_data(epochs: pd.DataFrame, metrics: Sequence[str] = CURVES, confidence: float = 0.95) -> pd.DataFrame:
+def curve_metrics(results: StudyResults) -> dict[str, Metric]:
+    """Return the metrics whose learning curves show a study best, by name, in the order of their declaration.
+
+    They are the training and validation figures of two quantities: that of `choose_by`, and the first other one.
+    """
+    epochs = results.epochs
+    recorded = [name for name in epochs.select_dtypes("float") if epochs[name].notna().any()]
+    records = results.metric_records(recorded)
+    quantities = dict.fromkeys(record.quantity for record in records.values() if record.split == "val")
+    own = quantity_of(results.choose_by)
+    chosen = [own, *(name for name in quantities if name != own)][:MOST_QUANTITIES]
+    order = [name for name in quantities if name in chosen] or [own]
+    names = [f"{split}_{quantity}" for quantity in order for split in ("train", "val")]
+    plain = [name for name in (results.choose_by, results.metric) if records.get(name) and not records[name].split]
+    return {name: records[name] for name in dict.fromkeys([*names, *plain]) if name in records}
+
+
+def curve_data(epochs: pd.DataFrame, metrics: Iterable[str], confidence: float = 0.95) -> pd.DataFrame:
     """Return the points of learning curves, one row each: metric, arm, kind, trial, epoch, value, low, high, n.
 
     ``kind`` is "mean" (over the arm's completed trials, with the t interval of the mean; none for n = 1) or the status
@@ -49,7 +70,13 @@ def _stopped(epochs: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 @themed
 def draw_overlay(
-    curves: pd.DataFrame, styles: Styles, *, width: float = PAGE, stopped: bool = True, theme: Theme = LIGHT
+    curves: pd.DataFrame,
+    styles: Styles,
+    records: Records,
+    *,
+    width: float = PAGE,
+    stopped: bool = True,
+    theme: Theme = LIGHT,
 ) -> Picture:
     """Draw every arm into the same axes, one panel for each metric of ``curve_data``."""
     metrics = list(dict.fromkeys(curves["metric"]))
@@ -61,8 +88,9 @@ def draw_overlay(
     for ax, metric in zip(axes, metrics, strict=False):
         panel = curves[curves["metric"] == metric]
         for arm, style in styles.items():
-            _draw_arm(ax, panel[panel["arm"] == arm], style.color(theme), style.dash, str(arm), styles, stopped)
-        _label(ax, metric)
+            points = panel[panel["arm"] == arm]
+            _draw_arm(ax, points, records[metric], style.color(theme), style.dash, str(arm), styles, stopped)
+        _label(ax, records[metric])
         ax.set_gid(f"panel-{metric}")
     for ax in axes[len(metrics) :]:
         ax.set_axis_off()
@@ -77,14 +105,25 @@ def draw_overlay(
     for arm, line, text in zip(shown, legend.get_lines(), legend.get_texts(), strict=True):
         styles[arm].tag(line)
         styles[arm].tag(text)
-    return Picture(figure, "Learning curves of all arms", curve_caption(curves, stopped), _alt(curves, metrics))
+    return Picture(
+        figure,
+        "Learning curves of all arms",
+        curve_caption(curves, stopped),
+        _alt(curves, [records[metric].label for metric in metrics]),
+    )
 
 
 def _draw_arm(
-    ax: Axes, points: pd.DataFrame, color: str, dash: object, arm: str, styles: Styles, stopped: bool
+    ax: Axes,
+    points: pd.DataFrame,
+    metric: Metric,
+    color: str,
+    dash: object,
+    arm: str,
+    styles: Styles,
+    stopped: bool,
 ) -> None:
-    style = styles[arm]
-    scale = unit_of(str(points["metric"].iloc[0])).scale if len(points) else 1.0
+    style, scale = styles[arm], metric.scale
     mean = points[points["kind"] == "mean"]
     if len(mean):
         dot = "o" if len(mean) == 1 else None  # a line of one point is not seen
@@ -92,7 +131,7 @@ def _draw_arm(
         style.tag(line)
         band = mean.dropna(subset=["low"])
         if len(band):
-            low, high = _within_range(band, scale)
+            low, high = _within_bounds(band, metric)
             style.tag(ax.fill_between(band["epoch"], low, high, color=color, alpha=0.16, linewidth=0))
     if not stopped:
         return
@@ -105,40 +144,54 @@ def _draw_arm(
         style.tag(end).set_label("")
 
 
-def _within_range(band: pd.DataFrame, scale: float) -> tuple[pd.Series[float], pd.Series[float]]:
-    """Return a band's edges cut to what the quantity can be: with few seeds a t interval goes beyond 0 and 100 %."""
-    top = None if band["metric"].iloc[0].endswith("_loss") else scale
-    return (band["low"] * scale).clip(lower=0), (band["high"] * scale).clip(upper=top)
+def _within_bounds(band: pd.DataFrame, metric: Metric) -> tuple[pd.Series[float], pd.Series[float]]:
+    """Return a band's edges cut to the metric's bounds: with few seeds a t interval goes beyond 0 and 100 %."""
+    least, greatest = metric.bounds
+    low, high = band["low"].clip(lower=least), band["high"].clip(upper=greatest)
+    return low * metric.scale, high * metric.scale
 
 
 @themed
-def draw_arms(curves: pd.DataFrame, styles: Styles, *, width: float = PAGE, theme: Theme = LIGHT) -> Picture:
-    """Draw one column for each arm, training dashed and validation solid: loss above, accuracy below."""
+def draw_arms(
+    curves: pd.DataFrame, styles: Styles, records: Records, *, width: float = PAGE, theme: Theme = LIGHT
+) -> Picture:
+    """Draw one column for each arm and one row for each quantity, training dashed and validation solid."""
+    quantities = _panels(records)
     arms = [arm for arm in styles if (curves["arm"] == arm).any()]
     columns = min(len(arms), 4 if width > PAGE / 2 else 2)
     bands = -(-len(arms) // columns)
-    figure = new_figure(width, bands * (1.9 if columns > 2 else 2.6) + 0.3)
-    grid = figure.subplots(bands * 2, columns, sharex=True, sharey=False, squeeze=False)
+    figure = new_figure(width, bands * len(quantities) * (0.95 if columns > 2 else 1.3) + 0.3)
+    grid = figure.subplots(bands * len(quantities), columns, sharex=True, sharey=False, squeeze=False)
     for ax in grid.ravel():
         ax.set_axis_off()
     for place, arm in enumerate(arms):
         band, column = divmod(place, columns)
-        for row, quantity in enumerate(("loss", "accuracy")):
-            ax = grid[band * 2 + row, column]
+        mine = curves[curves["arm"] == arm]
+        for row, (name, metrics) in enumerate(quantities.items()):
+            ax = grid[band * len(quantities) + row, column]
             ax.set_axis_on()
-            mine = curves[curves["arm"] == arm]
-            for split, dash in (("train", "--"), ("val", "-")):
-                points = mine[mine["metric"] == f"{split}_{quantity}"]
-                _draw_arm(ax, points, styles[arm].color(theme), dash, arm, styles, True)
-            _label(ax, f"val_{quantity}")
-            ax.set_ylabel(("loss (nats)" if quantity == "loss" else "accuracy (%)") if column == 0 else "")
-            ax.set_xlabel("epoch" if row else "")
+            for metric in metrics:
+                dash = "--" if metric.split == "train" else "-"
+                points = mine[mine["metric"] == metric.name]
+                _draw_arm(ax, points, metric, styles[arm].color(theme), dash, arm, styles, True)
+            _label(ax, metrics[-1])
+            ax.set_ylabel(name if column == 0 else "")
+            ax.set_xlabel("epoch" if row == len(quantities) - 1 else "")
             if row == 0:
                 styles[arm].tag(ax.set_title(shorten(arm, 20)))
-    for first_row in (0, 1):
-        _share_y(list(grid[first_row::2].ravel()))
+    for first_row in range(len(quantities)):
+        _share_y(list(grid[first_row :: len(quantities)].ravel()))
     caption = f"Training dashed, validation solid. {curve_caption(curves, True)}"
-    return Picture(figure, "Training and validation, arm by arm", caption, _alt(curves, ["loss", "accuracy"]))
+    return Picture(figure, "Training and validation, arm by arm", caption, _alt(curves, list(quantities)))
+
+
+def _panels(records: Records) -> dict[str, list[Metric]]:
+    """Return the metrics of each quantity by their axis label without the split: "loss (nats)" -> train, val."""
+    found: dict[str, list[Metric]] = {}
+    for metric in records.values():
+        split = f"{SPLIT_LABELS[metric.split]} " if metric.split else ""
+        found.setdefault(metric.axis.removeprefix(split), []).append(metric)
+    return found
 
 
 def _share_y(alike: list[Axes]) -> None:
@@ -165,11 +218,11 @@ def _line_values(ax: Axes) -> np.ndarray:
     return finite
 
 
-def _label(ax: Axes, metric: str) -> None:
-    ax.set_ylabel(unit_of(metric).axis)
+def _label(ax: Axes, metric: Metric) -> None:
+    ax.set_ylabel(metric.axis)
     ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    if metric.endswith("_loss"):
+    if metric.higher_is_better is False and metric.bounds == (0, None):
         values = _line_values(ax)
         if len(values) and values.min() > 0 and values.max() / values.min() > 30:
             _set_log(ax)

@@ -11,8 +11,8 @@ import pandas as pd
 from analysis.plots.interaction import levels_in_order, pair_sizes
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Theme, new_figure, shorten, themed
-from analysis.plots.units import unit_of
 from analysis.store._rows import rows_of
+from search_spaces.metrics import Metric
 
 
 @themed
@@ -21,24 +21,23 @@ def draw_heat_map(
     first: str,
     second: str,
     *,
-    metric: str = "test_accuracy",
+    metric: Metric,
     width: float = PAGE * 0.7,
     theme: Theme = LIGHT,
 ) -> Picture:
     """Draw `analysis.plots.interaction.two_factor_data`: the first factor down, the second across."""
-    unit = unit_of(metric)
     rows, columns = levels_in_order(pairs["first"]), levels_in_order(pairs["second"])
     values, counts = np.full((len(rows), len(columns)), np.nan), np.zeros((len(rows), len(columns)), int)
     for row in rows_of(pairs):
         at = rows.index(row.first), columns.index(row.second)
-        values[at], counts[at] = row.mean * unit.scale, row.n
+        values[at], counts[at] = row.mean * metric.scale, row.n
     figure = new_figure(width, 0.9 + 0.36 * len(rows))
     ax = figure.subplots()
     mesh = ax.pcolormesh(np.ma.masked_invalid(values), cmap="cividis", edgecolors=theme.surface, linewidth=1.5)
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
             ink = contrasting(mesh.cmap(mesh.norm(value)))
-            ax.text(j + 0.5, i + 0.4, f"{value:.{unit.digits}f}", ha="center", va="center", color=ink)
+            ax.text(j + 0.5, i + 0.4, f"{value:.{metric.digits}f}", ha="center", va="center", color=ink)
             ax.text(j + 0.5, i + 0.74, f"n = {counts[i, j]}", ha="center", va="center", color=ink, fontsize=5.5)
         else:
             ax.text(j + 0.5, i + 0.5, "–", ha="center", va="center", color=theme.muted)
@@ -47,9 +46,9 @@ def draw_heat_map(
     ax.set(xlabel=shorten(second, 40), ylabel=shorten(first, 24))
     ax.invert_yaxis()
     bare(ax)
-    figure.colorbar(mesh, ax=ax, label=unit.axis, pad=0.02).outline.set_visible(False)
-    said = "; ".join(f"{row.first} with {row.second} {unit.show(row.mean)}" for row in rows_of(pairs.head(16)))
-    caption = f"Mean {unit.name} of each pair of levels, {pair_sizes(pairs)} (no interval); – where there is none."
+    figure.colorbar(mesh, ax=ax, label=metric.axis, pad=0.02).outline.set_visible(False)
+    said = "; ".join(f"{row.first} with {row.second} {metric.show(row.mean)}" for row in rows_of(pairs.head(16)))
+    caption = f"Mean {metric.label} of each pair of levels, {pair_sizes(pairs)} (no interval); – where there is none."
     return Picture(figure, f"{first} by {second}", caption, f"Heat map of {first} against {second}: {said}.")
 
 

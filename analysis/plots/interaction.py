@@ -6,15 +6,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.plots._words import span
 from analysis.plots.picture import Picture
 from analysis.plots.style import DASHES, LIGHT, MARKERS, PAGE, Theme, new_figure, shorten, themed
-from analysis.plots.units import span, unit_of
 from analysis.store._rows import rows_of
 from analysis.store.load import FACTOR
+from search_spaces.metrics import Metric
 
 
 def two_factor_data(
-    trials: pd.DataFrame, first: str, second: str, metric: str = "test_accuracy", confidence: float = 0.95
+    trials: pd.DataFrame, first: str, second: str, metric: str, confidence: float = 0.95
 ) -> pd.DataFrame:
     """Return first, second, n, mean, low, high (t interval of the mean) for every pair of levels that has a value.
 
@@ -44,12 +45,11 @@ def draw_interaction(
     first: str,
     second: str,
     *,
-    metric: str = "test_accuracy",
+    metric: Metric,
     width: float = PAGE / 2,
     theme: Theme = LIGHT,
 ) -> Picture:
     """Draw ``two_factor_data``: the first factor's levels along the axis, a line for each level of the second."""
-    unit = unit_of(metric)
     places = {level: place for place, level in enumerate(levels_in_order(pairs["first"]))}
     lines = levels_in_order(pairs["second"])
     figure = new_figure(width, width * 0.72 + 0.16 * -(-len(lines) // 3))
@@ -60,19 +60,19 @@ def draw_interaction(
             pairs[pairs["second"] == level].assign(place=lambda table: table["first"].map(places)).sort_values("place")
         )
         x = line["place"] + (index - (len(lines) - 1) / 2) * 0.06
-        half = ((line["high"] - line["low"]) / 2).fillna(0) * unit.scale
+        half = ((line["high"] - line["low"]) / 2).fillna(0) * metric.scale
         look = {"color": theme.palette[hue], "linestyle": DASHES[turn % len(DASHES)], "marker": MARKERS[hue]}
-        ax.errorbar(x, line["mean"] * unit.scale, yerr=half, elinewidth=0.9, capsize=0, label=shorten(level), **look)
+        ax.errorbar(x, line["mean"] * metric.scale, yerr=half, elinewidth=0.9, capsize=0, label=shorten(level), **look)
     ax.set_xticks(range(len(places)), [shorten(level, 16) for level in places])
     ax.set_xlim(-0.4, len(places) - 0.6)
     ax.set_xlabel(shorten(first, 40))
-    ax.set_ylabel(unit.axis)
+    ax.set_ylabel(metric.axis)
     figure.legend(loc="outside lower center", ncols=min(3, len(lines)), title=shorten(second, 40), title_fontsize=7)
-    said = "; ".join(f"{row.first} with {row.second} {unit.show(row.mean)}" for row in rows_of(pairs.head(12)))
+    said = "; ".join(f"{row.first} with {row.second} {metric.show(row.mean)}" for row in rows_of(pairs.head(12)))
     return Picture(
         figure,
         f"{first} and {second} together",
-        f"Mean {unit.name} of each pair of levels ({pair_sizes(pairs)}) with its 95 % t interval. "
+        f"Mean {metric.label} of each pair of levels ({pair_sizes(pairs)}) with its 95 % t interval. "
         "Parallel lines mean that the two do not interact.",
         f"Interaction plot of {first} and {second}: {said}.",
     )

@@ -6,19 +6,11 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from analysis.plots.picture import Picture
 from analysis.plots.style import COLUMN, LIGHT, PAGE, Theme, literal, new_figure, themed
-
-
-def surface_data(landscape: pd.DataFrame, digest: str, surface: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return x (M,), y (N,) and the loss (N, M) of one surface; NaN where a point is missing."""
-    points = landscape[(landscape["digest"] == digest) & (landscape["surface"] == surface)]
-    grid = points.pivot_table(index="y", columns="x", values="loss", aggfunc="last", dropna=False)
-    return grid.columns.to_numpy(float), grid.index.to_numpy(float), grid.to_numpy(float)
 
 
 def loss_levels(loss: np.ndarray, number: int = 14) -> np.ndarray:
@@ -43,7 +35,7 @@ def draw_landscape_contour(
     width: float = COLUMN,
     theme: Theme = LIGHT,
 ) -> Picture:
-    """Draw ``surface_data`` from above, the trained weights at the cross."""
+    """Draw `analysis.stats.flatness.surface_data` from above, the trained weights at the cross."""
     figure = new_figure(width, width * 0.86)
     ax = figure.subplots()
     levels = loss_levels(loss)
@@ -71,7 +63,7 @@ def draw_landscape_surface(
     width: float = COLUMN,
     theme: Theme = LIGHT,
 ) -> Picture:
-    """Draw ``surface_data`` in three dimensions; the height is the logarithm of the loss."""
+    """Draw `analysis.stats.flatness.surface_data` in three dimensions; the height is the logarithm of the loss."""
     figure = new_figure(width, width * 0.9)
     ax: Any = figure.add_subplot(projection="3d")
     height = np.log10(np.where(loss > 0, loss, np.nan))

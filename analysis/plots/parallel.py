@@ -13,13 +13,13 @@ from matplotlib.colors import Normalize
 from analysis.plots._axis import FieldAxis, field_axis
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Theme, new_figure, shorten, themed
-from analysis.plots.units import unit_of
 from analysis.store.load import FACTOR
+from search_spaces.metrics import Metric
 
 MOST_LINES = 500
 
 
-def search_data(trials: pd.DataFrame, factors: Sequence[str], metric: str = "val_accuracy") -> pd.DataFrame:
+def search_data(trials: pd.DataFrame, factors: Sequence[str], metric: str) -> pd.DataFrame:
     """Return one row for each trial with a value: its searched values by name, ``value`` and ``status``."""
     known = trials.dropna(subset=[metric])
     columns = {name: known[FACTOR + name] for name in factors}
@@ -27,16 +27,13 @@ def search_data(trials: pd.DataFrame, factors: Sequence[str], metric: str = "val
 
 
 @themed
-def draw_parallel(
-    search: pd.DataFrame, *, metric: str = "val_accuracy", width: float = PAGE, theme: Theme = LIGHT
-) -> Picture:
+def draw_parallel(search: pd.DataFrame, *, metric: Metric, width: float = PAGE, theme: Theme = LIGHT) -> Picture:
     """Draw ``search_data``: the best trials on top; at most the 500 best of them."""
-    unit = unit_of(metric)
-    down = metric.endswith("_loss")
+    down = metric.higher_is_better is False
     shown = search.sort_values("value", ascending=down).head(MOST_LINES).iloc[::-1]
     names = [name for name in search.columns if name not in ("value", "status")]
     axes_of = [field_axis(shown[name], name) for name in names]
-    values = shown["value"].to_numpy(float) * unit.scale
+    values = shown["value"].to_numpy(float) * metric.scale
     norm = Normalize(*np.quantile(values, (0.02, 1.0)) if len(values) else (0, 1))
     heights = np.column_stack([axis.unit_places for axis in axes_of] + [norm(values)])
     points = np.stack([np.broadcast_to(np.arange(heights.shape[1]), heights.shape), np.clip(heights, 0, 1)], axis=2)
@@ -51,20 +48,20 @@ def draw_parallel(
         ax.axvline(place, color=theme.muted, linewidth=0.7)
         _mark(ax, place, axis, theme)
     ax.axvline(len(axes_of), color=theme.muted, linewidth=0.7)
-    ax.set_xticks(range(heights.shape[1]), [shorten(name.rsplit(".", 1)[-1], 18) for name in names] + [unit.name])
+    ax.set_xticks(range(heights.shape[1]), [shorten(name.rsplit(".", 1)[-1], 18) for name in names] + [metric.label])
     ax.set(xlim=(-0.15, len(axes_of) + 0.05), ylim=(-0.06, 1.06), yticks=[])
     ax.grid(False)
     ax.tick_params(axis="x", length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    figure.colorbar(ScalarMappable(norm, lines.cmap), ax=ax, label=unit.axis, pad=0.01).outline.set_visible(False)
+    figure.colorbar(ScalarMappable(norm, lines.cmap), ax=ax, label=metric.axis, pad=0.01).outline.set_visible(False)
     some = f"n = {len(shown)}, the best of {len(search)}" if len(shown) < len(search) else f"n = {len(search)}"
     return Picture(
         figure,
         "What each trial was given, and what it reached",
         f"One line for each trial ({some} trials, one run each), at its best epoch; axes run from the lowest to the "
         "highest value tried, logarithmic where the values span more than a factor of 30.",
-        f"Parallel coordinates of {', '.join(names)} and {unit.name}.",
+        f"Parallel coordinates of {', '.join(names)} and {metric.label}.",
     )
 
 

@@ -1,4 +1,4 @@
-"""How many seeds tell which difference: the power of a paired t test against the number of seeds."""
+"""How many seeds detect which difference: the power of a paired t test against the number of seeds."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pandas as pd
 
 from analysis.plots.picture import Picture
 from analysis.plots.style import COLUMN, DASHES, LIGHT, Theme, new_figure, themed
-from analysis.plots.units import unit_of
 from analysis.stats.power import achieved_power
+from search_spaces.metrics import Metric
 
 
 def power_data(
@@ -30,17 +30,16 @@ def draw_power(
     sd: float,
     *,
     comparisons: int = 1,
-    metric: str = "test_accuracy",
+    metric: Metric,
     width: float = COLUMN * 1.3,
     theme: Theme = LIGHT,
 ) -> Picture:
     """Draw ``power_data``, a line for each difference; the usual aim of 80 % is marked."""
-    unit = unit_of(metric)
     figure = new_figure(width, width * 0.72)
     ax = figure.subplots()
     ax.axhline(80, color=theme.muted, linewidth=0.7, linestyle="--")
     for place, (difference, line) in enumerate(powers.groupby("difference", sort=False)):
-        name = f"{float(str(difference)) * unit.scale:.2g} {unit.difference}"
+        name = f"{float(str(difference)) * metric.scale:.2g} {metric.difference}"
         color = theme.palette[place % len(theme.palette)]
         ax.plot(line["n"], line["power"] * 100, color=color, linestyle=DASHES[place % len(DASHES)], label=name)
     ax.set(xlabel="seeds (pairs) n", ylabel="power (%)", ylim=(0, 102))
@@ -50,6 +49,6 @@ def draw_power(
         figure,
         "How many seeds it takes",
         f"Chance that a paired t test at {family} finds a true difference, if paired differences have a standard "
-        f"deviation of {sd * unit.scale:.2g} {unit.difference}. Dashed: 80 %.",
+        f"deviation of {sd * metric.scale:.2g} {metric.difference}. Dashed: 80 %.",
         f"Power against the number of seeds for {powers['difference'].nunique()} differences.",
     )

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from analysis.plots._words import seed_count
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, literal, new_figure, shorten, themed
-from analysis.plots.units import seed_count
 
 
 def quantile_data(quantiles: pd.DataFrame, layer: str = "features") -> pd.DataFrame:

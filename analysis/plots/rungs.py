@@ -1,4 +1,4 @@
-"""Who was stopped where: a search's trials that reached each epoch, and those that ended there."""
+"""Where trials stopped: how many trials of a search reached each epoch, and how many ended there."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from analysis.plots._words import sentence_case
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Theme, new_figure, themed
-from analysis.plots.units import unit_of
 from analysis.store._rows import rows_of
+from search_spaces.metrics import Metric, require_direction
 
 _REASONS = ("completed", "pruned", "diverged", "failed")
 
@@ -54,7 +55,7 @@ def draw_rungs(rungs: pd.DataFrame, *, width: float = PAGE, theme: Theme = LIGHT
     for reason in _REASONS:
         if rungs[reason].any():
             ax.barh(0, 0, color=colors[reason], label=f"{reason} here")
-    ax.barh(0, 0, color=theme.grid, label="went on")
+    ax.barh(0, 0, color=theme.grid, label="continued")
     ax.set_yticks(range(len(rungs)), [f"epoch {epoch}" for epoch in rungs["epoch"]])
     ax.invert_yaxis()
     ax.grid(False, axis="y")
@@ -66,7 +67,7 @@ def draw_rungs(rungs: pd.DataFrame, *, width: float = PAGE, theme: Theme = LIGHT
     )
     return Picture(
         figure,
-        "Who was stopped where",
+        "Where trials stopped",
         f"Epochs at which trials ended (n = {total} trials; counts, so no interval). "
         "Bars: trials that trained at least so long.",
         f"Bars of trials by the epochs they trained. {said}.",
@@ -75,27 +76,29 @@ def draw_rungs(rungs: pd.DataFrame, *, width: float = PAGE, theme: Theme = LIGHT
 
 @themed
 def draw_rung_curves(
-    epochs: pd.DataFrame, *, metric: str = "val_accuracy", most: int = 200, width: float = PAGE, theme: Theme = LIGHT
+    epochs: pd.DataFrame, *, metric: Metric, most: int = 200, width: float = PAGE, theme: Theme = LIGHT
 ) -> Picture:
-    """Draw the curve of each trial of a search, at most the ``most`` best, to where it was stopped."""
-    unit = unit_of(metric)
-    best = epochs.groupby("digest", sort=False)[metric].max().sort_values(ascending=False)
+    """Draw the curve of each trial of a search, at most the ``most`` best, up to its last epoch."""
+    is_higher_better = require_direction(metric)
+    values = epochs.groupby("digest", sort=False)[metric.name]
+    best = (values.max() if is_higher_better else values.min()).sort_values(ascending=not is_higher_better)
     chosen = epochs[epochs["digest"].isin(best.index[:most])]
     figure = new_figure(width, width * 0.42)
     ax = figure.subplots()
     for _, run in chosen.groupby("digest", sort=False):
         done = run["status"].iloc[0] == "completed"
         look: dict[str, Any] = {"color": theme.palette[0] if done else theme.muted, "linewidth": 1.0 if done else 0.6}
-        ax.plot(run["epoch"], run[metric] * unit.scale, alpha=0.8 if done else 0.5, zorder=3 if done else 2, **look)
+        shown = run[metric.name] * metric.scale
+        ax.plot(run["epoch"], shown, alpha=0.8 if done else 0.5, zorder=3 if done else 2, **look)
         if not done:
-            ax.plot(run["epoch"].iloc[-1], run[metric].iloc[-1] * unit.scale, "x", color=theme.palette[1], markersize=3)
+            ax.plot(run["epoch"].iloc[-1], shown.iloc[-1], "x", color=theme.palette[1], markersize=3)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set(xlabel="epoch", ylabel=unit.axis)
+    ax.set(xlabel="epoch", ylabel=metric.axis)
     some = f"n = {most}, the best of {len(best)}" if len(best) > most else f"n = {len(best)}"
     return Picture(
         figure,
-        "Every trial, to where it was stopped",
-        f"{unit.name.capitalize()} of each trial ({some} trials, one run each). Blue: trained in full; grey, "
-        "ending at a cross: stopped there.",
+        "Every trial, up to its last epoch",
+        f"{sentence_case(metric.label)} of each trial ({some} trials, one run each). Blue: trained in full; grey, "
+        "ending at a cross: stopped at that epoch.",
         f"Learning curves of {chosen['digest'].nunique()} trials of a search.",
     )

@@ -6,19 +6,17 @@ import numpy as np
 import pandas as pd
 
 from analysis.plots._axis import field_axis
+from analysis.plots._words import sentence_case
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Theme, new_figure, themed
-from analysis.plots.units import unit_of
+from search_spaces.metrics import Metric
 
 MOST_POINTS = 2000
 
 
 @themed
-def draw_slices(
-    search: pd.DataFrame, *, metric: str = "val_accuracy", width: float = PAGE, theme: Theme = LIGHT
-) -> Picture:
+def draw_slices(search: pd.DataFrame, *, metric: Metric, width: float = PAGE, theme: Theme = LIGHT) -> Picture:
     """Draw `analysis.plots.parallel.search_data`, a panel for each field; at most 2,000 trials, evenly taken."""
-    unit = unit_of(metric)
     shown = search.iloc[:: -(-len(search) // MOST_POINTS) or 1]
     names = [name for name in search.columns if name not in ("value", "status")]
     columns = min(len(names), 4 if width > PAGE / 2 else 2) or 1
@@ -26,7 +24,7 @@ def draw_slices(
     figure = new_figure(width, 1.75 * rows)
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     done = (shown["status"] == "completed").to_numpy()
-    values = shown["value"].to_numpy(float) * unit.scale
+    values = shown["value"].to_numpy(float) * metric.scale
     many = len(shown) > 300
     for place, (ax, name) in enumerate(zip(axes, names, strict=False)):
         axis = field_axis(shown[name], name.rsplit(".", 1)[-1])
@@ -36,16 +34,16 @@ def draw_slices(
         )
         ax.scatter(x[done], values[done], s=8, color=theme.palette[0], linewidth=0, zorder=3, rasterized=many)
         axis.label(ax)
-        ax.set_ylabel(unit.axis if place % columns == 0 else "")
+        ax.set_ylabel(metric.axis if place % columns == 0 else "")
     for ax in axes[len(names) :]:
         ax.set_axis_off()
     some = f"n = {len(shown)} of {len(search)}, evenly taken" if len(shown) < len(search) else f"n = {len(search)}"
     return Picture(
         figure,
         "One field at a time",
-        f"{unit.name.capitalize()} of each trial ({some}; one run each) against each searched field. "
+        f"{sentence_case(metric.label)} of each trial ({some}; one run each) against each searched field. "
         "Filled: completed; open: stopped early. Trials differ in all fields, so a slope here is not an effect.",
-        f"Scatter plots of {unit.name} against {', '.join(names)}.",
+        f"Scatter plots of {metric.label} against {', '.join(names)}.",
     )
 
 

@@ -160,11 +160,6 @@ def arm_styles(arms: Iterable[str], reference: str | None = None) -> dict[str, A
     return styles
 
 
-def arm_colors(arms: Iterable[str], reference: str | None = None, theme: Theme = LIGHT) -> dict[str, str]:
-    """Return the fixed colour of each arm as #rrggbb."""
-    return {arm: style.color(theme) for arm, style in arm_styles(arms, reference).items()}
-
-
 def themed(draw: Callable[P, R]) -> Callable[P, R]:
     """Run a drawing function under the settings of its keyword argument ``theme`` (light if not given)."""
 

@@ -1,42 +1,43 @@
-"""What the report of an ablation shows: the verdicts, the table of effects, claims and reported figures, pictures."""
+"""What the report of an ablation shows: verdicts, table of effects, claims, published figures, plots."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from analysis.plots.seeds import mean_data, seed_data
+from analysis.plots._words import sentence_case
 from analysis.plots.style import arm_styles
-from analysis.plots.units import unit_of
 from analysis.report import words
 from analysis.report.page import arm_choices
 from analysis.report.pictures import ablation_gallery, reported_gallery
 from analysis.report.words import p_text
 from analysis.stats.anova import anova
-from analysis.stats.effects import effects
+from analysis.stats.means import mean_data, seed_data
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError
 
 
-def ablation_context(results: StudyResults) -> dict[str, Any]:
-    """Return the parts of the page that are an ablation's own; ``results`` has at least one trial."""
+def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, Any]:
+    """Return the parts of the page that only an ablation has.
+
+    ``results`` has at least one trial; ``table`` is that of `analysis.stats.effects.effects`.
+    """
     rope = results.rope() or 0.0
-    table = effects(results)
     styles = arm_styles(results.arms, results.reference_arm)
     gallery = ablation_gallery(results, table, styles, rope)
-    rows = words.effect_rows(table, results.metric)
-    unit = unit_of(results.metric)
+    metric = results.metric_record()
+    rows = words.effect_rows(table, metric)
     return {
         "summary": words.summary(table),
         "verdicts": rows,
         "effect_rows": rows,
         "reference_row": reference_row(results),
-        "effects_caption": f"{unit.name.capitalize()} of each arm and its difference from the reference arm, paired by "
-        "seed. An arm's mean is over its pairs, the reference arm's over all its completed trials.",
-        "difference_unit": unit.difference,
+        "effects_caption": f"{sentence_case(metric.label)} of each arm and its difference from the reference arm, "
+        "paired by seed. An arm's mean is over its pairs, the reference arm's over all its completed trials.",
+        "difference_unit": metric.difference,
         "factors": factor_table(results),
         "claims": words.claim_rows(results),
         "reported": reported_gallery(results, styles).figures,
@@ -48,8 +49,9 @@ def ablation_context(results: StudyResults) -> dict[str, Any]:
         "extra_facts": [
             ("Arms", str(len(results.arms))),
             ("Seeds", str(results.trials["seed"].nunique())),
-            ("Metric", unit.name),
-            ("Too small to matter", f"within {rope * unit.scale:g} {unit.difference}" if rope else "not set"),
+            ("Verdicts about", metric.label),
+            ("Epochs chosen by", results.metric_record(results.choose_by).label),
+            ("Too small to matter", f"within {rope * metric.scale:g} {metric.difference}" if rope else "not set"),
         ],
     }
 
@@ -58,14 +60,13 @@ def reference_row(results: StudyResults) -> dict[str, Any]:
     """Return the reference arm's line of the table of effects."""
     seeds = seed_data(results.trials, results.metric)
     row = next(rows_of(mean_data(seeds[seeds["arm"] == results.reference_arm])))
-    shown = unit_of(results.metric).show(row.mean) if row.n else "–"
+    shown = results.metric_record().show(row.mean) if row.n else "–"
     return {"arm": results.reference_arm, "mean": shown, "n": row.n}
 
 
 def factor_table(results: StudyResults) -> dict[str, Any] | None:
     """Return the analysis of variance of a factorial study as printed; None for other designs."""
-    design = results.spec.get("design")
-    if not isinstance(design, Mapping) or not str(design.get("kind", "")).endswith("factorial"):
+    if results.spec is None or not results.spec.design.kind.endswith("factorial"):
         return None
     try:
         found = anova(results)
@@ -76,7 +77,7 @@ def factor_table(results: StudyResults) -> dict[str, Any] | None:
         for row in rows_of(found.table)
     ]
     return {
-        "caption": f"Analysis of variance of {unit_of(results.metric).name} with the seed as a block (type II; "
+        "caption": f"Analysis of variance of {results.metric_record().label} with the seed as a block (type II; "
         f"{found.residual_df} residual degrees of freedom); p by Holm over all effects.",
         "heads": ("Effect", "df", "F", "p (Holm)", "partial ω²"),
         "rows": rows,
@@ -89,9 +90,5 @@ def _cells(*values: tuple[float, str]) -> list[str]:
 
 
 def _reference_note(results: StudyResults) -> str:
-    reference = results.spec.get("reference")
-    if not isinstance(reference, Mapping):
-        return ""
-    place = f"{reference.get('source', '')} {reference.get('table', '')}".strip()
-    note = str(reference.get("note") or "")
-    return f"Reference {place}. {note}".strip() if place else note
+    reference = results.spec.reference if results.spec is not None else None
+    return "" if reference is None else f"Source {reference.source} {reference.table}".strip() + f". {reference.note}"

@@ -1,4 +1,4 @@
-"""Several studies on one page: what each asked and found, where their settings differ, arms side by side."""
+"""Several studies on one page: the question and outcome of each, settings that differ, arms side by side."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pandas as pd
 from analysis.plots.effects import draw_effects
 from analysis.plots.studies import draw_studies, studies_data
 from analysis.plots.style import arm_styles
-from analysis.plots.units import unit_of
 from analysis.report import facts, words
 from analysis.report.ablation import reference_row
 from analysis.report.page import render, write_page
@@ -22,6 +21,7 @@ from analysis.stats.effects import effects
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError
+from search_spaces.metrics import Metric
 
 
 def write_comparison(studies: Sequence[StudyResults], out: Path) -> Path:
@@ -43,7 +43,7 @@ def write_comparison(studies: Sequence[StudyResults], out: Path) -> Path:
         "warnings": _warnings(studies),
         "differences": _differences(studies),
         "shared": _shared(table, names, metric),
-        "metric": unit_of(metric).name,
+        "metric": metric.label,
         "pictures": gallery.figures,
         "sections": [
             ("studies", "Studies"),
@@ -66,7 +66,8 @@ def _study(name: str, results: StudyResults, index: int) -> dict[str, Any]:
         "id": f"study-{index + 1}",
         "name": name,
         "question": words.question(results),
-        "mode": str(results.spec.get("mode") or "ablation"),
+        "mode": "search" if results.is_search else "ablation",
+        "chosen_by": results.metric_record(results.choose_by).label,
         "completed": f"{counts.get('completed', 0)} of {len(results.trials)}",
         "arms": len(results.arms),
         "seeds": int(results.trials["seed"].nunique()),
@@ -85,49 +86,49 @@ def _study(name: str, results: StudyResults, index: int) -> dict[str, Any]:
     gallery = Gallery(part["id"])
     if len(table):
         styles = arm_styles(results.arms, results.reference_arm)
-        gallery.add(draw_effects(table, styles, metric=results.metric, rope=results.rope() or 0.0))
+        gallery.add(draw_effects(table, styles, metric=results.metric_record(), rope=results.rope() or 0.0))
     return part | {
         "summary": words.summary(table),
-        "rows": words.effect_rows(table, results.metric),
+        "rows": words.effect_rows(table, results.metric_record()),
         "reference": reference_row(results),
-        "unit": unit_of(results.metric).difference,
+        "unit": results.metric_record().difference,
         "pictures": gallery.figures,
     }
 
 
-def _means(names: Sequence[str], studies: Sequence[StudyResults]) -> tuple[pd.DataFrame, str]:
+def _means(names: Sequence[str], studies: Sequence[StudyResults]) -> tuple[pd.DataFrame, Metric]:
     """Return `studies_data` of the ablations in the metric that most of them are about, and that metric."""
     ablations = {
         name: results
         for name, results in zip(names, studies, strict=True)
-        if results.spec.get("mode") != "search" and len(results.trials)
+        if not results.is_search and len(results.trials)
     }
-    metrics = [results.metric for results in ablations.values()] or ["test_accuracy"]
+    metrics = [results.metric for results in ablations.values()] or [studies[0].metric]
     metric = max(dict.fromkeys(metrics), key=metrics.count)
-    return studies_data({name: results.trials for name, results in ablations.items()}, metric), metric
+    record = next(results for results in studies if results.metric == metric).metric_record()
+    with_it = {name: results.trials for name, results in ablations.items() if metric in results.trials.columns}
+    return studies_data(with_it, metric), record
 
 
-def _shared(table: pd.DataFrame, names: Sequence[str], metric: str) -> list[dict[str, Any]]:
+def _shared(table: pd.DataFrame, names: Sequence[str], metric: Metric) -> list[dict[str, Any]]:
     """Return one row for each arm that at least two studies have: its mean, interval and n in each."""
-    unit, rows = unit_of(metric), []
+    rows = []
     for arm, group in table[table["n"] > 0].groupby("arm", sort=False):
         if len(group) < 2:
             continue
         cells = dict.fromkeys(names, "–")
         for row in rows_of(group):
-            ends = (row.low * unit.scale, row.high * unit.scale)
-            interval = f" [{ends[0]:.{unit.digits}f}, {ends[1]:.{unit.digits}f}]" if np.isfinite(row.low) else ""
-            cells[row.study] = f"{unit.show(row.mean)}{interval}, n = {row.n}"
+            interval = f" [{metric.shows(row.low)}, {metric.shows(row.high)}]" if np.isfinite(row.low) else ""
+            cells[row.study] = f"{metric.show(row.mean)}{interval}, n = {row.n}"
         rows.append({"arm": arm, "cells": list(cells.values())})
     return rows
 
 
 def _differences(studies: Sequence[StudyResults]) -> list[tuple[str, list[str]]]:
     """Return the baseline fields (and seeds, ROPE) that are not the same in all studies."""
-    flat = [
-        dict(facts.flat({name: results.spec.get(name) for name in ("baseline", "seeds", "metric", "rope", "design")}))
-        for results in studies
-    ]
+    compared = {"baseline", "seeds", "metric", "choose_by", "rope", "design"}
+    specs = [results.spec.model_dump(mode="json", include=compared) if results.spec else {} for results in studies]
+    flat = [dict(facts.flat(spec)) for spec in specs]
     fields = dict.fromkeys(name for one in flat for name in one)
     values = [(name.removeprefix("baseline."), [one.get(name, "–") for one in flat]) for name in fields]
     return [(name, row) for name, row in values if len(set(row)) > 1]
@@ -135,14 +136,14 @@ def _differences(studies: Sequence[StudyResults]) -> list[tuple[str, list[str]]]
 
 def _warnings(studies: Sequence[StudyResults]) -> list[str]:
     """Return why figures of these studies may not be comparable."""
-    told = []
+    found = []
     prints: list[Mapping[str, None]] = [dict.fromkeys(results.trials["fingerprint"]) for results in studies]
     if len({frozenset(one) for one in prints if one}) > 1:
-        told.append("The studies were not trained on the same data (their fingerprints differ).")
+        found.append("The studies were not trained on the same data (their fingerprints differ).")
     metrics = {results.metric for results in studies}
     if len(metrics) > 1:
-        told.append(f"Their verdicts are about different metrics: {', '.join(sorted(metrics))}.")
+        found.append(f"Their verdicts are about different metrics: {', '.join(sorted(metrics))}.")
     devices = {device for results in studies for device in results.trials["device"].dropna()}
     if len(devices) > 1:
-        told.append(f"They ran on different kinds of device ({', '.join(sorted(devices))}): times cannot be compared.")
-    return told
+        found.append(f"They ran on different kinds of device ({', '.join(sorted(devices))}): times cannot be compared.")
+    return found

@@ -1,4 +1,4 @@
-"""The facts of a report that are neither a figure nor a verdict: what ran, what did not, where, and at what cost."""
+"""The facts of a report beside verdicts: which trials ran, which did not finish, where, and at what cost."""
 
 from __future__ import annotations
 
@@ -7,30 +7,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from analysis.plots.units import unit_of
+from analysis.plots._words import sentence_case
 from analysis.store._rows import rows_of
 from analysis.store.load import FACTOR, StudyResults
+from search_spaces.metrics import Metric
 
 MOST_ROWS = 1000
 """Rows of the trial table that are put on the page."""
 
 
-def selection_metric(results: StudyResults) -> str:
-    """Return the column by which trials are ranked: a search is ranked by validation, never by test."""
-    return "val_accuracy" if results.spec.get("mode") == "search" else results.metric
-
-
 def trial_table(results: StudyResults) -> dict[str, Any]:
     """Return heads and rows (cells of text and sort key) of the trial table, the best rows where there are too many."""
-    trials, metric = results.trials, selection_metric(results)
+    chosen = results.metric_record(results.choose_by)
+    trials = results.trials
     if len(trials) > MOST_ROWS:
-        trials = trials.sort_values(metric, ascending=metric.endswith("_loss"), na_position="last").head(MOST_ROWS)
-    shown = list(dict.fromkeys(["val_accuracy", "test_accuracy", metric]))
-    searched = [name for name in results.factors if results.spec.get("mode") == "search"]
+        trials = by_rank(trials, chosen).head(MOST_ROWS)
+    records = results.metric_records(dict.fromkeys([results.choose_by, results.metric]))
+    shown = {name: record for name, record in records.items() if name in trials.columns}
+    searched = [name for name in results.factors if results.is_search]
     heads = ["Arm", "Seed", "Status", *searched, "Epochs", "Best epoch"]
-    heads += [unit_of(column).axis.capitalize() for column in shown] + ["Time (s)", "Node", "Digest"]
+    heads += [sentence_case(record.axis) for record in shown.values()] + ["Time (s)", "Node", "Digest"]
     rows = []
     columns = {name: trials[FACTOR + name].tolist() for name in searched} | {
         name: trials[name].tolist() for name in shown
@@ -40,10 +37,20 @@ def trial_table(results: StudyResults) -> dict[str, Any]:
         cells += [_text(columns[name][place]) for name in searched]
         cells.append({"text": f"{row.epochs_trained}/{row.epochs_planned}", "sort": row.epochs_trained, "number": True})
         cells.append(_number(row.best_epoch, 0))
-        cells += [_number(columns[name][place] * unit_of(name).scale, unit_of(name).digits) for name in shown]
+        cells += [_number(columns[name][place] * record.scale, record.digits) for name, record in shown.items()]
         cells += [_number(row.seconds, 1), _text(row.node), _text(row.digest)]
         rows.append({"cells": cells, "status": row.status})
-    return {"heads": heads, "rows": rows, "total": len(results.trials), "metric": unit_of(metric).name}
+    return {"heads": heads, "rows": rows, "total": len(results.trials), "metric": chosen.label}
+
+
+def by_rank(trials: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """Return trials by a metric, the best first, the earliest of equals first, those without a value last.
+
+    In the order that they have where the metric has no direction.
+    """
+    if metric.higher_is_better is None or metric.name not in trials.columns:
+        return trials
+    return trials.sort_values(metric.name, ascending=not metric.higher_is_better, na_position="last", kind="stable")
 
 
 _PLAIN = ["epochs_trained", "epochs_planned", "best_epoch", "seconds", "node", "digest"]
@@ -76,6 +83,17 @@ def unfinished(results: StudyResults) -> list[dict[str, Any]]:
             "why": _why(row),
         }
         for row in rows_of(cut[["arm", "seed", "status", "epochs_trained", "epochs_planned", "digest", "error"]])
+    ]
+
+
+def other_cells(results: StudyResults) -> list[dict[str, Any]]:
+    """Return the stored cells that the current study does not have: arm (of their time), seed, status, value, why."""
+    metric = results.metric_record()
+    columns = ["arm", "seed", "status", "digest", "why"]
+    values = results.other.get(metric.name, pd.Series(index=results.other.index, dtype=float)).tolist()
+    return [
+        row | {"value": metric.show(value) if pd.notna(value) else "–"}
+        for row, value in zip(results.other.reindex(columns=columns).to_dict("records"), values, strict=True)
     ]
 
 
@@ -137,11 +155,6 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         else:
             rows.append((f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value, default=str)))
     return rows
-
-
-def study_yaml(results: StudyResults) -> str:
-    """Return the study as it was run, as YAML."""
-    return yaml.safe_dump(json.loads(json.dumps(dict(results.spec), default=str)), sort_keys=False, allow_unicode=True)
 
 
 def command(results: StudyResults) -> str:

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup
 
+from analysis.plots.curves import Records
 from analysis.plots.picture import Picture
 from analysis.plots.style import DARK, LIGHT, Styles
 from analysis.report.svg import hover_data, inline_svg
 
+Hover = tuple[pd.DataFrame, Styles, Records]
+"""Learning curves, the arms' styles, and the records of their metrics."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -37,8 +41,8 @@ def render(template: str, context: dict[str, Any]) -> str:
     return environment.get_template(template).render(page | context)
 
 
-def shown(picture: Picture, prefix: str, hover: tuple[Any, Styles] | None = None) -> dict[str, Any]:
-    """Return what the template needs of a picture; with ``hover`` (curves, styles) its values can be pointed at."""
+def shown(picture: Picture, prefix: str, hover: Hover | None = None) -> dict[str, Any]:
+    """Return what the template needs of a picture; with ``hover`` the page shows the values under the pointer."""
     width = float(picture.figure.get_size_inches()[0]) * 96
     return {
         "id": prefix,

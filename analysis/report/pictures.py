@@ -1,9 +1,9 @@
-"""Which pictures a report shows: those its data can fill, and no more than can be read."""
+"""Which plots a report shows: those that its data can fill, and no more than can be read."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,23 +11,28 @@ import pandas as pd
 
 from analysis.plots.confusion import confusion_data, draw_confusion
 from analysis.plots.cost import cost_data, draw_cost
-from analysis.plots.curves import curve_data, draw_arms, draw_overlay
+from analysis.plots.curves import curve_data, curve_metrics, draw_arms, draw_overlay
 from analysis.plots.effects import draw_effects
 from analysis.plots.heatmap import draw_heat_map
 from analysis.plots.interaction import draw_interaction, two_factor_data
-from analysis.plots.landscape import draw_landscape_contour, draw_landscape_surface, draw_landscapes, surface_data
+from analysis.plots.landscape import draw_landscape_contour, draw_landscape_surface, draw_landscapes
 from analysis.plots.picture import Picture
 from analysis.plots.power import draw_power, power_data
 from analysis.plots.quantiles import draw_quantiles, quantile_data
 from analysis.plots.ranking import draw_ranking
-from analysis.plots.reported import draw_reported, reported_data
-from analysis.plots.seeds import draw_seeds, seed_data
+from analysis.plots.reported import draw_reported
+from analysis.plots.seeds import draw_seeds
 from analysis.plots.style import Styles
 from analysis.plots.timeline import draw_timeline, timeline_data
-from analysis.report.page import shown
+from analysis.report.facts import by_rank
+from analysis.report.page import Hover, shown
+from analysis.stats.claims import stated_figures
+from analysis.stats.flatness import surface_data
+from analysis.stats.means import reported_data, seed_data
 from analysis.stats.ranking import ranking
 from analysis.store.load import FACTOR, StudyResults
 from search_spaces.errors import StudyError
+from search_spaces.metrics import Metric
 
 MOST_ARMS = 12
 """Arms drawn into one picture of curves."""
@@ -39,13 +44,13 @@ MOST_RANKED = 20
 
 @dataclass
 class Gallery:
-    """The pictures of a page, ready for the template, and what was left out, in words."""
+    """The plots of a page, ready for the template, and sentences about what was left out."""
 
     prefix: str = "picture"
     figures: list[dict[str, Any]] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)
 
-    def add(self, *pictures: Picture, hover: tuple[Any, Styles] | None = None) -> None:
+    def add(self, *pictures: Picture, hover: Hover | None = None) -> None:
         """Append pictures under the next ids."""
         for picture in pictures:
             self.figures.append(shown(picture, f"{self.prefix}-{len(self.figures) + 1}", hover))
@@ -53,10 +58,10 @@ class Gallery:
 
 def ablation_gallery(results: StudyResults, table: pd.DataFrame, styles: Styles, rope: float) -> Gallery:
     """Return the pictures of an ablation; ``table`` is that of `analysis.stats.effects.effects`."""
-    gallery, metric = Gallery(), results.metric
+    gallery, metric = Gallery(), results.metric_record()
     if len(table):
         gallery.add(draw_effects(table, styles, metric=metric, rope=rope))
-    seeds = seed_data(results.trials, metric)
+    seeds = seed_data(results.trials, metric.name)
     if seeds["value"].notna().any():
         gallery.add(draw_seeds(seeds, styles, metric=metric))
     _add_power(gallery, table, metric, rope)
@@ -65,7 +70,7 @@ def ablation_gallery(results: StudyResults, table: pd.DataFrame, styles: Styles,
     if len(drawn) < len(styles):
         gallery.limits.append(
             f"Curves are drawn for {len(drawn)} of {len(styles)} arms: the reference arm and the arms of best mean "
-            "validation accuracy. The table of effects and the trial table have all of them."
+            f"{results.metric_record(results.choose_by).label}. The tables have all of them."
         )
     _add_curves(gallery, results, drawn)
     _add_outcomes(gallery, results, styles)
@@ -73,7 +78,7 @@ def ablation_gallery(results: StudyResults, table: pd.DataFrame, styles: Styles,
     return gallery
 
 
-def _add_power(gallery: Gallery, table: pd.DataFrame, metric: str, rope: float) -> None:
+def _add_power(gallery: Gallery, table: pd.DataFrame, metric: Metric, rope: float) -> None:
     """Add the power curve at the spread found here: the root mean square of the arms' standard deviations."""
     spreads = table["sd"].dropna() if len(table) else pd.Series(dtype=float)
     sd = float((spreads**2).mean() ** 0.5) if len(spreads) else 0.0
@@ -84,11 +89,11 @@ def _add_power(gallery: Gallery, table: pd.DataFrame, metric: str, rope: float) 
 
 def _add_factor_pairs(gallery: Gallery, results: StudyResults) -> None:
     """Draw pairs of factors of which every combination of levels was tried: elsewhere lines would mislead."""
-    trials, metric = results.trials, results.metric
-    done = trials[trials["status"] == "completed"].dropna(subset=[metric])
+    trials, metric = results.trials, results.metric_record()
+    done = trials[trials["status"] == "completed"].dropna(subset=[metric.name])
     crossed = [pair for pair in itertools.combinations(results.factors, 2) if _is_crossed(done, pair)]
     for first, second in crossed[:MOST_PAIRS]:
-        pairs = two_factor_data(done, first, second, metric)
+        pairs = two_factor_data(done, first, second, metric.name)
         gallery.add(draw_interaction(pairs, first, second, metric=metric))
         gallery.add(draw_heat_map(pairs, first, second, metric=metric))
     if len(crossed) > MOST_PAIRS:
@@ -102,10 +107,11 @@ def _is_crossed(trials: pd.DataFrame, pair: tuple[str, str]) -> bool:
 
 
 def _add_curves(gallery: Gallery, results: StudyResults, drawn: Mapping[str, Any]) -> None:
-    curves = curve_data(results.epochs[results.epochs["arm"].isin(list(drawn))])
+    records = curve_metrics(results)
+    curves = curve_data(results.epochs[results.epochs["arm"].isin(list(drawn))], records)
     if len(curves):
-        gallery.add(draw_overlay(curves, drawn), hover=(curves, drawn))
-        gallery.add(draw_arms(curves, drawn))
+        gallery.add(draw_overlay(curves, drawn, records), hover=(curves, drawn, records))
+        gallery.add(draw_arms(curves, drawn, records))
     quantiles = results.quantiles[results.quantiles["arm"].isin(list(drawn))]
     table = quantile_data(quantiles)
     if len(table):
@@ -115,8 +121,9 @@ def _add_curves(gallery: Gallery, results: StudyResults, drawn: Mapping[str, Any
 def _drawn_arms(results: StudyResults, styles: Styles) -> dict[str, Any]:
     if len(styles) <= MOST_ARMS:
         return dict(styles)
-    means = results.trials.groupby("arm")["val_accuracy"].mean().sort_values(ascending=False, na_position="last")
-    chosen = list(dict.fromkeys([results.reference_arm, *means.index]))[:MOST_ARMS]
+    means = results.trials.groupby("arm")[[results.choose_by]].mean()
+    ranked = by_rank(means, results.metric_record(results.choose_by))
+    chosen = list(dict.fromkeys([results.reference_arm, *ranked.index]))[:MOST_ARMS]
     return {arm: style for arm, style in styles.items() if arm in chosen}
 
 
@@ -127,9 +134,9 @@ def _add_outcomes(gallery: Gallery, results: StudyResults, styles: Styles) -> No
         if len(counts):
             gallery.add(draw_confusion(counts, results.reference_arm))
     _add_ranking(gallery, results, styles)
-    costs = cost_data(trials, results.metric)
+    costs = cost_data(trials, results.metric_record())
     if len(costs) > 1:
-        gallery.add(draw_cost(costs, styles, metric=results.metric))
+        gallery.add(draw_cost(costs, styles, metric=results.metric_record()))
     add_timeline(gallery, results)
 
 
@@ -173,10 +180,7 @@ def _add_landscapes(gallery: Gallery, results: StudyResults) -> None:
 def reported_gallery(results: StudyResults, styles: Styles) -> Gallery:
     """Return the pictures of the study's reported figures beside ours, one for each metric."""
     gallery = Gallery("reported")
-    reference = results.spec.get("reference")
-    figures = reference.get("figures", []) if isinstance(reference, Mapping) else []
-    known = [figure for figure in figures if figure.get("metric", "test_accuracy") in results.trials.columns]
-    table = reported_data(results.trials, known)
-    metrics: Iterable[str] = dict.fromkeys(table["metric"])
-    gallery.add(*(draw_reported(table, styles, metric=metric) for metric in metrics))
+    table = reported_data(results.trials, stated_figures(results))
+    records = results.metric_records(dict.fromkeys(table["metric"]))
+    gallery.add(*(draw_reported(table, styles, metric=metric) for metric in records.values()))
     return gallery

@@ -1,4 +1,4 @@
-"""What the report of a search shows: the best trial by validation, how it was found, who was stopped where."""
+"""What the report of a search shows: the best trial, how it was found, which trials were stopped at which epoch."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.plots._words import sentence_case
 from analysis.plots.contour import draw_contour
 from analysis.plots.history import draw_history, history_data
 from analysis.plots.importance import draw_importance
 from analysis.plots.parallel import draw_parallel, search_data
 from analysis.plots.rungs import draw_rung_curves, draw_rungs, rung_data
 from analysis.plots.slices import draw_slices
-from analysis.plots.units import unit_of
 from analysis.report import words
-from analysis.report.facts import selection_metric
+from analysis.report.facts import by_rank
 from analysis.report.pictures import Gallery, add_timeline
 from analysis.stats.importance import importances
 from analysis.stats.pruning import SURVIVORS, estimated_ends, rank_correlations
 from analysis.store._rows import rows_of
 from analysis.store.load import FACTOR, StudyResults
 from search_spaces.errors import StudyError
+from search_spaces.metrics import split_of
 
 MOST_CURVES = 200
 MOST_CELLS = 5000
 
 
 def search_context(results: StudyResults) -> dict[str, Any]:
-    """Return the parts of the page that are a search's own."""
-    gallery = search_gallery(results)
+    """Return the parts of the page that only a search has."""
+    gallery, chosen = search_gallery(results), results.metric_record(results.choose_by).label
     best = best_trial(results)
     return {
         "summary": search_summary(results, best),
@@ -39,17 +40,17 @@ def search_context(results: StudyResults) -> dict[str, Any]:
         "pictures": gallery.figures,
         "limits": gallery.limits,
         "method": words.search_method(results),
-        "extra_facts": [("Trials", str(len(results.trials))), ("Ranked by", unit_of(selection_metric(results)).name)],
+        "extra_facts": [("Trials", str(len(results.trials))), ("Ranked by", chosen)],
     }
 
 
 def best_trial(results: StudyResults) -> dict[str, Any] | None:
-    """Return the row of the completed trial of best validation accuracy (the earliest of equals), if there is one."""
-    metric = selection_metric(results)
-    done = results.trials[(results.trials["status"] == "completed") & results.trials[metric].notna()]
-    if not len(done):
+    """Return the row of the completed trial that is best by `choose_by` (the first of equals); None without one."""
+    metric = results.metric_record(results.choose_by)
+    done = results.trials[(results.trials["status"] == "completed") & results.trials[metric.name].notna()]
+    if not len(done) or metric.higher_is_better is None:
         return None
-    best: dict[Any, Any] = done.sort_values(metric, ascending=False, kind="stable").iloc[0].to_dict()
+    best: dict[Any, Any] = by_rank(done, metric).iloc[0].to_dict()
     return {str(name): value for name, value in best.items()}
 
 
@@ -58,13 +59,20 @@ def best_rows(results: StudyResults, best: dict[str, Any] | None) -> list[tuple[
     if best is None:
         return []
     searched = [(name, _value(best.get(FACTOR + name))) for name in results.factors]
-    metrics = dict.fromkeys([selection_metric(results), results.metric, "test_accuracy", "test_loss"])
-    reached = [(unit_of(name).name, unit_of(name).show(best[name])) for name in metrics if np.isfinite(best[name])]
+    names = dict.fromkeys([results.choose_by, results.metric, *_test_metrics(results)])
+    records = results.metric_records(name for name in names if np.isfinite(best.get(name, np.nan)))
+    reached = [(record.label, record.show(best[name])) for name, record in records.items()]
     cost = [
-        ("epochs, best of all", f"{best['best_epoch']:.0f} of {best['epochs_trained']:.0f}"),
+        ("best epoch, of all epochs", f"{best['best_epoch']:.0f} of {best['epochs_trained']:.0f}"),
         ("seed", str(best["seed"])),
     ]
     return [*searched, *reached, *cost, ("digest", str(best["digest"]))]
+
+
+def _test_metrics(results: StudyResults) -> list[str]:
+    """Return the metrics of the test split that the report of a search shows: at most two, of any quantity."""
+    columns = results.trials.select_dtypes("float").columns
+    return [name for name in columns if split_of(name) == "test"][:2]
 
 
 def _value(value: object) -> str:
@@ -72,24 +80,23 @@ def _value(value: object) -> str:
 
 
 def search_summary(results: StudyResults, best: dict[str, Any] | None) -> str:
-    """Return the best trial in a sentence, with what tempers it."""
+    """Return the best trial in a sentence, and what its value does not show."""
     if best is None:
         return "No trial was trained in full yet, so there is no best one."
-    metric = selection_metric(results)
-    test = best["test_accuracy"]
-    held_out = (
-        f"; on the test split, which chose nothing, {unit_of('test_accuracy').show(test)}" if np.isfinite(test) else ""
-    )
+    metric = results.metric_record(results.choose_by)
+    test = results.metric_record(f"test_{metric.quantity}")
+    value = best.get(test.name, np.nan)
+    held_out = f"; on the test split, which chose nothing, {test.show(value)}" if np.isfinite(value) else ""
     return (
-        f"The best of {len(results.trials)} trials is “{best['arm']}”, with {unit_of(metric).show(best[metric])} "
-        f"{unit_of(metric).name}{held_out}. One run each: how much of that is chance, only further seeds can say."
+        f"The best of {len(results.trials)} trials is “{best['arm']}”, with {metric.show(best[metric.name])} "
+        f"{metric.label}{held_out}. Each was trained once: only further seeds can show how much of that is chance."
     )
 
 
 def search_gallery(results: StudyResults) -> Gallery:
     """Return the pictures of a search."""
-    gallery, metric = Gallery(), selection_metric(results)
-    search = search_data(results.trials, results.factors, metric)
+    gallery, metric = Gallery(), results.metric_record(results.choose_by)
+    search = search_data(results.trials, results.factors, metric.name)
     if len(search):
         gallery.add(draw_history(history_data(results.trials, metric), metric=metric))
         gallery.add(draw_rungs(rung_data(results.trials)))
@@ -102,9 +109,9 @@ def search_gallery(results: StudyResults) -> Gallery:
             gallery.add(draw_contour(search, numeric[0], numeric[1], metric=metric))
         if len(search) > 500:
             gallery.limits.append(
-                f"Of {len(search)} trials, pictures draw a part where they say so; every trial is in the results store."
+                f"Of {len(search)} trials, some plots show a part and say so; every trial is in the results store."
             )
-    found = importances(results, metric)
+    found = importances(results, metric.name)
     if len(found.table):
         gallery.add(draw_importance(found.table, found.trials, notes=found.warnings))
     else:
@@ -114,7 +121,7 @@ def search_gallery(results: StudyResults) -> Gallery:
 
 
 def audit(results: StudyResults) -> dict[str, Any] | None:
-    """Return what early stopping did: rank correlations of each rung with the end, and where pruned trials would be."""
+    """Return rank correlations of the rungs with the last epoch, and estimates for pruned trials; None without any."""
     if not (results.trials["status"] == "pruned").any():
         return None
     table = rank_correlations(results)
@@ -126,19 +133,19 @@ def audit(results: StudyResults) -> dict[str, Any] | None:
 
 
 def _ends(results: StudyResults) -> str:
-    """Return where the pruned trials would have ended; a matrix too large to be completed in seconds is left out."""
+    """Return a sentence about the estimated last values of pruned trials; none for a matrix that takes minutes."""
     trials = results.trials
     cells = len(trials) * int(trials["epochs_planned"].max())
     if cells > MOST_CELLS:
         return (
-            f"Where the pruned trials would have ended is not estimated here: {len(trials)} trials are too many for a "
-            "page that should be ready in seconds; `analysis.stats.pruning.estimated_ends` does it in minutes."
+            f"The values that pruned trials would have at the last epoch are not estimated here: for {len(trials)} "
+            "trials that takes minutes; `analysis.stats.pruning.estimated_ends` does it."
         )
     try:
-        told = estimated_ends(results).words
+        words = estimated_ends(results).words
     except StudyError as reason:
-        told = str(reason)
-    return f"{told[0].upper()}{told[1:]}."
+        words = str(reason)
+    return f"{sentence_case(words)}."
 
 
 def _varied(search: pd.DataFrame, names: tuple[str, ...]) -> list[str]:

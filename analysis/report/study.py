@@ -1,9 +1,11 @@
-"""A study's report: one HTML file that opens with the question and the verdicts, and leaves nothing out."""
+"""A study's report: one HTML file with the question and the verdicts first, then everything in the store."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from analysis.report import facts
 from analysis.report.ablation import ablation_context
@@ -11,6 +13,7 @@ from analysis.report.compare import write_comparison
 from analysis.report.page import render, write_page
 from analysis.report.search import search_context
 from analysis.report.words import question
+from analysis.stats.effects import effects
 from analysis.store.load import StudyResults
 
 __all__ = ["write_comparison", "write_report"]
@@ -20,10 +23,11 @@ SECTIONS = {
     "audit": "What early stopping did",
     "effects": "Effects",
     "factors": "Factors",
-    "claims": "What others reported",
-    "pictures": "Pictures",
+    "claims": "Published results",
+    "pictures": "Plots",
     "trials": "Trials",
     "unfinished": "Trials that did not finish",
+    "other": "Cells of earlier versions of this study",
     "method": "Method",
     "cost": "Cost and environment",
     "problems": "What could not be read",
@@ -50,20 +54,25 @@ _EMPTY: dict[str, Any] = {
 }
 
 
-def write_report(results: StudyResults, out: Path) -> Path:
-    """Write the report of a study and return its path: ``out`` if it ends in .html, else report.html in it."""
+def write_report(results: StudyResults, out: str | Path, table: pd.DataFrame | None = None) -> Path:
+    """Write the report of a study and return its path: ``out`` if it ends in .html, else report.html in it.
+
+    ``table`` is that of `analysis.stats.effects.effects` where the caller has it; it is computed if None.
+    """
     own: dict[str, Any] = {}
-    if len(results.trials):
-        own = search_context(results) if results.spec.get("mode") == "search" else ablation_context(results)
+    if len(results.trials) and results.is_search:
+        own = search_context(results)
+    elif len(results.trials):
+        own = ablation_context(results, effects(results) if table is None else table)
     context = _EMPTY | _common(results) | own
     context["facts"] = [*context["extra_facts"], *context["facts"]]
     context["lost"] = _lost(results)
     context["sections"] = [(name, title) for name, title in SECTIONS.items() if _is_shown(name, context)]
-    return write_page(render("report.html", context), out, "report.html")
+    return write_page(render("report.html", context), Path(out), "report.html")
 
 
 def _is_shown(section: str, context: dict[str, Any]) -> bool:
-    fillings = {name: name for name in ("best", "audit", "factors", "method")} | {"effects": "effect_rows"}
+    fillings = {name: name for name in ("best", "audit", "factors", "method", "other")} | {"effects": "effect_rows"}
     if section == "claims":
         return bool(context["claims"] or context["reported"])
     return section not in fillings or bool(context[fillings[section]])
@@ -77,13 +86,16 @@ def _common(results: StudyResults) -> dict[str, Any]:
         "total": len(results.trials),
         "counts": counts,
         "unfinished": facts.unfinished(results),
+        "other": facts.other_cells(results),
+        "other_metric": results.metric_record().label,
+        "chosen_by": results.metric_record(results.choose_by).label,
         "trials": facts.trial_table(results),
         "environment": facts.environment_rows(results),
         "cost": facts.cost(results),
         "problems": list(results.problems),
         "command": facts.command(results),
         "dirty": bool(results.environment.get("dirty")),
-        "study_yaml": facts.study_yaml(results),
+        "study_yaml": results.study_text,
         "facts": [
             (f"Trials {status}", f"{count} of {len(results.trials)}") for status, count in sorted(counts.items())
         ],
@@ -91,8 +103,8 @@ def _common(results: StudyResults) -> dict[str, Any]:
 
 
 def _lost(results: StudyResults) -> str:
-    """Return in words how many trials ended otherwise than meant: a search means to prune, an ablation does not."""
-    meant = ("completed", "pruned") if results.spec.get("mode") == "search" else ("completed",)
+    """Return how many trials did not finish; a pruned trial of a search counts as finished."""
+    meant = ("completed", "pruned") if results.is_search else ("completed",)
     lost = {status: n for status, n in facts.status_counts(results).items() if status not in meant}
     kinds = ", ".join(f"{n} {status}" for status, n in lost.items())
     return f"{sum(lost.values())} of {len(results.trials)} trials did not finish ({kinds})" if lost else ""

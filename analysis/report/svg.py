@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
+from analysis.plots.curves import Records
 from analysis.plots.picture import Picture, to_svg
 from analysis.plots.style import LIGHT, Styles
-from analysis.plots.units import unit_of
 
 _COLORS = {color: f"var(--{role})" for role, color in LIGHT.colors().items()}
 _HEX = re.compile("|".join(map(re.escape, _COLORS)), re.IGNORECASE)
@@ -44,30 +44,29 @@ def _follow_page(style: re.Match[str]) -> str:
     return re.sub(r"font-family: [^;\"]*", "font-family: var(--font)", followed)
 
 
-def hover_data(picture: Picture, curves: pd.DataFrame, styles: Styles) -> dict[str, Any]:
+def hover_data(picture: Picture, curves: pd.DataFrame, styles: Styles, records: Records) -> dict[str, Any]:
     """Return what the page needs to show the values under the pointer: panels in the drawing's points, and means.
 
-    To be called after the figure was drawn: the layout places the axes then.
+    Call it after the figure was drawn: the layout places the axes then.
     """
     width, height = picture.figure.get_size_inches() * 72
     panels = []
     for ax in picture.figure.axes:
-        metric = str(ax.get_gid() or "").removeprefix("panel-")
-        means = curves[(curves["metric"] == metric) & (curves["kind"] == "mean")]
+        name = str(ax.get_gid() or "").removeprefix("panel-")
+        means = curves[(curves["metric"] == name) & (curves["kind"] == "mean")]
         if not len(means):
             continue
-        box, unit = ax.get_position(), unit_of(metric)
+        box, metric = ax.get_position(), records[name]
+        by_arm = means.groupby("arm", sort=False)
         panels.append(
             {
                 "box": [
                     round(v, 1) for v in (box.x0 * width, (1 - box.y1) * height, box.width * width, box.height * height)
                 ],
                 "x": [round(float(v), 3) for v in ax.get_xlim()],
-                "name": unit.name,
-                "sign": unit.sign,
-                "arms": {
-                    styles[str(arm)].index: _series(mean, unit.scale) for arm, mean in means.groupby("arm", sort=False)
-                },
+                "name": metric.label,
+                "sign": metric.unit,
+                "arms": {styles[str(arm)].index: _series(mean, metric.scale) for arm, mean in by_arm},
             }
         )
     names = {style.index: arm for arm, style in styles.items()}

@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.plots.seeds import mean_data, seed_data
-from analysis.plots.units import unit_of
+from analysis.plots._words import sentence_case
 from analysis.report.words import effect_rows
+from analysis.stats.means import mean_data, seed_data
 from analysis.store._rows import rows_of
 from search_spaces.errors import StudyError
+from search_spaces.metrics import Metric
 
 
-def effects_table(effects: pd.DataFrame, metric: str) -> pd.DataFrame:
+def effects_table(effects: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     """Return the table of `analysis.stats.effects.effects` as it is printed: text, differences in points."""
-    unit = unit_of(metric)
-    difference = f"Difference ({unit.difference})" if unit.difference else "Difference"
+    difference = f"Difference ({metric.difference})" if metric.difference else "Difference"
     heads = {
         "arm": "Arm",
-        "mean": unit.name.capitalize(),
+        "mean": sentence_case(metric.label),
         "difference": difference,
         "interval": "95 % interval",
         "n": "n",
@@ -32,15 +32,15 @@ def effects_table(effects: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(heads.values()))
 
 
-def means_table(trials: pd.DataFrame, metrics: tuple[str, ...] = ("val_accuracy", "test_accuracy")) -> pd.DataFrame:
+def means_table(trials: pd.DataFrame, metrics: Iterable[Metric]) -> pd.DataFrame:
     """Return each arm's mean of each metric, "mean ± half of the 95 % t interval", and n of completed trials."""
     table = pd.DataFrame({"Arm": list(dict.fromkeys(trials["arm"]))})
     for metric in metrics:
-        unit, cells = unit_of(metric), {}
-        for row in rows_of(mean_data(seed_data(trials, metric))):
-            half = f" ± {(row.high - row.mean) * unit.scale:.{unit.digits}f}" if row.n > 1 else ""
-            cells[row.arm] = f"{row.mean * unit.scale:.{unit.digits}f}{half}" if row.n else "–"
-        table[unit.axis.capitalize()] = table["Arm"].map(cells)
+        cells = {}
+        for row in rows_of(mean_data(seed_data(trials, metric.name))):
+            half = f" ± {metric.shows(row.high - row.mean)}" if row.n > 1 else ""
+            cells[row.arm] = f"{metric.shows(row.mean)}{half}" if row.n else "–"
+        table[sentence_case(metric.axis)] = table["Arm"].map(cells)
     done = trials[trials["status"] == "completed"].groupby("arm").size()
     return table.assign(n=table["Arm"].map(done).fillna(0).astype(np.int64))
 

@@ -1,30 +1,30 @@
-"""The sentences of a report: the question, what came out, the claims put to the test, and how it was found."""
+"""The sentences of a report: the question, the outcome, the claims that were tested, and the method."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.plots.units import unit_of
 from analysis.stats.claims import claims
 from analysis.stats.effects import VERDICT_RULE
 from analysis.stats.pairs import missing_rule
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
+from search_spaces.config.trial import TrialConfig
+from search_spaces.metrics import Metric, split_of
 
 ORDER = ("better", "worse", "equivalent", "undecided")
 
 
 def question(results: StudyResults) -> str:
     """Return the study's question, or one made from its factors."""
-    asked = str(results.spec.get("question") or "").strip()
+    asked = results.spec.question.strip() if results.spec is not None else ""
     if asked:
         return asked
     names = ", ".join(results.factors) or "the factors"
-    return f"What do {names} do to {unit_of(results.metric).name}?"
+    return f"What do {names} do to {results.metric_record().label}?"
 
 
 def summary(table: pd.DataFrame) -> str:
@@ -37,17 +37,16 @@ def summary(table: pd.DataFrame) -> str:
     return f"{len(table)} {arms} compared with “{table['reference'].iloc[0]}”: {said}."
 
 
-def effect_rows(table: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
+def effect_rows(table: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
     """Return the table of effects as printed: differences in points (or the metric's unit), p by Holm."""
-    unit = unit_of(metric)
 
     def signed(value: float) -> str:
-        return "–" if not np.isfinite(value) else f"{value * unit.scale:+.{unit.digits}f}".replace("-", "−")
+        return "–" if not np.isfinite(value) else f"{value * metric.scale:+.{metric.digits}f}".replace("-", "−")
 
     return [
         {
             "arm": row.arm,
-            "mean": "–" if not np.isfinite(row.mean) else unit.show(row.mean),
+            "mean": "–" if not np.isfinite(row.mean) else metric.show(row.mean),
             "difference": signed(row.difference),
             "interval": f"{signed(row.low)} to {signed(row.high)}" if np.isfinite(row.low) else "–",
             "n": int(row.n),
@@ -60,19 +59,19 @@ def effect_rows(table: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
 
 
 def p_text(value: float) -> str:
-    """Return a p-value as it is written."""
+    """Return a p-value as text."""
     if not np.isfinite(value):
         return "–"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def claim_rows(results: StudyResults) -> list[dict[str, str]]:
-    """Return each claim of the study's reference as printed, with what this study says of it."""
+    """Return each claim of the study's reference as printed, with the outcome of its test."""
     return [
         {
             "text": row.text,
             "expect": f"{row.arm} {row.expect} {'to' if row.expect == 'equivalent' else 'than'} {row.against}, "
-            f"{unit_of(row.metric).name}",
+            f"{results.metric_record(row.metric).label}",
             "outcome": row.verdict,
             "words": row.words,
         }
@@ -81,65 +80,79 @@ def claim_rows(results: StudyResults) -> list[dict[str, str]]:
 
 
 def method(results: StudyResults, rope: float) -> list[tuple[str, str]]:
-    """Return (name, sentence) pairs that say how the figures were found."""
-    unit = unit_of(results.metric)
-    seeds = results.spec.get("seeds") or sorted(set(results.trials["seed"]))
+    """Return (name, sentence) pairs that describe how the figures were computed."""
+    metric = results.metric_record()
+    seeds = results.spec.seeds if results.spec is not None else sorted(set(results.trials["seed"]))
     return [
         *_training(results),
         (
             "Comparison",
-            f"Each arm against the reference arm “{results.reference_arm}” in {unit.name}, paired by seed "
+            f"Each arm against the reference arm “{results.reference_arm}” in {metric.label}, paired by seed "
             f"({len(seeds)} seeds planned). Shown: the mean difference and the 95 % t interval of the "
             "paired differences; p is that of the paired t test, corrected over all arms by Holm's method.",
         ),
-        ("Verdicts", f"Region of practical equivalence: ±{rope * unit.scale:g} {unit.difference}. {VERDICT_RULE}"),
+        ("Verdicts", f"Region of practical equivalence: ±{rope * metric.scale:g} {metric.difference}. {VERDICT_RULE}"),
         ("Missing values", " ".join(missing_rule(results))),
     ]
 
 
+def selection(results: StudyResults) -> str:
+    """Return which metric chooses the epoch, the rungs and the best trial, and which one the verdicts are about."""
+    chosen, own = results.metric_record(results.choose_by), results.metric_record()
+    direction = {True: "higher is better", False: "lower is better", None: "no direction declared"}
+    what = "The best epoch of a trial"
+    if results.is_search:
+        what += ", the trials that continue at a rung, the best trial, importances and estimates"
+    rest = f" The verdicts are about {own.label}." if not results.is_search else ""
+    unseen = " The test split takes no part in any choice." if split_of(own.name) == "test" else ""
+    verb = "are" if results.is_search else "is"
+    return f"{what} {verb} chosen by {chosen.label} ({direction[chosen.higher_is_better]}).{rest}{unseen}"
+
+
 def _training(results: StudyResults) -> list[tuple[str, str]]:
-    data = _baseline(results, "data")
-    share = float(data.get("validation_fraction", 0.2))
-    kept = data.get("validation_size")
-    size = f", at most {kept} of them" if kept else ""
+    chosen = results.metric_record(results.choose_by).label
+    epoch_rule = (
+        f"A trial's figures are those of its epoch of best {chosen} (the earliest of equals). The test split is "
+        "evaluated once, at the end, with the model of that epoch."
+    )
+    return [*_what_was_trained(results), ("Selection", selection(results)), ("Epoch rule", epoch_rule)]
+
+
+def _what_was_trained(results: StudyResults) -> list[tuple[str, str]]:
+    if results.spec is None:
+        return []
+    if results.spec.task is not None:
+        return [("Training", f"Function “{results.spec.task.run}”, for {results.spec.baseline.epochs} epochs.")]
+    assert isinstance(results.spec.baseline, TrialConfig)
+    data = results.spec.baseline.data
+    size = f", at most {data.validation_size} of them" if data.validation_size else ""
     return [
         (
             "Splits",
-            f"Source “{data.get('source', 'unknown')}”. {share:.0%} of its training images{size} are held out for "
-            f"validation, stratified, by split seed {data.get('split_seed', 0)}: the same split for every trial. "
-            "The test images take no part in choosing anything.",
-        ),
-        (
-            "Epoch rule",
-            "A trial's figures are those of its epoch of best validation accuracy (the earliest of equals). "
-            "The test split is evaluated once, at the end, with the model of that epoch.",
-        ),
+            f"Source “{data.source}”. {data.validation_fraction:.0%} of its training images{size} are held out for "
+            f"validation, stratified, by split seed {data.split_seed}: the same split for every trial.",
+        )
     ]
 
 
 def search_method(results: StudyResults) -> list[tuple[str, str]]:
-    """Return (name, sentence) pairs that say how a search was run."""
-    search = results.spec.get("search")
-    search = search if isinstance(search, Mapping) else {}
-    asha = search.get("asha")
-    stopping = (
-        f"Asynchronous successive halving: at least {asha.get('grace_period', 1)} epochs for each trial, then one in "
-        f"{asha.get('reduction_factor', 3)} goes on at each rung."
-        if isinstance(asha, Mapping)
-        else "No early stopping: every trial is trained in full."
+    """Return (name, sentence) pairs that describe how a search was run."""
+    chosen = results.metric_record(results.choose_by).label
+    ranking = (
+        f"Trials are ranked by {chosen}. The best of many trials looks better than it is: its own value of that metric "
+        "is biased by the choice, its test value is not."
     )
-    return [
-        ("Search", f"Searcher “{search.get('searcher', 'unknown')}”, seed {search.get('seed', 0)}. {stopping}"),
-        *_training(results),
-        (
-            "Ranking",
-            "Trials are ranked by validation accuracy. The best of many trials looks better than it is: its own "
-            "validation figure is biased upwards by the choice, its test figure is not.",
-        ),
-    ]
+    return [*_search(results), *_training(results), ("Ranking", ranking)]
 
 
-def _baseline(results: StudyResults, part: str) -> Mapping[str, Any]:
-    baseline = results.spec.get("baseline")
-    found = baseline.get(part) if isinstance(baseline, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+def _search(results: StudyResults) -> list[tuple[str, str]]:
+    if results.spec is None:
+        return []
+    search, asha = results.spec.search, results.spec.search.asha
+    stopping = "No early stopping: every trial is trained in full."
+    if asha is not None:
+        stopping = (
+            f"Asynchronous successive halving: at least {asha.grace_period} epochs for each trial, then one in "
+            f"{asha.reduction_factor} continues at each rung."
+        )
+    return [("Search", f"Searcher “{search.searcher}”, seed {search.seed}. {stopping}")]

@@ -1,17 +1,18 @@
-"""All studies against their sources: every claim with its verdict, every reported figure with ours, as tables."""
+"""All studies against their sources: every claim with its verdict, every published figure with ours, as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.plots.units import unit_of
 from analysis.stats.claims import OUTCOMES, claims, reported
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
+from search_spaces.metrics import Metric
 
 CLAIM_COLUMNS = (
     *("study", "source", "table", "text", "arm", "against", "expect", "metric", "n", "difference", "low", "high"),
@@ -43,9 +44,8 @@ def _stacked(
 
 def source_of(results: StudyResults) -> tuple[str, str]:
     """Return the letter of a study's source and the table in it; empty where it has none."""
-    reference = results.spec.get("reference")
-    found = reference if isinstance(reference, Mapping) else {}
-    return str(found.get("source") or ""), str(found.get("table") or "")
+    reference = results.spec.reference if results.spec is not None else None
+    return ("", "") if reference is None else (reference.source, reference.table)
 
 
 def write_summaries(studies: Sequence[StudyResults], out: Path) -> list[Path]:
@@ -59,15 +59,16 @@ def write_summaries(studies: Sequence[StudyResults], out: Path) -> list[Path]:
 
 
 def summary(table: pd.DataFrame) -> str:
-    """Return how many claims were supported, contradicted and undecided, in a sentence."""
+    """Return a sentence with the numbers of claims that were supported, contradicted and undecided."""
     if not len(table):
         return "None of these studies tests a claim."
     counts = [f"{(table['verdict'] == outcome).sum()} {outcome}" for outcome in OUTCOMES]
-    return f"{len(table)} {'claim' if len(table) == 1 else 'claims'} put to the test: {', '.join(counts)}."
+    return f"{len(table)} {'claim' if len(table) == 1 else 'claims'} tested: {', '.join(counts)}."
 
 
-def printed_claims(table: pd.DataFrame) -> pd.DataFrame:
+def printed_claims(table: pd.DataFrame, studies: Sequence[StudyResults]) -> pd.DataFrame:
     """Return the claims as they are printed."""
+    by_name = {results.name: results for results in studies}
     rows = [
         {
             "Study": row.study,
@@ -76,36 +77,37 @@ def printed_claims(table: pd.DataFrame) -> pd.DataFrame:
             "Verdict": row.verdict,
             "Here": row.words,
             "Tested as": f"{row.arm} {row.expect} {'to' if row.expect == 'equivalent' else 'than'} {row.against}, "
-            f"{unit_of(row.metric).name}",
+            f"{by_name[row.study].metric_record(row.metric).label}",
         }
         for row in rows_of(table)
     ]
     return pd.DataFrame(rows, columns=["Study", "Source", "Claim", "Verdict", "Here", "Tested as"])
 
 
-def printed_figures(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the figures as they are printed, in percent where they are shares; notes where there are any."""
-    rows = [
-        {
-            "Study": row.study,
-            "Arm": row.arm,
-            "Quantity": unit_of(row.metric).axis,
-            "Theirs": _number(row.metric, row.theirs),
-            "Ours": _number(row.metric, row.ours),
-            "95 % interval": _interval(row.metric, row.low, row.high),
-            "n": int(row.n),
-            "Note": row.note,
-        }
-        for row in rows_of(table)
-    ]
+def printed_figures(table: pd.DataFrame, studies: Sequence[StudyResults]) -> pd.DataFrame:
+    """Return the figures as they are printed, in the shown unit of each metric; notes where there are any."""
+    by_name = {results.name: results for results in studies}
+    rows = [_printed_figure(row, by_name[row.study].metric_record(row.metric)) for row in rows_of(table)]
     notes = ["Note"] if table["note"].astype(bool).any() else []
     return pd.DataFrame(rows, columns=["Study", "Arm", "Quantity", "Theirs", "Ours", "95 % interval", "n", *notes])
 
 
-def _number(metric: str, value: float) -> str:
-    unit = unit_of(metric)
-    return f"{value * unit.scale:.{unit.digits}f}".replace("-", "−") if np.isfinite(value) else "–"
+def _printed_figure(row: Any, metric: Metric) -> dict[str, Any]:
+    return {
+        "Study": row.study,
+        "Arm": row.arm,
+        "Quantity": metric.axis,
+        "Theirs": _number(metric, row.theirs),
+        "Ours": _number(metric, row.ours),
+        "95 % interval": _interval(metric, row.low, row.high),
+        "n": int(row.n),
+        "Note": row.note,
+    }
 
 
-def _interval(metric: str, low: float, high: float) -> str:
+def _number(metric: Metric, value: float) -> str:
+    return metric.shows(value).replace("-", "−") if np.isfinite(value) else "–"
+
+
+def _interval(metric: Metric, low: float, high: float) -> str:
     return f"{_number(metric, low)} to {_number(metric, high)}" if np.isfinite(low) else "–"

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.plots.curves import curve_data, draw_overlay
-from analysis.plots.landscape import draw_landscapes, surface_data
+from analysis.plots.curves import curve_data, curve_metrics, draw_overlay
+from analysis.plots.landscape import draw_landscapes
 from analysis.plots.quantiles import draw_quantiles, quantile_data
-from analysis.plots.reported import draw_reported, reported_data
+from analysis.plots.reported import draw_reported
 from analysis.plots.style import Styles, arm_styles
 from analysis.report import words
 from analysis.report.facts import cost, status_counts
@@ -28,8 +28,10 @@ from analysis.reproduction.compute import (
     summary,
     write_summaries,
 )
-from analysis.stats.claims import RULE
+from analysis.stats.claims import RULE, stated_figures
 from analysis.stats.effects import effects
+from analysis.stats.flatness import surface_data
+from analysis.stats.means import reported_data
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError
 
@@ -51,8 +53,8 @@ def write_reproduction(studies: Sequence[StudyResults], out: Path, data_name: st
     context = {
         "summary": summary(tested),
         "setting": setting(studies, data_name, size),
-        "claims": printed_claims(tested),
-        "figures": printed_figures(figures),
+        "claims": printed_claims(tested, studies),
+        "figures": printed_figures(figures, studies),
         "rule": RULE,
         "figures_note": FIGURES_NOTE,
         "studies": [_study(results, index) for index, results in enumerate(studies, start=1)],
@@ -64,7 +66,7 @@ def write_reproduction(studies: Sequence[StudyResults], out: Path, data_name: st
 
 
 def setting(studies: Sequence[StudyResults], data_name: str, size: str) -> str:
-    """Return in words what was run, on which data."""
+    """Return a sentence about what was run, on which data."""
     prints = sorted({str(name) for results in studies for name in results.trials["fingerprint"]})
     known = f"fingerprint{'' if len(prints) == 1 else 's'} {', '.join(prints)}" if prints else "no trial yet"
     data = f"{data_name} ({known})" if data_name else known
@@ -93,9 +95,9 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _study(results: StudyResults, index: int) -> dict[str, Any]:
     source, table = source_of(results)
-    reference = results.spec.get("reference")
+    reference = results.spec.reference if results.spec is not None else None
     gallery = Gallery(f"study-{index}-picture")
-    is_search = results.spec.get("mode") == "search"
+    is_search = results.is_search
     best = best_trial(results) if is_search and len(results.trials) else None
     if len(results.trials) and not is_search:
         _add_pictures(gallery, results, arm_styles(results.arms, results.reference_arm))
@@ -104,7 +106,8 @@ def _study(results: StudyResults, index: int) -> dict[str, Any]:
         "name": results.name,
         "question": words.question(results),
         "source": f"Source {source}, {table}" if source else "",
-        "note": str(reference.get("note") or "") if isinstance(reference, Mapping) else "",
+        "note": reference.note if reference is not None else "",
+        "chosen_by": results.metric_record(results.choose_by).label,
         "summary": search_summary(results, best) if is_search else _verdicts(results),
         "completed": f"{status_counts(results).get('completed', 0)} of {len(results.trials)}",
         "cost": cost(results)["Training time, all trials"],
@@ -120,14 +123,13 @@ def _verdicts(results: StudyResults) -> str:
 
 def _add_pictures(gallery: Gallery, results: StudyResults, styles: Styles) -> None:
     """Add ours beside theirs, the learning curves, the quantiles of a study that is about them, the landscapes."""
-    reference = results.spec.get("reference")
-    figures = list(reference.get("figures") or ()) if isinstance(reference, Mapping) else []
-    table = reported_data(results.trials, figures)
+    table = reported_data(results.trials, stated_figures(results))
     if (table["metric"] == results.metric).any():
-        gallery.add(draw_reported(table, styles, metric=results.metric))
-    curves = curve_data(results.epochs)
+        gallery.add(draw_reported(table, styles, metric=results.metric_record()))
+    records = curve_metrics(results)
+    curves = curve_data(results.epochs, records)
     if len(curves):
-        gallery.add(draw_overlay(curves, styles), hover=(curves, styles))
+        gallery.add(draw_overlay(curves, styles, records), hover=(curves, styles, records))
     quantiles = _quantiles(results)
     if len(quantiles):
         gallery.add(draw_quantiles(quantiles, styles))
@@ -138,8 +140,7 @@ def _add_pictures(gallery: Gallery, results: StudyResults, styles: Styles) -> No
 
 def _quantiles(results: StudyResults) -> pd.DataFrame:
     """Return the features' quantiles of a study that probes its norms' inputs too, and so is about them."""
-    probes = results.spec.get("probes")
-    is_about_them = isinstance(probes, Mapping) and bool(probes.get("norm_inputs"))
+    is_about_them = results.spec is not None and results.spec.probes.norm_inputs
     return quantile_data(results.quantiles if is_about_them else results.quantiles.head(0))
 
 

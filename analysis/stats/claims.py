@@ -1,17 +1,18 @@
-"""What others say, put to the test: claims of a study's reference with verdicts, reported figures with ours."""
+"""Claims of a study's reference, each with a verdict, and its reported figures beside ours."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from analysis.plots.reported import reported_data
 from analysis.stats.effects import compare_arms
 from analysis.stats.flatness import ROUGHNESS, roughness
+from analysis.stats.means import reported_data
 from analysis.store.load import StudyResults
+from search_spaces.published import Claim, Figure
 
 OUTCOMES = ("supported", "contradicted", "undecided")
 RULE = (
@@ -31,21 +32,21 @@ def claims(results: StudyResults) -> pd.DataFrame:
     contradicted by "equivalent" too: no difference that would matter is there. A claim whose arms have no trials, or
     whose metric was not measured, is undecided with n = 0.
     """
-    stated = [{**claim, "metric": claim.get("metric") or results.metric} for claim in _reference(results, "claims")]
+    stated = [claim.model_copy(update={"metric": claim.metric or results.metric}) for claim in stated_claims(results)]
     rows: dict[int, dict[str, Any]] = {}
-    for metric in dict.fromkeys(claim["metric"] for claim in stated):
+    for metric in dict.fromkeys(claim.metric for claim in stated):
         measured = _measured(results, metric)
         tested = {}
         for place, claim in enumerate(stated):
-            if claim["metric"] == metric and {claim["arm"], claim["against"]} <= set(measured):
-                tested[place] = (claim["arm"], claim["against"])
-            elif claim["metric"] == metric:
+            if claim.metric == metric and {claim.arm, claim.against} <= set(measured):
+                tested[place] = (claim.arm, claim.against)
+            elif claim.metric == metric:
                 rows[place] = {"n": 0, "verdict": "undecided", "words": _absent(claim, measured)}
         compared = _compared(results, list(tested.values()), metric) if tested else pd.DataFrame()
         for place, found in zip(tested, compared.to_dict("records"), strict=True):
-            verdict = _outcome(stated[place]["expect"], found["verdict"])
+            verdict = _outcome(stated[place].expect, found["verdict"])
             rows[place] = {name: found[name] for name in _COMPARED} | {"verdict": verdict}
-    table = pd.DataFrame([claim | rows[place] for place, claim in enumerate(stated)], columns=_COLUMNS)
+    table = pd.DataFrame([dict(claim) | rows[place] for place, claim in enumerate(stated)], columns=_COLUMNS)
     return table.astype({"n": "int64"} | dict.fromkeys(_COMPARED[1:-1], "float64"))
 
 
@@ -55,14 +56,21 @@ def reported(results: StudyResults) -> pd.DataFrame:
     Columns: arm, metric, theirs, ours (mean over completed trials), low, high (95 % t interval), n, note. Ours is NaN
     with n = 0 where the arm has no completed trial.
     """
-    table = reported_data(results.trials, _reference(results, "figures"))
+    table = reported_data(results.trials, stated_figures(results))
     table = table.rename(columns={"reported": "theirs", "mean": "ours"})
     return table[["arm", "metric", "theirs", "ours", "low", "high", "n", "note"]]
 
 
-def _reference(results: StudyResults, part: str) -> list[Mapping[str, Any]]:
-    reference = results.spec.get("reference")
-    return list(reference.get(part) or ()) if isinstance(reference, Mapping) else []
+def stated_claims(results: StudyResults) -> Sequence[Claim]:
+    """Return the claims of the study's reference; none where it has no reference."""
+    reference = results.spec.reference if results.spec is not None else None
+    return reference.claims if reference is not None else ()
+
+
+def stated_figures(results: StudyResults) -> Sequence[Figure]:
+    """Return the published figures of the study's reference; none where it has no reference."""
+    reference = results.spec.reference if results.spec is not None else None
+    return reference.figures if reference is not None else ()
 
 
 def _measured(results: StudyResults, metric: str) -> list[str]:
@@ -72,10 +80,10 @@ def _measured(results: StudyResults, metric: str) -> list[str]:
     return list(dict.fromkeys(results.trials.loc[roughness(results).notna(), "arm"]))
 
 
-def _absent(claim: Mapping[str, Any], measured: list[str]) -> str:
-    missing = [arm for arm in (claim["arm"], claim["against"]) if arm not in measured]
-    what = "loss landscape" if claim["metric"] == ROUGHNESS else "trial"
-    remedy = " (`tune-app landscape` computes them)" if claim["metric"] == ROUGHNESS else ""
+def _absent(claim: Claim, measured: list[str]) -> str:
+    missing = [arm for arm in (claim.arm, claim.against) if arm not in measured]
+    what = "loss landscape" if claim.metric == ROUGHNESS else "trial"
+    remedy = " (`tune-app landscape` computes them)" if claim.metric == ROUGHNESS else ""
     return f"cannot tell: there is no {what} of {' and '.join(missing)}{remedy}"
 
 

@@ -1,6 +1,6 @@
 """What each arm does to the metric, against the reference arm or any other, paired by seed, with a verdict in words.
 
-The tests and the reasons for them are told in `analysis.stats.paired`; what happens to cells without a figure in
+The tests and the reasons for them are described in `analysis.stats.paired`; what happens to cells without a figure in
 `analysis.stats.pairs.missing_rule`.
 """
 
@@ -15,10 +15,11 @@ import pandas as pd
 from scipy import stats
 
 from analysis.stats.paired import ALPHA, Floats, PairedEffects, compare_differences
-from analysis.stats.pairs import higher_is_better, metric_table, share_of_diverged
+from analysis.stats.pairs import metric_table, share_of_diverged
 from analysis.stats.verdict_words import Comparison, verdict_words
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError, nearest
+from search_spaces.metrics import require_direction
 
 VERDICTS = ("better", "worse", "equivalent", "undecided")
 VERDICT_RULE = (
@@ -69,7 +70,8 @@ def compare_arms(
     arm_values = values.loc[[arm for arm, _ in pairs]].to_numpy(float)
     reference_values = values.loc[[reference for _, reference in pairs]].to_numpy(float)
     differences = arm_values - reference_values
-    found = compare_differences(differences, rope=rope, higher_is_better=higher_is_better(metric))
+    is_higher_better = require_direction(results.metric_record(metric))
+    found = compare_differences(differences, rope=rope, higher_is_better=is_higher_better)
     intervals = [bootstrap_interval(row[np.isfinite(row)]) for row in differences]
     table = pd.DataFrame(
         {
@@ -144,7 +146,7 @@ def _words(
         figures = {name: row[name] for name in Comparison.__dataclass_fields__ if name in row}
         comparison = Comparison(
             **figures,
-            metric=metric,
+            metric=results.metric_record(metric),
             rope=rope,
             family=family,
             diverged=float(diverged[row["arm"]]),

@@ -5,12 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.plots.landscape import surface_data
 from analysis.stats.paired import Floats
 from analysis.store.load import StudyResults
-from search_spaces.published import ROUGHNESS
+from search_spaces.metrics import ROUGHNESS
 
-__all__ = ["ROUGHNESS", "laplacian_variance", "roughness"]
+__all__ = ["ROUGHNESS", "laplacian_variance", "roughness", "surface_data"]
+
+
+def surface_data(landscape: pd.DataFrame, digest: str, surface: str) -> tuple[Floats, Floats, Floats]:
+    """Return x (M,), y (N,) and the loss (N, M) of one surface; NaN where a point is missing."""
+    points = landscape[(landscape["digest"] == digest) & (landscape["surface"] == surface)]
+    grid = points.pivot_table(index="y", columns="x", values="loss", aggfunc="last", dropna=False)
+    return grid.columns.to_numpy(float), grid.index.to_numpy(float), grid.to_numpy(float)
 
 
 def laplacian_variance(x: Floats, y: Floats, loss: Floats) -> float:

@@ -1,9 +1,8 @@
 """Which factor matters in a search: fANOVA and PED-ANOVA side by side, by Optuna's evaluators.
 
 fANOVA (Hutter et al. 2014) shares out the variance of a random forest over the whole space; PED-ANOVA (Watanabe et al.
-2023) asks which factors tell the best trials from the rest. A factor that is needed merely not to fail is high in the
-first and low in the second. Both share out what there is: they add up to 1 even where nothing but noise is to be
-shared.
+2023) asks which factors separate the best trials from the rest. A factor that only decides whether a trial fails is
+high in the first and low in the second. The shares of each add up to 1 even where all differences are noise.
 """
 
 from __future__ import annotations
@@ -19,8 +18,9 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 
-from analysis.stats.pairs import higher_is_better
 from analysis.store.load import FACTOR, StudyResults
+from search_spaces.domains import IntRange, LogUniform, Uniform
+from search_spaces.metrics import require_direction
 
 _FEWEST, _PER_FACTOR, _TOP = 30, 10, 10
 _IMPOSSIBLE = 4
@@ -36,20 +36,23 @@ class Importances:
 
 
 def importances(results: StudyResults, metric: str | None = None, seed: int = 0) -> Importances:
-    """Return how much each factor matters to ``metric`` (validation accuracy in a search, else the study's).
+    """Return how much each factor matters to ``metric`` (if None: `choose_by` in a search, else the study's own).
 
     Only completed trials count: the figure of a pruned one is of a shorter training.
     """
-    metric = metric or ("val_accuracy" if results.spec.get("mode") == "search" else results.metric)
+    metric = metric or (results.choose_by if results.is_search else results.metric)
     trials = results.trials[(results.trials["status"] == "completed") & results.trials[metric].notna()]
     factors = [name for name in results.factors if trials[FACTOR + name].astype(str).nunique() > 1]
     said = _warnings(results, len(trials), factors)
     if not factors or len(trials) < _IMPOSSIBLE:
         return Importances(pd.DataFrame(columns=["factor", "fanova", "ped_anova"]), len(trials), said)
-    study = _study(trials, metric, {name: _distribution(results, trials[FACTOR + name], name) for name in factors})
+    is_higher_better = require_direction(results.metric_record(metric))
+    space = {name: _distribution(results, trials[FACTOR + name], name) for name in factors}
+    study = _study(trials, metric, is_higher_better, space)
     top = float(np.clip(_TOP / len(trials), 0.1, 0.5))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", "Target and region quantiles select the same set", UserWarning)
         evaluators = {
             "fanova": FanovaImportanceEvaluator(seed=seed),
             "ped_anova": PedAnovaImportanceEvaluator(target_quantile=top),
@@ -81,11 +84,13 @@ def _warnings(results: StudyResults, count: int, factors: list[str]) -> tuple[st
     return tuple(said)
 
 
-def _study(trials: pd.DataFrame, metric: str, space: Mapping[str, BaseDistribution]) -> optuna.Study:
+def _study(
+    trials: pd.DataFrame, metric: str, is_higher_better: bool, space: Mapping[str, BaseDistribution]
+) -> optuna.Study:
     """Return an Optuna study in memory that holds the trials."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize" if higher_is_better(metric) else "minimize")
+    study = optuna.create_study(direction="maximize" if is_higher_better else "minimize")
     optuna.logging.set_verbosity(verbosity)
     columns = {name: trials[FACTOR + name].tolist() for name in space}
     for row, value in enumerate(trials[metric].tolist()):
@@ -96,13 +101,12 @@ def _study(trials: pd.DataFrame, metric: str, space: Mapping[str, BaseDistributi
 
 def _distribution(results: StudyResults, levels: pd.Series[Any], name: str) -> BaseDistribution:
     """Return the domain that the study states, else the range or the values seen."""
-    stated = results.spec.get("space")
-    domain = stated.get(name) if isinstance(stated, Mapping) else None
-    match domain:
-        case {"kind": "uniform" | "loguniform" as kind, "low": low, "high": high}:
-            return FloatDistribution(float(low), float(high), log=kind == "loguniform")
-        case {"kind": "int", "low": low, "high": high}:
-            return IntDistribution(int(low), int(high))
+    space = results.spec.space if results.spec is not None else None
+    domain = (space or {}).get(name)
+    if isinstance(domain, Uniform):
+        return FloatDistribution(domain.low, domain.high, log=isinstance(domain, LogUniform))
+    if isinstance(domain, IntRange):
+        return IntDistribution(domain.low, domain.high)
     if pd.api.types.is_float_dtype(levels) and levels.nunique() > _PER_FACTOR:
         return FloatDistribution(float(levels.min()), float(levels.max()))
     return CategoricalDistribution(sorted({str(level) for level in levels}))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.plots.landscape import surface_data
-from analysis.stats.flatness import laplacian_variance
+from analysis.stats.flatness import laplacian_variance, surface_data
 from analysis.store.load import StudyResults
 
 COLUMNS = (

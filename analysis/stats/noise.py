@@ -1,4 +1,4 @@
-"""Two sources of noise told apart: another seed, and another test set.
+"""Two sources of noise, separated: another seed, and another test set.
 
 Let a be a run's accuracy on endlessly many images, with mean m and variance s^2 over runs, and p the share of runs
 that get an image right, which differs from image to image. On one fixed test set of N images, runs differ by
@@ -11,7 +11,7 @@ of which the second part is not that runs differ in how good they are, only in w
     Var(accuracy) = s^2 + mean of a (1 - a) / N = seed variance + Var(p) / N                            (2)
 
 The test-set part is common to all runs on those images: more seeds do not lessen it. In a difference of two arms on
-the same images much of it cancels, which is why effects are paired. A confusion matrix tells N and a but not p, so the
+the same images much of it cancels, which is why effects are paired. A confusion matrix gives N and a but not p, so the
 parts are given as bounds: mean of p (1 - p) is between 0 and m (1 - m), and so is Var(p).
 """
 
@@ -22,6 +22,10 @@ import pandas as pd
 
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
+from search_spaces.errors import StudyError
+
+ACCURACY = "test_accuracy"
+"""The metric that this is about: a mean over test images of right (1) or wrong (0)."""
 
 
 def noise_table(results: StudyResults) -> pd.DataFrame:
@@ -30,14 +34,16 @@ def noise_table(results: StudyResults) -> pd.DataFrame:
     Columns: arm, n (completed seeds), test_images, mean, seed_sd (over seeds, same images), test_sd (sqrt(m (1 - m) /
     N): one run on new images), run_sd_low (the least s that agrees with (1); its greatest is seed_sd), new_images_sd
     (the most that (2) allows: a new seed and new images), mean_sd (the same for the mean of the n seeds). NaN where it
-    cannot be told.
+    is not known. Raises StudyError for a study without test accuracies.
     """
-    done = results.trials[(results.trials["status"] == "completed") & results.trials["test_accuracy"].notna()]
+    if ACCURACY not in results.trials.columns:
+        raise StudyError(f"study {results.name!r} has no {ACCURACY}, and this table is about nothing else")
+    done = results.trials[(results.trials["status"] == "completed") & results.trials[ACCURACY].notna()]
     rows = []
     for arm in results.arms:
         cells = done[done["arm"] == arm]
         images = {int(np.sum(row.test_confusion)) for row in rows_of(cells) if row.test_confusion is not None}
-        accuracy = cells["test_accuracy"].to_numpy(float)
+        accuracy = cells[ACCURACY].to_numpy(float)
         rows.append({"arm": arm, **noise_of(accuracy, images.pop() if len(images) == 1 else None)})
     return pd.DataFrame(rows)
 

@@ -8,20 +8,6 @@ import pandas as pd
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError, nearest
 
-_LOWER = ("_loss", "seconds", "parameters", "roughness")
-_HIGHER = ("_accuracy", "_f1_micro", "_f1_macro", "images_per_second")
-
-
-def higher_is_better(metric: str) -> bool:
-    """Return the metric's direction, known from its name: accuracy and F1 rise, losses and durations fall."""
-    if metric.endswith(_HIGHER):
-        return True
-    if metric.endswith(_LOWER):
-        return False
-    raise StudyError(
-        f"`metric` is {metric!r}, of which it is not known whether more is better; use one such as test_accuracy"
-    )
-
 
 def metric_table(results: StudyResults, metric: str | None = None) -> pd.DataFrame:
     """Return the metric of completed cells: a row for each arm, a column for each seed, NaN where there is no figure.
@@ -49,13 +35,13 @@ def status_table(results: StudyResults) -> pd.DataFrame:
 
 
 def missing_rule(results: StudyResults, reference: str | None = None) -> list[str]:
-    """Return in words what is done about cells without a figure, then a sentence for each arm that lost pairs."""
+    """Return what is done about cells without a figure, then a sentence for each arm that lost pairs."""
     chosen = reference or results.reference_arm
     seeds = pd.crosstab(results.trials["arm"], results.trials["seed"]).reindex(list(results.arms)) > 0
     completed = metric_table(results, "epochs_trained").notna().reindex(columns=seeds.columns, fill_value=False)
     rule = [
         "A pair counts where both arms completed that seed. A pruned, diverged or failed cell is not filled in, and "
-        "its partner in the other arm stays out of that comparison."
+        "the same seed of the other arm is left out of that comparison."
     ]
     for arm in seeds.index.drop(chosen):
         lost = (seeds.loc[arm] | seeds.loc[chosen]) & ~(completed.loc[arm] & completed.loc[chosen])

@@ -1,11 +1,10 @@
-"""What early stopping did to a comparison: do the rungs foretell the end, what might stopped trials have reached?
+"""What early stopping did: do the rungs predict the last epoch, and what might pruned trials have reached?
 
-All figures are of validation, epoch by epoch; the test split takes no part.
+All values are per epoch, of the metric that the study chooses by; the test split is not used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,16 +12,14 @@ import pandas as pd
 from scipy import stats
 
 from analysis.factorization import complete, curves_matrix
-from analysis.plots.units import unit_of
-from analysis.stats.pairs import higher_is_better
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError, nearest
+from search_spaces.metrics import Metric, require_direction
 
-METRIC = "val_accuracy"
 SURVIVORS = (
-    "Only trials that were let go on are seen at later epochs, and they were chosen for being good. So the rank "
-    "correlation with the end is of a narrowed field and understates, and means at later rungs are of survivors: "
-    "compare them only at a rung that all groups share."
+    "Only trials that were not pruned have values at later epochs, and they were kept because they were good. So the "
+    "rank correlation with the last epoch is over a narrower range and underestimates, and means at later rungs are "
+    "means of survivors: compare them only at a rung that all groups reached."
 )
 
 
@@ -30,20 +27,19 @@ def rungs(results: StudyResults) -> tuple[int, ...]:
     """Return the epochs at which a trial could be stopped: those the study's ASHA has, and those where one was."""
     trials = results.trials
     found = set(trials.loc[trials["status"] == "pruned", "epochs_trained"].astype(int))
-    search = results.spec.get("search")
-    asha = search.get("asha") if isinstance(search, Mapping) and results.spec.get("mode") == "search" else None
-    if isinstance(asha, Mapping) and len(trials):
-        last, factor = int(trials["epochs_planned"].max()), int(asha.get("reduction_factor", 3))
-        for bracket in range(int(asha.get("brackets", 1))):
-            rung = int(asha.get("grace_period", 1)) * factor**bracket
+    asha = results.spec.search.asha if results.spec is not None and results.is_search else None
+    if asha is not None and len(trials):
+        last, factor = int(trials["epochs_planned"].max()), asha.reduction_factor
+        for bracket in range(asha.brackets):
+            rung = asha.grace_period * factor**bracket
             while rung < last:
                 found.add(rung)
                 rung *= factor
     return tuple(sorted(found))
 
 
-def rank_correlations(results: StudyResults, metric: str = METRIC) -> pd.DataFrame:
-    """Return how well each rung foretells the end among the trials that finished: rung, n, spearman, kendall.
+def rank_correlations(results: StudyResults, metric: str | None = None) -> pd.DataFrame:
+    """Return the rank correlation of each rung with the last epoch over completed trials: rung, n, spearman, kendall.
 
     NaN with fewer than 3 trials or where all are equal. Read with `SURVIVORS`.
     """
@@ -59,7 +55,7 @@ def rank_correlations(results: StudyResults, metric: str = METRIC) -> pd.DataFra
     return pd.DataFrame(rows, columns=["rung", "n", "spearman", "kendall"])
 
 
-def at_shared_rungs(results: StudyResults, by: str = "arm", metric: str = METRIC) -> pd.DataFrame:
+def at_shared_rungs(results: StudyResults, by: str = "arm", metric: str | None = None) -> pd.DataFrame:
     """Return the mean of each group at the rungs, and the last epoch, that all groups reached.
 
     ``by``: a trials column, such as "arm" or "factor:model.norm". Columns: rung, group, n (trials seen there), of
@@ -67,7 +63,7 @@ def at_shared_rungs(results: StudyResults, by: str = "arm", metric: str = METRIC
     """
     if by not in results.trials.columns:
         raise StudyError(f"`by` is {by!r}, which is not a column of trials{nearest(by, results.trials.columns)}")
-    curves = curves_matrix(results, metric)
+    curves = curves_matrix(results, metric or results.choose_by)
     groups = results.trials[by].astype(str).to_numpy()
     rows = []
     for rung in dict.fromkeys([*rungs(results), int(curves.columns[-1])]):
@@ -82,7 +78,7 @@ def at_shared_rungs(results: StudyResults, by: str = "arm", metric: str = METRIC
 
 @dataclass(frozen=True)
 class PrunedEnds:
-    """Where the stopped trials would have ended, by low-rank completion of trials x epochs.
+    """The value that pruned trials would have at the last epoch, by low-rank completion of trials x epochs.
 
     ``table``, the best estimate first: digest, arm, seed, stopped_at (epoch), last (figure there), estimated_end,
     beats_winner. ``winner`` is the arm of the finished trial with the best figure at the last epoch, ``winner_end``
@@ -101,11 +97,12 @@ class PrunedEnds:
 
 
 FEWEST_FINISHED = 8
-"""Finished trials below which an estimate is never believed: a held-out error over fewer curves is chance."""
+"""Completed trials below which an estimate never counts as reliable: the held-out error of fewer curves is chance."""
 
 
-def estimated_ends(results: StudyResults, metric: str = METRIC, seed: int = 0) -> PrunedEnds:
+def estimated_ends(results: StudyResults, metric: str | None = None, seed: int = 0) -> PrunedEnds:
     """Estimate each pruned trial's figure at the last epoch; StudyError where no trial finished or none was pruned."""
+    metric = metric or results.choose_by
     finished = _finished(results, metric)
     trials = results.trials
     pruned = (trials["status"] == "pruned").to_numpy()
@@ -113,7 +110,8 @@ def estimated_ends(results: StudyResults, metric: str = METRIC, seed: int = 0) -
         raise StudyError(
             f"nothing to estimate: {len(finished)} trials finished and {int(pruned.sum())} were pruned; both are needed"
         )
-    sign = 1.0 if higher_is_better(metric) else -1.0
+    record = results.metric_record(metric)
+    sign = 1.0 if require_direction(record) else -1.0
     ends = finished.iloc[:, -1]
     best = int(np.argmax(sign * ends))
     winner = trials.set_index(["digest", "fingerprint"]).loc[ends.index[best]]
@@ -136,20 +134,20 @@ def estimated_ends(results: StudyResults, metric: str = METRIC, seed: int = 0) -
         heldout_rmse=found.heldout_rmse,
         baseline_rmse=found.baseline_rmse,
         believable=believable,
-        words=_words(metric, int(table["beats_winner"].sum()), len(table), found.heldout_rmse, believable),
+        words=_words(record, int(table["beats_winner"].sum()), len(table), found.heldout_rmse, believable),
     )
 
 
-def _finished(results: StudyResults, metric: str) -> pd.DataFrame:
-    curves = curves_matrix(results, metric)
+def _finished(results: StudyResults, metric: str | None) -> pd.DataFrame:
+    curves = curves_matrix(results, metric or results.choose_by)
     return curves[(results.trials["status"] == "completed").to_numpy()].dropna(subset=[curves.columns[-1]])
 
 
-def _words(metric: str, beating: int, count: int, error: float, believable: bool) -> str:
-    unit = unit_of(metric)
-    size = f"{error * unit.scale:.{unit.digits}f} {unit.difference}".rstrip()
-    told = f"{beating} of {count} pruned trials are estimated to end above the winner" if beating else (
-        f"none of {count} pruned trials is estimated to beat the winner"
-    )  # fmt: skip
-    judged = "the estimate deserves belief" if believable else "the estimate does not deserve belief"
-    return f"{told}; on curves cut short for a test it was off by {size} (root mean square): {judged}"
+def _words(metric: Metric, beating: int, count: int, error: float, believable: bool) -> str:
+    size = f"{metric.shows(error)} {metric.difference}".rstrip()
+    better = f"{beating} of {count} pruned trials are" if beating else f"none of {count} pruned trials is"
+    judged = "reliable" if believable else "not reliable"
+    return (
+        f"{better} estimated to end better than the best completed trial; on curves that were cut short as a test, the "
+        f"estimate was off by {size} (root mean square): it is {judged}"
+    )

@@ -2,7 +2,7 @@
 
 Seeds are blocks: within each, arms are ranked. Friedman's test asks whether the mean ranks differ at all; Nemenyi's
 critical difference (Demsar 2006) says by how much two must differ, and Conover's test, corrected by Holm, is the more
-powerful one for single pairs. All use only the order within a seed, so with few seeds they tell little: at 5 seeds and
+powerful one for single pairs. All use only the order within a seed, so with few seeds they show little: at 5 seeds and
 5 arms the critical difference is 2.7 of at most 4 ranks. `analysis.stats.effects` has the greater power; this shows the
 order at a glance.
 """
@@ -17,9 +17,10 @@ import scikit_posthocs
 from scipy import stats
 
 from analysis.stats.paired import ALPHA
-from analysis.stats.pairs import higher_is_better, metric_table
+from analysis.stats.pairs import metric_table
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError
+from search_spaces.metrics import require_direction
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def ranking(results: StudyResults, metric: str | None = None) -> Ranking:
     """Return the ranking of the arms by a metric; StudyError for fewer than 3 arms or 2 whole seeds."""
     metric = metric or results.metric
     values = metric_table(results, metric)
-    return rank_arms(values if higher_is_better(metric) else -values)
+    return rank_arms(values if require_direction(results.metric_record(metric)) else -values)
 
 
 def rank_arms(values: pd.DataFrame) -> Ranking:

@@ -1,4 +1,4 @@
-"""A comparison told in a sentence or two: what was found, what cannot be said, what was lost on the way."""
+"""A comparison in a sentence or two: what was found, what cannot be said, which pairs were lost."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.plots.units import unit_of
 from analysis.stats.paired import ALPHA
 from analysis.stats.power import smallest_difference
+from search_spaces.metrics import Metric
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Comparison:
     high: float
     p_holm: float
     verdict: str
-    metric: str
+    metric: Metric
     rope: float | None
     family: int
     diverged: float
@@ -32,15 +32,15 @@ class Comparison:
 
 def verdict_words(comparison: Comparison) -> str:
     """Return the verdict in words; differences in points for shares, else in the metric's unit."""
-    told = _finding(comparison)
+    said = _finding(comparison)
     if comparison.lost:
-        told += f"; {comparison.lost} {'pair' if comparison.lost == 1 else 'pairs'} lost"
+        said += f"; {comparison.lost} {'pair' if comparison.lost == 1 else 'pairs'} lost"
     if comparison.diverged > comparison.reference_diverged:
-        told += (
+        said += (
             f"; it diverged in {comparison.diverged:.0%} of its runs, "
             f"the reference in {comparison.reference_diverged:.0%}: this holds only for runs that both survive"
         )
-    return told
+    return said
 
 
 def _finding(c: Comparison) -> str:
@@ -71,29 +71,29 @@ def _flat(c: Comparison, found: str) -> str:
 
 def _undecided(c: Comparison) -> str:
     least = smallest_difference(c.n, c.sd, comparisons=max(c.family, 1))
-    told = f"cannot tell with {c.n} seeds ({_interval(c)}); "
-    told += f"the smallest difference these seeds can detect is about {_size(c, least)}"
+    said = f"cannot tell with {c.n} seeds ({_interval(c)}); "
+    said += f"the smallest difference these seeds can detect is about {_size(c, least)}"
     if c.low > 0 or c.high < 0:
-        told += f"; this interval alone leaves out zero, but among {c.family} comparisons that can be chance"
-    return told
+        said += f"; this interval alone leaves out zero, but among {c.family} comparisons that can be chance"
+    return said
 
 
 def _signed(c: Comparison, value: float) -> str:
-    unit = unit_of(c.metric)
+    unit = c.metric
     return f"{value * unit.scale:+.{unit.digits}f} {unit.difference}".replace("-", "−").rstrip()
 
 
 def _size(c: Comparison, value: float) -> str:
-    unit = unit_of(c.metric)
+    unit = c.metric
     return f"{value * unit.scale:.{unit.digits}f} {unit.difference}".rstrip()
 
 
 def _rope(c: Comparison) -> str:
-    unit = unit_of(c.metric)
+    unit = c.metric
     return f"{(c.rope or 0) * unit.scale:g} {unit.difference}".rstrip()
 
 
 def _interval(c: Comparison) -> str:
-    unit = unit_of(c.metric)
+    unit = c.metric
     ends = [f"{end * unit.scale:+.{unit.digits}f}".replace("-", "−") for end in (c.low, c.high)]
     return f"95 % interval {ends[0]} to {ends[1]}"

@@ -1,4 +1,4 @@
-"""The store's files as Arrow tables: every file that can be read, and a sentence for each kind of thing that cannot."""
+"""The store's files as Arrow tables: every file that can be read, and a sentence for each kind of fault."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from search_spaces.errors import StudyError
-from search_spaces.store_schema import TABLES
+from search_spaces.store_schema import TABLES, metric_columns, table_schema
 
 FILE = "_file"
-"""Column that `read_table` adds: index of the file a row came from, later files higher."""
+"""Column that `read_table` adds: index of the file that a row came from; below 0 for a compacted file."""
+COMPACT = "compact-"
+REQUIRED = frozenset(field.name for schema in TABLES.values() for field in schema if not field.nullable)
+"""Columns that every file of its table has; one of the others may be absent: then it is null."""
 _THREADS = 4
 _BATCH = 100
 
 
 @dataclass
 class Problems:
-    """What could not be read, gathered so that a thousand files with one fault make one sentence."""
+    """What could not be read, collected so that a thousand files with one fault make one sentence."""
 
     places: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, sentence: str, place: str = "") -> None:
-        """Note ``sentence`` once, with the places it holds for."""
+        """Add ``sentence`` once, with the places that it is about."""
         self.places.setdefault(sentence, []).append(place)
 
     def sentences(self) -> tuple[str, ...]:
@@ -64,25 +67,30 @@ def is_there(filesystem: pafs.FileSystem, path: str) -> bool:
     return bool(filesystem.get_file_info(path).type != pafs.FileType.NotFound)
 
 
-def read_table(filesystem: pafs.FileSystem, root: str, name: str, problems: Problems) -> pa.Table:
-    """Return the rows of all files of a table with the schema's columns, compacted files first, plus ``FILE``.
+def read_table(
+    filesystem: pafs.FileSystem, root: str, name: str, metrics: Iterable[str], problems: Problems
+) -> pa.Table:
+    """Return the rows of all files of a table, compacted files first, plus ``FILE``.
 
-    Files under a temporary name (a leading dot, or ending in .tmp) are another writer's business and passed over.
+    The columns are the schema's with one for each of ``metrics``, then each further column of floats that a file of
+    ``trials`` or ``epochs`` has: a metric too. A column that a file lacks is null in its rows. Files under a temporary
+    name (a leading dot, or ending in .tmp) are skipped: another process is writing them.
     """
-    schema = pa.schema([f.with_nullable(True) for f in TABLES[name]])
+    schema = pa.schema([f.with_nullable(True) for f in table_schema(name, metrics)])
     paths = _files(filesystem, f"{root}/{name}")
     batches = [range(start, min(start + _BATCH, len(paths))) for start in range(0, len(paths), _BATCH)]
+    compacted = sum(path.rsplit("/", 1)[-1].startswith(COMPACT) for path in paths)
     with ThreadPoolExecutor(_THREADS) as threads:
-        found = list(threads.map(lambda batch: _read_batch(filesystem, paths, batch, schema), batches))
+        found = list(threads.map(lambda batch: _read_batch(filesystem, paths, batch, name, schema, compacted), batches))
     for _, own in found:
         for sentence, places in own.places.items():
             problems.places.setdefault(sentence, []).extend(places)
     empty = schema.append(pa.field(FILE, pa.int32())).empty_table()
-    return pa.concat_tables([empty, *(table for table, _ in found)])
+    return pa.concat_tables([empty, *(table for table, _ in found)], promote_options="default")
 
 
 def _read_batch(
-    filesystem: pafs.FileSystem, paths: list[str], batch: range, schema: pa.Schema
+    filesystem: pafs.FileSystem, paths: list[str], batch: range, name: str, schema: pa.Schema, compacted: int
 ) -> tuple[pa.Table, Problems]:
     """Return the rows of some files as one table in one piece, which takes far less memory than a piece per file."""
     tables, sources, problems = [schema.empty_table()], [np.zeros(0, np.int32)], Problems()
@@ -92,9 +100,9 @@ def _read_batch(
         if isinstance(table, str):
             problems.add(f"a file cannot be read and was left out: {table}", place)
             continue
-        tables.append(_conform(table, schema, place, problems))
-        sources.append(np.full(table.num_rows, index, np.int32))
-    rows = pa.concat_tables(tables)
+        tables.append(_conform(table, name, schema, place, problems))
+        sources.append(np.full(table.num_rows, index - compacted, np.int32))
+    rows = pa.concat_tables(tables, promote_options="default")
     rows = rows.combine_chunks() if len(batch) > 1 else rows
     return rows.append_column(FILE, pa.array(np.concatenate(sources))), problems
 
@@ -103,7 +111,7 @@ def _files(filesystem: pafs.FileSystem, folder: str) -> list[str]:
     found = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
     names = [info.base_name for info in found if info.type == pafs.FileType.File and not info.base_name.startswith(".")]
     names = [name for name in names if name.endswith(".parquet")]
-    return [f"{folder}/{name}" for name in sorted(names, key=lambda name: (not name.startswith("compact-"), name))]
+    return [f"{folder}/{name}" for name in sorted(names, key=lambda name: (not name.startswith(COMPACT), name))]
 
 
 def _read_file(filesystem: pafs.FileSystem, path: str, alone: bool) -> pa.Table | str:
@@ -116,19 +124,20 @@ def _read_file(filesystem: pafs.FileSystem, path: str, alone: bool) -> pa.Table 
         return str(error).split("\n")[0].split(". ")[0].removesuffix(".")
 
 
-def _conform(table: pa.Table, schema: pa.Schema, place: str, problems: Problems) -> pa.Table:
-    """Return the table with exactly the schema's columns: null where one is missing or of another type."""
-    if table.schema.names == schema.names and table.schema.types == schema.types:
+def _conform(table: pa.Table, name: str, schema: pa.Schema, place: str, problems: Problems) -> pa.Table:
+    """Return the table with the schema's columns and its own further metrics, float64; other columns are left out."""
+    own = table.schema
+    if own.names == schema.names and own.types == schema.types:
         return pa.Table.from_arrays(table.columns, schema=schema)
-    for name in table.schema.names:
-        if name not in schema.names:
-            problems.add(f"column `{name}` is not known and was left out", place)
-    return pa.Table.from_arrays([_column(table, wanted, place, problems) for wanted in schema], schema=schema)
+    further = [pa.field(metric, pa.float64()) for metric in metric_columns(name, own) if metric not in schema.names]
+    whole = pa.schema([*schema, *further])
+    return pa.Table.from_arrays([_column(table, wanted, place, problems) for wanted in whole], schema=whole)
 
 
 def _column(table: pa.Table, wanted: pa.Field, place: str, problems: Problems) -> pa.Array | pa.ChunkedArray:
     if wanted.name not in table.schema.names:
-        problems.add(f"column `{wanted.name}` is missing and was read as empty", place)
+        if wanted.name in REQUIRED:
+            problems.add(f"column `{wanted.name}` is missing and was read as empty", place)
         return pa.nulls(table.num_rows, wanted.type)
     column = table.column(wanted.name)
     try:

@@ -1,11 +1,9 @@
-"""The results store as data frames: everything that can be read, and in words what cannot."""
+"""Reads a results store into data frames: everything that can be read, and a sentence for what cannot."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.fs as pafs
-import yaml
 
 from analysis.store._rows import rows_of
 from analysis.store._tables import (
@@ -26,167 +23,90 @@ from analysis.store._tables import (
     read_table,
     trial_keys,
 )
+from analysis.store.cells import json_object, select_cells
+from analysis.store.results import FACTOR, StudyResults
+from search_spaces._yaml import mapping_in, parse_yaml
 from search_spaces.errors import StudyError
-from search_spaces.store_schema import SCHEMA_VERSION, STATUSES, TABLES
+from search_spaces.store_schema import TABLES
+from search_spaces.study import StudySpec
+from search_spaces.study_files import study_from_store
 
-FACTOR = "factor:"
-"""Prefix of the trials columns that hold the level of each factor."""
-
-
-@dataclass(frozen=True)
-class StudyResults:
-    """One study's results store, as read.
-
-    ``trials`` has the columns of `store_schema.TRIALS`, one for each field of the trial config by its dotted path
-    (``model.norm``; where the table has a column of that name, such as ``seed``, the table's stands) and one
-    ``factor:<name>`` for each factor. The other tables have the store's columns and the trial's ``arm``, ``seed`` and
-    ``status``. ``problems`` says in words what could not be read or was passed over.
-    """
-
-    name: str
-    spec: Mapping[str, Any]
-    environment: Mapping[str, Any]
-    trials: pd.DataFrame
-    epochs: pd.DataFrame
-    quantiles: pd.DataFrame
-    landscape: pd.DataFrame
-    curvature: pd.DataFrame
-    problems: tuple[str, ...]
-
-    @property
-    def metric(self) -> str:
-        """The trials column that the study's verdicts are about."""
-        return str(self.spec.get("metric") or "test_accuracy")
-
-    def rope(self, metric: str | None = None) -> float | None:
-        """Return the study's region of practical equivalence, where it is in the unit of ``metric``; else None."""
-        rope = self.spec.get("rope")
-        in_its_unit = metric is None or metric.endswith("_loss") == self.metric.endswith("_loss")
-        return float(rope) if rope and in_its_unit else None
-
-    @property
-    def factors(self) -> tuple[str, ...]:
-        """Names of the factors, as the study orders them."""
-        found = [column.removeprefix(FACTOR) for column in self.trials.columns if column.startswith(FACTOR)]
-        order = list(self.spec.get("factors") or self.spec.get("space") or [])
-        return tuple(sorted(found, key=lambda name: order.index(name) if name in order else len(order)))
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """Names of the arms, the baseline first, then as the trials table has them."""
-        return tuple(dict.fromkeys(self.trials["arm"]))
-
-    @property
-    def reference_arm(self) -> str:
-        """The arm that the others are compared with: the study's own choice, else the baseline, else the first."""
-        chosen = self.spec.get("reference_arm")
-        if chosen in self.arms:
-            return str(chosen)
-        baseline = self.trials.loc[self.trials["is_baseline"].fillna(False).astype(bool), "arm"]
-        if len(baseline) or self.arms:
-            return str(baseline.iloc[0] if len(baseline) else self.arms[0])
-        raise StudyError(f"study {self.name!r} has no trials yet, so there is no arm to compare with; run it first")
+__all__ = ["FACTOR", "StudyResults", "load_study"]
 
 
 def load_study(path: str | Path) -> StudyResults:
     """Return the results store at ``path``: a folder, ``file://`` or a URL that fsspec knows, such as ``s3://``.
 
-    Rows of a trial that has none in ``trials`` are left out: it is still running or was cut off. Of rows for one
-    trial, of one digest trained on two versions of the data, and of one ablation cell trained with two configs, the
-    one finished last counts. Raises StudyError where there is no store; anything less is told in ``problems``.
+    Which arm a row belongs to follows from its digest and the study as ``study.yaml`` has it now; rows of other cells
+    are in ``other``. Of several versions of the data for one cell, the one that most cells of the study have counts
+    (then the one written last). Rows of a trial that has none in ``trials`` are left out: it is still running or was
+    interrupted. Raises StudyError where there is no store, or one of a newer schema version; anything less is described
+    in ``problems``.
     """
     filesystem, root = open_filesystem(str(path).rstrip("/"))
     if not is_there(filesystem, root):
         raise StudyError(f"{path}: there is no such folder of results; give the folder that holds `trials`")
     problems = Problems()
-    spec = _read_mapping(filesystem, root, "study.yaml", problems)
-    raw = read_table(filesystem, root, "trials", problems)
+    text = _read_text(filesystem, root, "study.yaml", problems)
+    spec, name = _read_spec(text, problems)
+    metrics = [*spec.metric_records(), spec.metric, spec.choose_by_metric()] if spec is not None else []
+    raw = read_table(filesystem, root, "trials", metrics, problems)
     if not raw.num_rows:
         problems.add("table `trials` is missing or empty: no trial has finished yet")
-    trials = _trials(raw, problems)
+    found = select_cells(raw, spec, str(path), problems)
     seen = set(trial_keys(raw).to_pylist())
     others = {
-        name: _joined(read_table(filesystem, root, name, problems), name, trials, seen, problems)
-        for name in TABLES
-        if name != "trials"
+        table: _joined(read_table(filesystem, root, table, metrics, problems), table, found.current, seen, problems)
+        for table in TABLES
+        if table != "trials"
     }
     return StudyResults(
-        name=str(spec.get("name") or Path(root).name),
+        name=name or Path(root).name,
         spec=spec,
-        environment=_read_mapping(filesystem, root, "environment.json", problems),
-        trials=_expanded(trials, problems),
+        environment=_read_json(filesystem, root, "environment.json", problems),
+        trials=_expanded(found.current, problems),
         **others,
         problems=problems.sentences(),
+        other=found.other,
+        planned_reference=found.reference,
+        study_text=text,
     )
 
 
-def _read_mapping(filesystem: pafs.FileSystem, root: str, name: str, problems: Problems) -> Mapping[str, Any]:
+def _read_text(filesystem: pafs.FileSystem, root: str, name: str, problems: Problems) -> str:
     if not is_there(filesystem, f"{root}/{name}"):
         problems.add(f"{name} is missing")
-        return {}
+        return ""
     with filesystem.open_input_stream(f"{root}/{name}") as stream:
-        text = stream.read()
+        return str(stream.read(), "utf-8", "replace")
+
+
+def _read_spec(text: str, problems: Problems) -> tuple[StudySpec | None, str]:
+    """Return the study and its name; None where study.yaml is missing or not a study of this release."""
+    if not text:
+        return None, ""
+    name = ""
     try:
-        found = yaml.safe_load(text) if name.endswith(".yaml") else json.loads(text)
-    except (yaml.YAMLError, ValueError) as error:
+        tree = mapping_in(parse_yaml(text, "study.yaml"), "study.yaml", "`name`, `baseline` and `factors`")
+        name = str(tree.get("name") or "")
+        return study_from_store(tree), name
+    except StudyError as error:
+        reason = str(error).splitlines()[0].removeprefix("study.yaml: ")
+        problems.add(f"study.yaml cannot be used ({reason}): arms have the names that their rows were stored with")
+        return None, name
+
+
+def _read_json(filesystem: pafs.FileSystem, root: str, name: str, problems: Problems) -> Mapping[str, Any]:
+    text = _read_text(filesystem, root, name, problems)
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError as error:
         problems.add(f"{name} cannot be read: {str(error).splitlines()[0]}")
         return {}
     if not isinstance(found, dict):
-        problems.add(f"{name} cannot be read: it holds no mapping")
+        problems.add(f"{name} cannot be read: it is not a mapping")
         return {}
     return found
-
-
-def _trials(raw: pa.Table, problems: Problems) -> pd.DataFrame:
-    """Return one row per cell: the one finished last, baseline first, then by arm (numbers in order) and seed."""
-    trials = raw.to_pandas()
-    keyed = trials[["digest", "fingerprint", "arm", "seed"]].notna().all(axis=1)
-    if not keyed.all():
-        problems.add(f"{(~keyed).sum()} rows of `trials` lack digest, fingerprint, arm or seed and were left out")
-    trials = trials[keyed].sort_values(["finished_at", FILE], kind="stable", na_position="first")
-    trials = trials.astype({"seed": "int64"})
-    columns = [name for name in trials.columns if name not in (FILE, "test_confusion", "classes")]
-    repeated = trials.drop_duplicates(columns).duplicated(["digest", "fingerprint"])
-    if repeated.any():
-        problems.add(f"{repeated.sum()} trials have a second row with other figures: the one finished last counts")
-    trials = _latest(trials, ["digest", "fingerprint"], None, problems)
-    trials = _latest(
-        trials, ["digest"], "has results on two versions of the data: the one finished last counts", problems
-    )
-    _check(trials, problems)
-    is_cell = trials["mode"] != "search"
-    cells = _latest(
-        trials[is_cell], ["arm", "seed"], "was trained with two trial configs: the one finished last counts", problems
-    )
-    trials = pd.concat([cells, trials[~is_cell]]) if (~is_cell).any() else cells
-    rank = {arm: place for place, arm in enumerate(sorted(set(trials["arm"]), key=_natural))}
-    order = np.lexsort((trials["seed"], trials["arm"].map(rank), trials["is_baseline"] != True))  # noqa: E712
-    return trials.drop(columns=FILE).iloc[order].reset_index(drop=True)
-
-
-def _natural(name: str) -> list[tuple[int, float, str]]:
-    """Return a sort key by which ``batch_size=8`` comes before ``batch_size=16``."""
-    parts = re.findall(r"\d+(?:\.\d+)?|\D+", name)
-    return [(0, float(part), "") if part[0].isdigit() else (1, 0.0, part) for part in parts]
-
-
-def _latest(trials: pd.DataFrame, keys: list[str], sentence: str | None, problems: Problems) -> pd.DataFrame:
-    dropped = trials.duplicated(keys, keep="last")
-    if sentence:
-        for row in rows_of(trials[dropped]):
-            problems.add(f"a cell {sentence}", f"{row.arm}, seed {row.seed}")
-    return trials[~dropped]
-
-
-def _check(trials: pd.DataFrame, problems: Problems) -> None:
-    versions = sorted(set(trials["schema_version"].dropna().astype(int)))
-    if set(versions) - {SCHEMA_VERSION}:
-        problems.add(
-            f"rows have schema versions {', '.join(map(str, versions))}, but this release knows {SCHEMA_VERSION}: "
-            "columns that changed their meaning would be misread"
-        )
-    for row in rows_of(trials[~trials["status"].isin(STATUSES)]):
-        problems.add(f"a trial has the unknown status {row.status!r}", f"{row.arm}, seed {row.seed}")
 
 
 def _joined(raw: pa.Table, name: str, trials: pd.DataFrame, seen: set[str], problems: Problems) -> pd.DataFrame:
@@ -234,11 +154,7 @@ def _expanded(trials: pd.DataFrame, problems: Problems) -> pd.DataFrame:
 
 
 def _from_json(text: str, column: str, place: str, problems: Problems) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (TypeError, ValueError):
-        found = None
-    if isinstance(found, dict):
-        return found
-    problems.add(f"`{column}` of a trial is not a JSON object, so its fields are empty", place)
-    return {}
+    found = json_object(text)
+    if found is None:
+        problems.add(f"`{column}` of a trial is not a JSON object, so its fields are empty", place)
+    return found or {}

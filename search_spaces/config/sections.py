@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+import re
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from search_spaces.config.base import MAX_SEED, Part, must
+from search_spaces.config.base import MAX_SEED, Part, is_reference, must
+from search_spaces.errors import nearest
 
 Source = Literal["digits", "cifar10", "cifar100", "fashion_mnist", "parquet", "folder", "synthetic"]
 Family = Literal["resnet", "plain", "cnn", "resnet18", "resnet50", "resnext", "densenet"]
@@ -24,10 +26,41 @@ _CIFAR_NETS = frozenset({"resnet", "plain"})
 _NORMED = frozenset({"batch", "torch_batch", "instance", "batch_instance", "layer", "group"})
 
 
+_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[^\s:][^\n]*")
+
+
+def _builtin_or_reference(kind: Any, example: str) -> AfterValidator:
+    """Return the check of a field that is one of our own names, or a reference to the user's code."""
+    names = get_args(kind)
+
+    def check(value: str) -> str:
+        if value not in names and not (is_reference(value) and _REFERENCE.fullmatch(value)):
+            rule = f"one of {', '.join(names)}{nearest(value, names)}, or a reference to your own, such as {example}"
+            raise must("", value, rule)
+        return value
+
+    return AfterValidator(check)
+
+
+def _names_or_reference(kind: Any) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"enum": list(get_args(kind))}, {"type": "string", "pattern": "^[A-Za-z_].*:"}]})
+
+
+SourceName = Annotated[str, _builtin_or_reference(Source, "my_pkg.data:load or hf:FOLDER"), _names_or_reference(Source)]
+FamilyName = Annotated[
+    str,
+    _builtin_or_reference(Family, "my_pkg.nets:TinyViT, timm:resnet18 or torchvision:mobilenet_v3_small"),
+    _names_or_reference(Family),
+]
+
+
 class DataConfig(Part):
     """Which images a trial learns from, and how they are split."""
 
-    source: Source = Field("digits", description="where the images come from")
+    source: SourceName = Field(
+        "digits", description="where the images come from: a built-in source, my_pkg.data:load or hf:FOLDER"
+    )
+    args: dict[str, Any] = Field(default_factory=dict, description="arguments of a source of your own")
     path: str | None = Field(
         None,
         description="folder of a parquet or folder source, or download folder of a torchvision source; a name, "
@@ -53,7 +86,7 @@ class DataConfig(Part):
 
 
 class ModelConfig(Part):
-    """The network. Fields that a family does not have are idle there."""
+    """The network. Fields that a family does not have are inactive there."""
 
     has_effect: ClassVar = {
         "depth": ("family", _CIFAR_NETS),
@@ -71,7 +104,10 @@ class ModelConfig(Part):
         "dense_bottleneck": ("family", frozenset({"densenet"})),
     }
 
-    family: Family = Field("resnet", description="architecture")
+    family: FamilyName = Field(
+        "resnet", description="architecture: a built-in family, my_pkg.nets:TinyViT, timm:NAME or torchvision:NAME"
+    )
+    args: dict[str, Any] = Field(default_factory=dict, description="arguments of a network of your own")
     depth: int = Field(14, ge=1, le=MAX_LAYERS, description="weighted layers of a resnet or plain network: 6n+2")
     width: int | None = Field(None, ge=1, le=2048, description="channels of the first stage; the family's own if null")
     norm: Norm = Field("batch", description="normalization layer")
@@ -99,9 +135,11 @@ class ModelConfig(Part):
     growth_rate: int = Field(32, ge=1, le=2048, description="channels that each densenet layer adds")
     dense_bottleneck: bool = Field(False, description="densenet layers with a 1x1 to 4 growth rates (DenseNet-B)")
 
-    def is_idle(self, field: str) -> bool:
+    def is_inactive(self, field: str) -> bool:
         """Return whether ``field`` cannot change the network: without norms there is no last one to start at zero."""
-        return super().is_idle(field) or (field == "zero_init_last_norm" and self.norm == "none")
+        if is_reference(self.family):
+            return field not in ("family", "args")
+        return super().is_inactive(field) or (field == "zero_init_last_norm" and self.norm == "none")
 
     @model_validator(mode="after")
     def _shape_is_possible(self) -> Self:

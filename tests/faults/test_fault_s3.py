@@ -49,6 +49,7 @@ class Request(BaseHTTPRequestHandler):
 
     def handle_any(self):
         gate = self.server
+        assert isinstance(gate, Gate)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         time.sleep(gate.delay)
         if gate.refuse > 0:

@@ -10,8 +10,8 @@ from drivers import TINY
 from search_spaces.study import Asha
 from search_spaces.study_files import study_from
 from tune_app.tuning.jobs import Job
-from tune_app.tuning.schedulers import make_scheduler
-from tune_app.tuning.searchers import GridSearcher, OptunaSearcher
+from tune_app.tuning.schedulers import SerialAsha, ray_scheduler
+from tune_app.tuning.searchers import FINISHED, OptunaSearcher
 
 SPACE = {"optimizer.lr": {"loguniform": [1e-4, 1.0]}, "model.norm": ["batch", "none"]}
 OPTIMUM = 0.03
@@ -30,11 +30,11 @@ def spec(searcher="tpe", trials=30, space=SPACE, seed=0):
     )
 
 
-def searcher_of(study, kind=OptunaSearcher, mode="max"):
+def searcher_of(study, mode="max"):
     def job(config, values):
         return Job("arm", False, {}, config, "f" * 16, 0.0)
 
-    return kind(study.search_space(), study.search, mode, job)
+    return OptunaSearcher(study.search_space(), study.search, mode, job)
 
 
 def accuracy(config):
@@ -48,7 +48,7 @@ def train(searcher, store, until=None):
     while until is None or len(store) < until:
         name = f"t{len(store)}"
         proposed = searcher.suggest(name)
-        if proposed == searcher.FINISHED:
+        if proposed == FINISHED:
             return
         config = Job.from_json(proposed["job"]).config
         values = {path: config.get(path) for path in searcher._space.domains}
@@ -62,8 +62,8 @@ def train(searcher, store, until=None):
         searcher.on_trial_complete(name, last | ({"objective": curve[2]} if curve else {}))
 
 
-def taught(study, store, kind=OptunaSearcher):
-    searcher = searcher_of(study, kind)
+def taught(study, store):
+    searcher = searcher_of(study)
     for digest, (values, status, curve) in store.items():
         searcher.learn(values, digest, status, curve)
     return searcher
@@ -128,21 +128,21 @@ def test_a_small_space_is_exhausted_each_config_once(searcher):
 def test_a_grid_goes_on_where_it_was_killed_and_twins_count_once():
     space = {"model.norm": ["batch", "none"], "batch_size": [10, 20, 30]}
     study, store = spec("grid", trials=100, space=space), {}
-    train(searcher_of(study, GridSearcher), store, until=2)
-    train(taught(study, store, GridSearcher), store)
+    train(searcher_of(study), store, until=2)
+    train(taught(study, store), store)
     assert len(store) == 6
     twins = {"model.norm": ["batch", "none"], "model.norm_groups": [1, 2]}  # norm_groups means nothing to these norms
     again = {}
-    train(searcher_of(spec("grid", trials=100, space=twins), GridSearcher), again)
+    train(searcher_of(spec("grid", trials=100, space=twins)), again)
     assert len(again) == 2
 
 
-@pytest.mark.parametrize(("searcher", "kind"), [("tpe", OptunaSearcher), ("grid", GridSearcher)])
-def test_a_trial_that_was_cut_off_goes_first_and_counts_once(searcher, kind):
+@pytest.mark.parametrize("searcher", ["tpe", "grid"])
+def test_a_trial_that_was_cut_off_goes_first_and_counts_once(searcher):
     space = {"model.norm": ["batch", "none"], "batch_size": [10, 20, 30, 40, 50, 60, 70, 80]}
     study, store = spec(searcher, trials=100, space=space), {}
-    train(searcher_of(study, kind), store, until=12)
-    resumed = taught(study, store, kind)
+    train(searcher_of(study), store, until=12)
+    resumed = taught(study, store)
     values = next(v for v in study.search_space().grid() if study.search_space().config(v).digest() not in store)
     resumed.put_first(values)
     train(resumed, store)
@@ -154,7 +154,7 @@ def test_a_config_that_is_being_trained_is_not_proposed_again():
     searcher = searcher_of(spec("random", space={"batch_size": [10, 20]}))
     digests = [Job.from_json(searcher.suggest(name)["job"]).digest for name in "ab"]
     assert len(set(digests)) == 2
-    assert searcher.suggest("c") == searcher.FINISHED
+    assert searcher.suggest("c") == FINISHED
 
 
 class Tune:
@@ -181,18 +181,35 @@ def decisions(scheduler, curves, first=0):
 def test_after_a_resume_asha_cuts_where_an_undisturbed_one_would(mode):
     asha = Asha(grace_period=1, reduction_factor=3)
     curves = {n: {epoch: math.sin(7 * n) + 0.1 * epoch for epoch in range(1, 10)} for n in range(24)}
-    undisturbed = make_scheduler(asha, 9, mode)
+    undisturbed = ray_scheduler(asha, 9, mode)
     all_at_once = decisions(undisturbed, curves)
     first = {n: curve for n, curve in curves.items() if n < 12}
-    before = decisions(make_scheduler(asha, 9, mode), first)
+    before = decisions(ray_scheduler(asha, 9, mode), first)
     kept = [{epoch: curves[n][epoch] for epoch in range(1, 10) if (n, epoch) in before} for n in first]
-    resumed = make_scheduler(asha, 9, mode, kept)
+    resumed = ray_scheduler(asha, 9, mode, kept)
     after = decisions(resumed, {n: curve for n, curve in curves.items() if n >= 12})
     assert before | after == all_at_once
     assert [sorted(rung.recorded.values()) for rung in rungs_of(resumed)] == [
         sorted(rung.recorded.values()) for rung in rungs_of(undisturbed)
     ]
     assert "STOP" in after.values()
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_the_serial_asha_decides_as_ray_s_does(mode):
+    asha = Asha(grace_period=2, reduction_factor=3)
+    curves = {n: {epoch: math.sin(7 * n) + 0.1 * epoch for epoch in range(1, 21)} for n in range(40)}
+    known = [{2: 0.3, 6: 0.5}, {2: -0.4}]
+    expected = decisions(ray_scheduler(asha, 20, mode, known), curves)
+    serial, found = SerialAsha(asha, 20, mode, known), {}
+    for number, curve in curves.items():
+        for epoch, value in curve.items():
+            stops = serial.stops(f"t{number}", epoch, value)
+            found[number, epoch] = "STOP" if stops else "CONTINUE"
+            if stops:
+                break
+    assert found == expected
+    assert "STOP" in found.values()
 
 
 def rungs_of(scheduler):

@@ -10,7 +10,7 @@ from analysis import load_study
 from search_spaces.study import Asha
 from tune_app.training import LAST
 from tune_app.training.checkpoints import read_checkpoint
-from tune_app.tuning.schedulers import make_scheduler
+from tune_app.tuning.schedulers import ray_scheduler
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -92,7 +92,7 @@ def test_a_search_killed_twice_keeps_its_trials_its_winner_and_its_rungs(tmp_pat
     assert set(last[last.status == "completed"].epochs_trained) == {EPOCHS}
     assert not pruned.index.difference(first.index).empty
     never_killed = decisions(
-        make_scheduler(ASHA, EPOCHS, "max"), {digest: dict(epochs.loc[digest].val_accuracy) for digest in last.index}
+        ray_scheduler(ASHA, EPOCHS, "max"), {digest: dict(epochs.loc[digest].val_accuracy) for digest in last.index}
     )
     stops = {digest: epoch for (digest, epoch), decision in never_killed.items() if decision == "STOP"}
     assert stops == dict(pruned.epochs_trained)

@@ -16,7 +16,7 @@ from analysis import load_study
 from search_spaces.errors import StudyError
 from search_spaces.study_files import study_from
 from tune_app.storage import Folder
-from tune_app.tuning import runner
+from tune_app.tuning import ray_executor
 from tune_app.tuning.runner import run_study
 from tune_app.tuning.searchers import QueueSearcher
 from tune_app.tuning.trainable import CellTrainable
@@ -75,13 +75,13 @@ def test_a_killed_trial_goes_on_from_its_checkpoint_and_no_failure_is_counted(tm
 
 def test_an_error_outside_training_is_noted_as_what_it_was(tmp_path, monkeypatch):
     class FailsOnce(CellTrainable):
-        def setup(self, config, sources=None, settings=None):
-            super().setup(config, sources, settings)
+        def setup(self, config, **given):
+            super().setup(config, **given)
             if not (tmp_path / "failed").exists():
                 (tmp_path / "failed").touch()
                 raise ValueError("no such thing")
 
-    monkeypatch.setattr(runner, "CellTrainable", FailsOnce)
+    monkeypatch.setattr(ray_executor, "CellTrainable", FailsOnce)
     summary = run_study(study_from(study(seeds=1, max_failures=0)), str(tmp_path))
     assert dict(summary.counts) == {"completed": 2}
     histories = {history for history in load_study(tmp_path / "tiny").trials.history if history != "[]"}

@@ -124,8 +124,8 @@ def test_generators_are_read_as_pydoe_writes_them(generator):
         ("b c d bcd", "not usable"),
         ("ab ac bc abc", "not usable"),
         ("a b c c", "not usable"),
-        ("a b c aa", "cannot tell two of its factors apart"),
-        ("a b ab ba", "cannot tell two of its factors apart"),
+        ("a b c aa", "confounds two of its factors"),
+        ("a b ab ba", "confounds two of its factors"),
     ],
 )
 def test_unusable_generators_are_refused(generator, message):

@@ -1,10 +1,13 @@
-"""The ready studies hold what their sources report, number by number, and can be read at each size."""
+"""The ready studies contain exactly the figures of their sources, and are valid at each size."""
 
 from __future__ import annotations
+
+from typing import get_args
 
 import pytest
 
 from search_spaces.plan import make_plan
+from search_spaces.published import SOURCES, Reference
 from search_spaces.study_files import read_study, ready_studies
 
 OF_SOURCES = [name for name in ready_studies() if name != "quickstart"]
@@ -136,7 +139,7 @@ def test_scaled_depths_have_claims_of_their_own_and_no_figure_of_another_depth()
             ("depth=14", expect, "depth=8"),
         ]
         assert small.figures == ()
-        assert "stand for 20, 56 and 110" in small.note
+        assert "replace 20, 56 and 110" in small.note
 
 
 def test_the_search_goes_over_the_five_named_spaces():
@@ -170,3 +173,11 @@ def test_the_seven_networks_are_trained_as_in_their_own_studies():
         own = {arm.config.model.depth: arm.config.digest() for arm in make_plan(read_study(study)).arms}
         assert {depth: arms[f"{family}-{depth}"].digest() for depth in (20, 56, 110)} == own
     assert arms["cnn"].digest() == read_study("e-cnn").baseline.digest()
+
+
+def test_every_source_has_a_citation_and_every_ready_study_names_its_source():
+    letters = get_args(Reference.model_fields["source"].annotation)
+    assert tuple(SOURCES) == letters
+    for name in OF_SOURCES:
+        reference = read_study(name).reference
+        assert (reference.source.lower() if reference else "search") == name.split("-")[0]

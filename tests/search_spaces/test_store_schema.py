@@ -3,6 +3,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from search_spaces.errors import StudyError
 from search_spaces.store_schema import (
     METRIC_NAMES,
     METRICS,
@@ -11,7 +12,10 @@ from search_spaces.store_schema import (
     STATUSES,
     TABLES,
     TRIALS,
+    check_version,
     key,
+    metric_columns,
+    table_schema,
 )
 
 ALL = pytest.mark.parametrize("schema", TABLES.values(), ids=TABLES)
@@ -58,3 +62,26 @@ def test_statuses_are_those_documented():
 
 def test_a_trial_s_files_are_named_by_config_and_data():
     assert key("0123456789abcdef", "fedcba9876543210") == "0123456789abcdef-fedcba9876543210"
+
+
+def test_a_table_has_a_column_for_each_declared_metric():
+    trials = table_schema("trials", ("val_rmse", "test_rmse", "seconds"))
+    epochs = table_schema("epochs", ("val_rmse", "test_rmse", "tokens_per_second"))
+    assert metric_columns("trials", trials) == ("val_rmse", "test_rmse")
+    assert metric_columns("epochs", epochs) == ("val_rmse", "tokens_per_second")
+    assert trials.field("val_rmse").type == pa.float64()
+    assert trials.names.count("seconds") == 1
+    assert metric_columns("trials", TRIALS) == METRIC_NAMES
+    assert table_schema("quantiles", ("val_rmse",)) == TABLES["quantiles"]
+
+
+def test_a_metric_with_the_name_of_another_column_is_refused():
+    with pytest.raises(StudyError, match=r"`metrics.seed` has the name of a column"):
+        table_schema("trials", ("seed",))
+
+
+def test_a_newer_version_is_refused_and_both_are_named():
+    check_version((1, SCHEMA_VERSION), "results/x")
+    check_version((), "results/x")
+    with pytest.raises(StudyError, match=rf"results/x has rows of schema version 9, .* up to {SCHEMA_VERSION}"):
+        check_version((1, 9), "results/x")

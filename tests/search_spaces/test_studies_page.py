@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -24,11 +25,11 @@ def writer():
 
 
 def test_the_tables_are_those_of_the_records():
-    # Mend by: python docs/studies_reference.py
+    # To update the page: python docs/studies_reference.py
     assert writer().START + writer().tables() + writer().END in PAGE
 
 
-@pytest.mark.parametrize("path", [*field_paths(), *StudySpec.model_fields, *CATALOG, *DesignKind.__args__])
+@pytest.mark.parametrize("path", [*field_paths(), *StudySpec.model_fields, *CATALOG, *get_args(DesignKind)])
 def test_every_key_and_name_is_on_the_page(path):
     assert f"`{path}`" in PAGE
 

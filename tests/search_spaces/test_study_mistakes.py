@@ -151,7 +151,7 @@ def test_mistakes_in_a_study_name_place_value_and_remedy(part, message):
         ({"space": {"optimizer.lr": {"uniform": [1, 2, 3]}}}, "but must be {uniform: [low, high]}"),
         ({"space": {"batch_size": {"int": [1]}}}, "{int: [low, high]} or {int: [low, high, step]}"),
         ({"space": {"optimizer.lr": {"uniform": [1, 0]}}}, "[1.0, 0.0], but must be two different numbers"),
-        ({"space": {"optimizer.lr": {"loguniform": [0, 1]}}}, "but must be above 0 to have a logarithm"),
+        ({"space": {"optimizer.lr": {"loguniform": [0, 1]}}}, "but must be above 0 in a loguniform range"),
         ({"space": {"optimizer.lr": {"kind": "int"}}}, "`space.optimizer.lr.low` is missing"),
         (
             {"space": {"optimizer.lr": {"kind": "int", "low": 1, "high": 2, "x": 1}}},

@@ -1,4 +1,4 @@
-"""The command line: the verbs of `tune-app`. A user's mistake is one message and exit code 2, never a traceback."""
+"""The command line `tune-app`. A user mistake gives one message and exit code 2, never a traceback."""
 
 from __future__ import annotations
 
@@ -63,5 +63,5 @@ def main() -> None:
         console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        console(stderr=True).print("stopped; finished trials are in the store", markup=False)
+        console(stderr=True).print("stopped; the results store contains the finished trials", markup=False)
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""The verb `augmentations`: what each operation of RandAugment does to an image."""
+"""The verb `augmentations`: the effect of each operation of RandAugment on an image."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tune_app.cli.common import console
 
 
 def augmentations(
-    image: Annotated[Path | None, typer.Argument(help="A picture, or --sample.", show_default=False)] = None,
-    sample: Annotated[bool, typer.Option("--sample", help="Take the flower that scikit-learn brings along.")] = False,
+    image: Annotated[Path | None, typer.Argument(help="An image file, or --sample.", show_default=False)] = None,
+    sample: Annotated[bool, typer.Option("--sample", help="Use the sample image of scikit-learn.")] = False,
     magnitude: Annotated[int, typer.Option(help="RandAugment's M.", min=0, max=30)] = 20,
-    out: Annotated[Path, typer.Option(help="Where the picture goes: .png, .svg or .pdf.")] = Path("augmentations.png"),
+    out: Annotated[Path, typer.Option(help="Output file: .png, .svg or .pdf.")] = Path("augmentations.png"),
 ) -> None:
     """Draw an image and the twelve RandAugment operations on it, each labelled with its strength.
 
@@ -29,7 +29,7 @@ def augmentations(
     from tune_app.data.augmentation.grid import augmentation_grid
 
     if (image is None) != sample:
-        raise StudyError("`augmentations` takes either a picture or --sample")
+        raise StudyError("`augmentations` takes either an image file or --sample")
     if image is None:
         from sklearn.datasets import load_sample_image
 
@@ -38,6 +38,6 @@ def augmentations(
         try:
             pixels = np.asarray(Image.open(image).convert("RGB"))
         except (OSError, UnidentifiedImageError) as error:
-            raise StudyError(f"{image} is not a picture that can be read: {error}") from None
+            raise StudyError(f"{image} is not an image that can be read: {error}") from None
     save(draw_augmentations(augmentation_grid(pixels, magnitude), magnitude).figure, out)
     console().print(f"written to {out}", highlight=False, soft_wrap=True)

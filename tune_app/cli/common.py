@@ -1,4 +1,4 @@
-"""Options that verbs share."""
+"""Options that several verbs use."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ Results = Annotated[str, typer.Option(help="Folder or URL (s3://...) that holds 
 
 
 def console(stderr: bool = False) -> Console:
-    """Return a console on the present standard output or error; as wide as a report where that is no terminal."""
-    made = Console(stderr=stderr)
-    return made if made.is_terminal else Console(stderr=stderr, width=140)
+    """Return a console on standard output or error; 140 characters wide if that is not a terminal."""
+    terminal = Console(stderr=stderr)
+    return terminal if terminal.is_terminal else Console(stderr=stderr, width=140)

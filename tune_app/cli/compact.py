@@ -7,7 +7,7 @@ from tune_app.cli.report import store_of
 
 
 def compact(study: Study, results: Results = "results") -> None:
-    """Merge the files of a large study's finished trials, which makes it quick to read. Changes no figure.
+    """Merge the files of a large study's finished trials, which makes it faster to read. Does not change any result.
 
     Example: `tune-app compact my-study --results s3://bucket/results`
     """

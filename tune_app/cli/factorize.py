@@ -1,4 +1,4 @@
-"""The verb `factorize`: ALS against the SVD, with every check."""
+"""The verb `factorize`: check ALS against the SVD."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 def factorize(
     study: Annotated[str | None, typer.Argument(help="A study with results, if no --matrix or --image.")] = None,
     matrix: Annotated[Path | None, typer.Option(help="A matrix: .npy, .csv or .parquet.")] = None,
-    image: Annotated[Path | None, typer.Option(help="A picture, taken as a matrix of luminance.")] = None,
+    image: Annotated[Path | None, typer.Option(help="An image file, used as a matrix of luminance.")] = None,
     rank: Annotated[int, typer.Option(help="Rank of the factorization.", min=1)] = 2,
     starts: Annotated[int, typer.Option(help="Random starts of ALS.", min=2)] = 5,
-    out: Annotated[Path | None, typer.Option(help="Folder for pictures and tables; ./factorization if none.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for plots and tables; ./factorization if none.")] = None,
     results: Results = "results",
 ) -> None:
-    """Check alternating least squares against the SVD on a study's curves, a matrix or a picture.
+    """Check alternating least squares against the SVD on a study's curves, a matrix or an image.
 
     Exit code 1 when a check fails. Example: `tune-app factorize quickstart --rank 2`
     """
     from analysis import load_study
     from analysis.factorization import arms_by_seeds, read_image, read_matrix
-    from analysis.factorization.run import factorize as check
+    from analysis.report.factorize import factorize as check
 
     if sum(given is not None for given in (study, matrix, image)) != 1:
         raise StudyError("`factorize` takes one of STUDY, --matrix FILE or --image FILE")
@@ -47,7 +47,7 @@ def factorize(
         reports = {str(matrix or image): check(source, rank, folder, starts)}
     for name, report in reports.items():
         _show(name, report)
-    console().print(f"pictures and tables: {folder}", highlight=False, soft_wrap=True)
+    console().print(f"plots and tables: {folder}", highlight=False, soft_wrap=True)
     if not all(report.passed for report in reports.values()):
         raise typer.Exit(1)
 
@@ -55,7 +55,7 @@ def factorize(
 def _show(name: str, report: FactorizationReport) -> None:
     rows, columns = report.matrix.shape
     table = Table(title=f"{name} ({rows} x {columns}), rank {report.svd.rank}", title_justify="left")
-    for heading in ("check", "verdict", "in words"):
+    for heading in ("check", "verdict", "explanation"):
         table.add_column(heading)
     for check in report.checks:
         table.add_row(check.name, check.verdict, check.words)

@@ -1,4 +1,4 @@
-"""The verbs of a study that runs as a job on a cluster: `submit`, `status`, `logs`, `stop`."""
+"""The verbs for a study that runs as a job on a cluster: `submit`, `status`, `logs`, `stop`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search_spaces.errors import StudyError
-from search_spaces.study_files import read_study
 from tune_app.cli.common import Results, Set, Size, Study, console
+from tune_app.studies import read_study
 
 if TYPE_CHECKING:
     from tune_app.tuning.submission import JobServer
@@ -39,10 +39,10 @@ def submit(
     server: Server = None,
     id_: Annotated[str | None, typer.Option("--id", help="Name of the job; study and time if left out.")] = None,
     shared_folder: Annotated[
-        bool, typer.Option("--shared-folder", help="The results folder is seen by every node of the cluster (NFS).")
+        bool, typer.Option("--shared-folder", help="Every node of the cluster can access the results folder (NFS).")
     ] = False,
 ) -> None:
-    """Run a study on a cluster, or in the queue of a server. The study file travels; submit again to resume.
+    """Run a study on a cluster, or in the queue of a server. The study file is sent with it; submit again to resume.
 
     Example: `tune-app submit my-study.yaml --address http://localhost:8265 --results s3://bucket/results`
     """
@@ -61,7 +61,7 @@ def submit(
 
 
 def status(job: JobId, address: Address = HERE, token_file: Token = None, server: Server = None) -> None:
-    """Say how a job is doing; exit code 1 if it failed.
+    """Print the state of a job; exit code 1 if it failed.
 
     Example: `tune-app status norms-20261121-120000 --address http://127.0.0.1:8265`
     """
@@ -78,12 +78,12 @@ def status(job: JobId, address: Address = HERE, token_file: Token = None, server
 
 def logs(
     job: JobId,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until the job ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Continue until the job ends.")] = False,
     address: Address = HERE,
     token_file: Token = None,
     server: Server = None,
 ) -> None:
-    """Print what a job has printed.
+    """Print the output of a job.
 
     Example: `tune-app logs norms-20261121-120000 --follow`
     """
@@ -97,7 +97,7 @@ def logs(
 
 
 def stop(job: JobId, address: Address = HERE, token_file: Token = None, server: Server = None) -> None:
-    """Stop a job in order. What is finished is kept; submit the study again to go on.
+    """Stop a job cleanly. Finished trials stay in the store; submit the study again to resume.
 
     Example: `tune-app stop norms-20261121-120000`
     """

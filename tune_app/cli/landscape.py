@@ -16,7 +16,7 @@ def landscape(
     study: Study,
     cell: Annotated[str | None, typer.Option(help="One trial, by the beginning of its digest.")] = None,
     all_seeds: Annotated[
-        bool, typer.Option("--all-seeds", help="Every seed of each arm, not only its first: for claims about them.")
+        bool, typer.Option("--all-seeds", help="Every seed of each arm, not only the first: needed for claims.")
     ] = False,
     points: Annotated[int, typer.Option(help="Points along each direction, an odd number.")] = 51,
     reach: Annotated[float, typer.Option("--range", help="Furthest step along each direction, in filter norms.")] = 1.0,
@@ -32,7 +32,7 @@ def landscape(
     ] = None,
     results: Results = "results",
 ) -> None:
-    """Compute the loss around each arm's trained model, and how flat it is there. Run again to resume.
+    """Compute the loss landscape of each arm's trained model, and its flatness. Run again to resume.
 
     Example: `tune-app landscape quickstart --points 21 --images 200`
     """

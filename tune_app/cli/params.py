@@ -1,4 +1,4 @@
-"""The verb `params`: a model's parameters layer by layer, and what each weight-decay policy does with them."""
+"""The verb `params`: a model's parameters layer by layer, and their groups in each weight-decay policy."""
 
 from __future__ import annotations
 
@@ -81,6 +81,6 @@ def _groups(model: torch.nn.Module, config: TrialConfig, out: Console) -> None:
     out.print(table)
     wrong = misnamed(model)
     if wrong:
-        out.print(f"by_name gets {len(wrong)} tensors wrong: {', '.join(wrong)}", highlight=False)
+        out.print(f"by_name misclassifies {len(wrong)} tensors: {', '.join(wrong)}", highlight=False)
     else:
         out.print("by_name agrees with no_bias_or_norm on this model", highlight=False)

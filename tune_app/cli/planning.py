@@ -5,23 +5,23 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from analysis.stats.power import smallest_difference
-from search_spaces.config.trial import TrialConfig
+from search_spaces.config import config_from
 from search_spaces.plan import Cell, make_plan
 from search_spaces.study import StudySpec
-from tune_app.cli.plan_notes import plan_notes, planned_sources
-from tune_app.data import ImageArrays, source_key
-from tune_app.training import keep_freed_memory, resolve_device, set_threads
-from tune_app.training.estimate import epoch_seconds
+from tune_app.tasks import Task, task_of
+from tune_app.tuning.code_versions import accepted_code
+from tune_app.tuning.preparation import missing_cells, objective, outdated
 from tune_app.tuning.progress import duration
 from tune_app.tuning.resources import concurrency, gpu_share, local_resources
-from tune_app.tuning.runner import missing_cells, objective
 from tune_app.tuning.store.writer import ResultsStore
+from tune_app.user_code import code_source
 
 TYPICAL_SPREAD = 0.005
 """Standard deviation of a metric over seeds that is assumed where the store has none: half a point."""
@@ -30,15 +30,17 @@ TYPICAL_SPREAD = 0.005
 def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
     """Print the plan of a study."""
     store = ResultsStore(results, spec.name)
-    sources = planned_sources(spec)
+    spec = accepted_code(spec, store)
+    task = task_of(spec)
+    shared = task.plan_shared(spec, code_source(spec))
     if spec.mode == "search":
-        _show_search(spec, sources, with_time, out)
-        _show_notes(spec, sources, out)
+        _show_search(spec, task, shared, with_time, out)
+        _show_notes(spec, task, shared, out)
         return
     plan = make_plan(spec)
-    missing = missing_cells(spec, store, sources)
+    missing = missing_cells(spec, store, shared)
     left = Counter(cell.arm.name for cell in missing)
-    seconds = _cell_seconds(spec, missing, store, sources) if with_time and missing else {}
+    seconds = _cell_seconds(spec, missing, store, task, shared) if with_time and missing else {}
     table = Table()
     for heading in ("arm", "seeds", "done", "to train", *(("time each",) if seconds else ())):
         table.add_column(heading, justify="left" if heading == "arm" else "right")
@@ -51,20 +53,22 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
     out.print(
         f"{len(plan.cells)} cells, {len(plan.cells) - len(missing)} done, {len(missing)} to train", highlight=False
     )
-    if seconds:
+    for reason in outdated(spec, store, missing):
+        out.print(reason, highlight=False, markup=False)
+    if all(cell.arm.name in seconds for cell in missing) and missing:
         _show_time(spec, sum(seconds[cell.arm.name] for cell in missing), out)
     for alias in plan.aliases:
         out.print(f"cannot be told apart: {alias}", highlight=False)
-    _show_notes(spec, sources, out)
+    _show_notes(spec, task, shared, out)
     _show_power(spec, store, len(plan.arms) - 1, out)
 
 
-def _show_notes(spec: StudySpec, sources: Mapping[str, ImageArrays], out: Console) -> None:
-    for note in plan_notes(spec, sources):
-        out.print(f"note: {note}", highlight=False)
+def _show_notes(spec: StudySpec, task: Task, shared: Mapping[str, Any], out: Console) -> None:
+    for note in (*task.notes(spec, shared), *task.plan_notes(spec, shared)):
+        out.print(f"note: {note}", highlight=False, markup=False)
 
 
-def _show_search(spec: StudySpec, sources: Mapping[str, ImageArrays], with_time: bool, out: Console) -> None:
+def _show_search(spec: StudySpec, task: Task, shared: Mapping[str, Any], with_time: bool, out: Console) -> None:
     space = spec.search_space()
     table = Table()
     for heading in ("field", "domain"):
@@ -79,8 +83,8 @@ def _show_search(spec: StudySpec, sources: Mapping[str, ImageArrays], with_time:
     asha = spec.search.asha
     stop = f"ASHA from epoch {asha.grace_period}, 1 in {asha.reduction_factor} goes on" if asha else "no early stopping"
     out.print(f"{spec.search.trials} trials by {spec.search.searcher} out of {size}; {stop}", highlight=False)
-    if with_time:
-        each = measured_seconds(spec, spec.baseline, sources)
+    each = _measured(spec, task, shared, spec.baseline) if with_time else None
+    if each is not None:
         out.print("if every trial trained as long as the baseline and none were stopped:", highlight=False)
         _show_time(spec, each * spec.search.trials, out)
 
@@ -96,59 +100,60 @@ def _show_time(spec: StudySpec, seconds: float, out: Console) -> None:
 
 
 def _cell_seconds(
-    spec: StudySpec, missing: list[Cell], store: ResultsStore, sources: Mapping[str, ImageArrays]
+    spec: StudySpec, missing: list[Cell], store: ResultsStore, task: Task, shared: Mapping[str, Any]
 ) -> dict[str, float]:
-    """Return the seconds that a cell of each arm takes: from the store where it has the arm, else measured."""
+    """Return the seconds that a cell of each arm takes: from the store where it has such cells, else measured.
+
+    An arm whose time is not known, as of a user's own training that has never run, is left out.
+    """
     stored: dict[str, list[float]] = {}
     for trial in store.trials():
         if trial.status == "completed" and trial.seconds:
-            stored.setdefault(trial.arm, []).append(trial.seconds)
-    by_shape: dict[object, float] = {}
+            config = config_from(trial.config, stored=True)
+            stored.setdefault(task.shape(config), []).append(trial.seconds / config.epochs)
+    each = {shape: statistics.median(seconds) for shape, seconds in stored.items()}
     found: dict[str, float] = {}
     for cell in missing:
-        name, shape = cell.arm.name, _shape(cell.config)
-        if name in found:
-            continue
-        if name in stored:
-            found[name] = statistics.median(stored[name])
-            continue
-        if shape not in by_shape:
-            by_shape[shape] = measured_seconds(spec, cell.config, sources) / cell.config.epochs
-        found[name] = by_shape[shape] * cell.config.epochs
+        shape = task.shape(cell.config)
+        if shape not in each:
+            measured = _measured(spec, task, shared, cell.config)
+            if measured is None:
+                continue
+            each[shape] = measured / cell.config.epochs
+        found[cell.arm.name] = each[shape] * cell.config.epochs
     return found
 
 
-def measured_seconds(spec: StudySpec, config: TrialConfig, sources: Mapping[str, ImageArrays]) -> float:
-    """Return the seconds of a training, from a few steps on as many threads as a trial is given."""
+def _measured(spec: StudySpec, task: Task, shared: Mapping[str, Any], config: Any) -> float | None:
     share = gpu_share(spec.resources, local_resources(), autoscaling=True)
-    set_threads(max(1, int(spec.resources.cpu)))
-    keep_freed_memory()
-    device = resolve_device("auto" if share else "cpu")
-    return epoch_seconds(config, sources[source_key(config.data)], device) * config.epochs
-
-
-def _shape(config: TrialConfig) -> object:
-    """Return what the time of an epoch depends on."""
-    canonical = config.canonical()
-    parts = ("data", "model", "augmentation", "batch_size", "precision")
-    return repr([canonical[part] for part in parts] + [config.optimizer.name])
+    return task.estimate(config, shared, spec.resources.cpu, share)
 
 
 def _show_power(spec: StudySpec, store: ResultsStore, comparisons: int, out: Console) -> None:
     if len(spec.seeds) < 2:
         out.print("with 1 seed no difference can be told from chance; give `seeds: 5` or more", highlight=False)
         return
+    names = {(cell.digest, cell.config.seed): cell.arm.name for cell in make_plan(spec).cells}
     values: dict[str, dict[int, float]] = {}
     for trial in store.trials():
-        value = trial.metrics[spec.metric]
-        if trial.status == "completed" and value is not None:
-            values.setdefault(trial.arm, {})[trial.seed] = value
+        value, name = trial.metrics.get(spec.metric), names.get((trial.digest, trial.seed))
+        if name is not None and trial.status == "completed" and value is not None:
+            values.setdefault(name, {})[trial.seed] = value
     reference = values.get(make_plan(spec).reference_arm, {})
     spreads = [
         float(np.std([arm[seed] - reference[seed] for seed in arm if seed in reference], ddof=1))
         for arm in values.values()
         if arm is not reference and len(arm.keys() & reference.keys()) >= 2
     ]
+    spreads = [spread for spread in spreads if spread > 0]
+    is_fraction = spec.metric_record().bounds == (0.0, 1.0)
+    if not spreads and not is_fraction:
+        out.print(
+            f"the smallest difference in {spec.metric} that {len(spec.seeds)} paired seeds detect is known once two "
+            f"seeds of two arms are trained; choices are made by {objective(spec)[0]}",
+            highlight=False,
+        )
+        return
     spread = statistics.median(spreads) if spreads else TYPICAL_SPREAD * 2**0.5
     origin = "observed" if spreads else "assumed"
     smallest = smallest_difference(len(spec.seeds), spread, comparisons=comparisons)

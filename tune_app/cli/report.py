@@ -1,4 +1,4 @@
-"""The verb `report`."""
+"""The verbs `report` and `compare`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def report(
     results: Results = "results",
     out: Annotated[
         str | None,
-        typer.Option(help="The page to write. If left out: in the store, or in this folder if that is remote."),
+        typer.Option(help="The page to write. Default: in the store, or in this folder if the store is remote."),
     ] = None,
 ) -> None:
     """Print the verdicts of a study and write its report, one self-contained page.
@@ -31,24 +31,25 @@ def report(
     Example: `tune-app report quickstart`
     """
     from analysis import load_study
-    from analysis.plots.units import unit_of
     from analysis.report.study import write_report
     from analysis.report.tables import effects_table, write_table
     from analysis.stats.effects import effects
 
     store = store_of(study, size, set_, results)
     found = load_study(store.url)
-    screen, table = console(), None
-    if found.spec.get("mode") != "search":
+    screen, table, found_effects = console(), None, None
+    if not found.is_search:
         found_effects = effects(found)
-        table = effects_table(found_effects, found.metric)
+        table = effects_table(found_effects, found.metric_record())
         for row in found_effects.head(1).to_dict("records"):
-            mean = unit_of(found.metric).show(row["reference_mean"])
+            mean = found.metric_record().show(row["reference_mean"])
             screen.print(f"compared with {row['reference']}: {mean}", highlight=False, markup=False)
         screen.print(_on_screen(table))
     for problem in found.problems:
         screen.print(f"problem: {problem}", highlight=False, markup=False)
-    page = write_report(found, Path(out or default_page(store)))
+    if len(found.other):
+        screen.print(f"{len(found.other)} stored cells are not of this version of the study: not compared")
+    page = write_report(found, Path(out or default_page(store)), found_effects)
     if table is not None:
         for ending in (".md", ".csv", ".tex"):
             write_table(table, page.with_name("effects" + ending))
@@ -60,7 +61,7 @@ def compare(
     results: Results = "results",
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("comparison.html"),
 ) -> None:
-    """Write one page that sets several studies side by side.
+    """Write one page that compares several studies.
 
     Example: `tune-app compare quickstart norms --out comparison.html`
     """
@@ -73,24 +74,24 @@ def compare(
 
 def store_of(study: str, size: str | None, set_: list[str] | None, results: str) -> Folder:
     """Return the store of a study: given as a file, a ready study's name, or the name of a store in ``results``."""
-    from search_spaces.study_files import read_study
+    from tune_app.studies import read_study
 
     folder = Folder(results)
     name = study if (folder / study).exists("study.yaml") else read_study(study, size, set_ or ()).name
     store = folder / name
     if not store.exists("study.yaml"):
-        raise StudyError(f"{store.url} has no results yet; `tune-app run {study}` makes them")
+        raise StudyError(f"{store.url} has no results yet; `tune-app run {study}` creates them")
     return store
 
 
 def default_page(store: Folder) -> str:
-    """Return where a store's report goes: into it, or into this folder where the store is remote."""
+    """Return the default path of a store's report: in the store, or in this folder if the store is remote."""
     name = store.root.rstrip("/").rsplit("/", 1)[-1]
     return store.path("report/report.html") if store.is_local else f"{name}-report.html"
 
 
 def _on_screen(table: pd.DataFrame) -> Table:
-    """Return a data frame of text as the console draws it."""
+    """Return a data frame of text as a table for the console."""
     shown = Table()
     for heading in table.columns:
         shown.add_column(heading, justify="left" if heading in ("Arm", "Verdict") else "right")

@@ -9,35 +9,37 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from search_spaces.config import TrialConfig
 from search_spaces.errors import StudyError
 from search_spaces.study import StudySpec
-from search_spaces.study_files import read_study, ready_studies
+from search_spaces.study_files import ready_studies
 from tune_app.cli.common import Results, Set, console
 from tune_app.storage import Folder
+from tune_app.studies import read_study
 
 NEEDS_PATH = ("parquet", "folder")
 SURFACES = {"smoke": (3, 50), "small": (15, 250)}
-"""Points along a side and test images of a loss landscape at each size; else 51 points and every test image."""
+"""Size -> (points per side, test images) of a loss landscape; for other sizes 51 points and every test image."""
 
 
 def reproduce(
     studies: Annotated[
         list[str] | None,
-        typer.Argument(help="Ready studies or study files; all ready studies of that size if left out."),
+        typer.Argument(help="Ready studies or study files. Default: all ready studies of that size."),
     ] = None,
     size: Annotated[str, typer.Option(help="Which size of the studies: smoke, small or full.")] = "small",
     data: Annotated[str | None, typer.Option(help="Folder of the images: `data.path` of every study.")] = None,
-    data_name: Annotated[str, typer.Option(help="What the page calls the data.")] = "",
+    data_name: Annotated[str, typer.Option(help="Name of the data on the page.")] = "",
     results: Results = "results",
     out: Annotated[Path, typer.Option(help="Folder for the page and the tables.")] = Path("reproduction"),
     set_: Set = None,
     address: Annotated[str | None, typer.Option(help="Ray to join, as for `run`.")] = None,
 ) -> None:
-    """Train the studies of published experiments, then write every claim with its verdict, every figure with ours.
+    """Train the studies of published experiments, then write each claim with its verdict and each published result.
 
-    Claims about loss landscapes have those computed, too.
+    Loss landscapes are computed for the claims about them.
 
-    What the stores hold is not trained again. Each size has stores of its own, RESULTS/SIZE/STUDY.
+    Trials that are in the stores are not trained again. Each size has separate stores, RESULTS/SIZE/STUDY.
 
     Example: `tune-app reproduce --size small --data cifar10/ --data-name "CIFAR-10"`
     """
@@ -55,9 +57,9 @@ def reproduce(
             screen.print(f"[{number}/{len(specs)}] {spec.name}: {spec.question}", highlight=False, markup=False)
             summary = run_study(spec, folder.url, address)
             failed += len(summary.failed)
-            _tell(screen, summary.trained, summary.already, summary.failed)
+            _print_summary(screen, summary.trained, summary.already, summary.failed)
             if summary.interrupted:
-                screen.print("interrupted: run the same command again to go on", highlight=False)
+                screen.print("interrupted: run the same command again to resume", highlight=False)
                 raise typer.Exit(130)
             if spec.reference and any(claim.metric == "roughness" for claim in spec.reference.claims):
                 points, images = SURFACES.get(size, (51, None))
@@ -71,22 +73,22 @@ def reproduce(
 
 
 def read_all(studies: Sequence[str], size: str, overrides: Sequence[str]) -> list[StudySpec]:
-    """Return the studies at a size, every ready one that has it if none is named; StudyError where data has no path."""
+    """Return the studies at a size; default: every ready study that has it. StudyError if a data path is missing."""
     names = list(studies) or [name for name in ready_studies() if size in read_study(name).sizes]
     if not names:
         raise StudyError(f"`--size` is {size!r}, but no ready study has a size of that name; use smoke, small or full")
     specs = [read_study(name, size, overrides) for name in names]
     for spec in specs:
-        data = spec.baseline.data
-        if data.source in NEEDS_PATH and data.path is None:
+        data = spec.baseline.data if isinstance(spec.baseline, TrialConfig) else None
+        if data is not None and data.source in NEEDS_PATH and data.path is None:
             raise StudyError(
                 f"`--data` is missing: {spec.name} at size {size} reads a {data.source} source; "
-                "name its folder, such as --data cifar10/"
+                "give its folder, such as --data cifar10/"
             )
     return specs
 
 
-def _tell(screen: Console, trained: int, already: int, failed: Sequence[tuple[str, str]]) -> None:
+def _print_summary(screen: Console, trained: int, already: int, failed: Sequence[tuple[str, str]]) -> None:
     screen.print(f"    trained {trained}, {already} were done before", highlight=False)
     for name, error in failed:
         line = (error.strip().splitlines() or ["no message"])[-1]

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from search_spaces.study_files import read_study
+from search_spaces.errors import StudyError, headline
 from tune_app.cli.common import Results, Set, Size, Study, console
+from tune_app.studies import read_study
 
 
 def run(
@@ -21,6 +22,13 @@ def run(
     shared_folder: Annotated[
         bool, typer.Option("--shared-folder", help="The results folder is seen by every node of the cluster (NFS).")
     ] = False,
+    inline: Annotated[
+        bool, typer.Option("--inline", help="Train in this process, one trial at a time, without Ray: for a debugger.")
+    ] = False,
+    accept_code: Annotated[
+        bool,
+        typer.Option("--accept-code", help="The changed code computes what it did: keep its cells."),
+    ] = False,
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard event files beside the store, too.")] = False,
 ) -> None:
     """Train what the results store does not hold yet. Run again to resume, to add seeds, to add levels.
@@ -32,9 +40,19 @@ def run(
 
     out = console()
     out.print(f"{spec.name}: {spec.question}", highlight=False, soft_wrap=True)
-    summary = run_study(spec, results, address, tensorboard, shared_folder)
+    if inline and address is not None:
+        raise StudyError("`--inline` trains in this process, so it takes no --address; leave one of them out")
+    summary = run_study(
+        spec,
+        results,
+        address,
+        tensorboard,
+        shared_folder,
+        executor="inline" if inline else "ray",
+        accept_code=accept_code,
+    )
     for note in summary.notes:
-        out.print(f"note: {note}", highlight=False)
+        out.print(f"note: {note}", highlight=False, markup=False)
     counts = ", ".join(f"{count} {status}" for status, count in summary.counts.items())
     done = f"trained {summary.trained} ({counts})" if summary.trained else "nothing to train"
     out.print(
@@ -43,7 +61,7 @@ def run(
         soft_wrap=True,
     )
     for name, error in summary.failed:
-        out.print(f"failed: {name}: {error.strip().splitlines()[-1]}", style="red", markup=False, highlight=False)
+        out.print(f"failed: {name}: {headline(error)}", style="red", markup=False, highlight=False)
     if summary.interrupted:
         out.print("interrupted: run the same command again to go on", highlight=False)
         raise typer.Exit(130)

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
-from search_spaces.study_files import read_study, ready_studies
+from search_spaces.study_files import ready_studies
 from tune_app.cli.common import Results, Set, Size, Study, console
+from tune_app.studies import read_study
 
 
 def studies() -> None:

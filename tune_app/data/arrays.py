@@ -13,8 +13,8 @@ class ImageArrays:
     """The images of one source, decoded once. The arrays may be read-only and shared between processes.
 
     ``train_images`` and ``test_images`` are uint8 (N, H, W, C) with C = 1 or 3, the labels int64 (N,) from 0 on.
-    ``fingerprint`` is 16 hexadecimal digits of the content alone: wherever it was read from, equal images, labels
-    and class names have an equal one.
+    ``fingerprint`` is 16 hexadecimal digits that depend on the content only: equal images, labels and class names have
+    the same fingerprint, wherever they were read from.
     """
 
     train_images: np.ndarray

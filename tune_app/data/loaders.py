@@ -1,4 +1,4 @@
-"""Loaders: a split as batches of normalised images, made on the training device.
+"""Loaders: a split as batches of normalised images, prepared on the training device.
 
 Shapes: N images, C channels, H rows, W columns.
 """
@@ -16,16 +16,16 @@ from search_spaces.config.trial import TrialConfig
 from tune_app.data.arrays import ImageArrays
 from tune_app.data.augmentation.policies import Augmentation, build_augmentation
 from tune_app.data.normalization import Normalization, measure_normalization
-from tune_app.data.resident import reside
+from tune_app.data.resident import resident_images
 from tune_app.data.splits import Splits
 
 
 class TrainLoader:
-    """The training split, once an epoch, in a new order and newly augmented each time.
+    """The training split: every epoch in a new order and with new augmentation draws.
 
-    ``generator``, on the CPU, is the one source of chance. All that an epoch needs is drawn from it when the epoch
-    begins, so its state between two epochs determines every batch to come, and nothing in an epoch waits for the
-    device. The last batch holds what is left.
+    ``generator``, on the CPU, is the only source of randomness. Everything that is random in an epoch is drawn from it
+    at the start of the epoch, so its state between two epochs determines all later batches, and no step of an epoch
+    waits for the device. The last batch may be smaller.
     """
 
     normalization: Normalization
@@ -39,7 +39,7 @@ class TrainLoader:
         device: torch.device,
         generator: torch.Generator,
     ) -> None:
-        images = reside(arrays.train_images, arrays.train_labels, splits.train, device, config.data.resolution)
+        images = resident_images(arrays.train_images, arrays.train_labels, splits.train, device, config.data.resolution)
         self.normalization = measure_normalization(images.images, images.rows)
         self.steps_per_epoch = -(-len(images) // config.batch_size)
         self._normalize = self.normalization.on(device, images.images.shape[2])
@@ -61,7 +61,7 @@ class TrainLoader:
 
 
 class EvalLoader:
-    """Images in the order of ``indices``, as they are, normalised by the training split's figures."""
+    """Images in the order of ``indices``, without augmentation, normalised with the training split's statistics."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class EvalLoader:
         images, labels = (
             (arrays.test_images, arrays.test_labels) if split == "test" else (arrays.train_images, arrays.train_labels)
         )
-        self._images = reside(images, labels, indices, device, config.data.resolution)
+        self._images = resident_images(images, labels, indices, device, config.data.resolution)
         self._normalize = normalization.on(device, self._images.images.shape[2])
         self._positions = torch.split(torch.arange(len(indices), device=device), batch_size)
 

@@ -24,7 +24,7 @@ class Normalization:
         Its result is float32 of shape (N, C, H, W), channels last in memory.
         """
         std = torch.tensor(self.std, dtype=torch.float64)
-        # One factor per value of a row: the innermost loop then runs over width x channels, not over three channels.
+        # One factor per value of a row: the innermost loop then runs over width x channels, not over 3 channels.
         scale = (1 / (255 * std)).float().repeat(width).to(device)
         shift = (-torch.tensor(self.mean, dtype=torch.float64) / std).float().repeat(width).to(device)
 
@@ -38,8 +38,8 @@ class Normalization:
 def measure_normalization(x_NHWC: Tensor, rows: Tensor) -> Normalization:
     """Return the mean and the (biased) standard deviation of the channels of the images ``rows`` of ``x_NHWC``.
 
-    The sums are of integers, so the figures are the same on every device. A channel that is constant, of which only
-    the mean can be removed, gets a standard deviation of 1.
+    The sums are of integers, so the result is the same on every device. A constant channel gets a standard deviation
+    of 1, so that only its mean is removed.
     """
     channels = x_NHWC.shape[3]
     histogram = torch.zeros(channels, 256, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""Images that live on the training device for as long as they are trained on."""
+"""Images held on the training device during training."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _CHUNK = 1024
 
 @dataclass(frozen=True)
 class ResidentImages:
-    """A split on a device: its i-th image is ``images[rows[i]]``, and so its label.
+    """A split on a device: its i-th image is ``images[rows[i]]``, its i-th label ``labels[rows[i]]``.
 
-    On the CPU ``images`` is the source's own memory, shared and perhaps read-only: nothing may write to it.
+    On the CPU ``images`` shares the memory of the source, which may be read-only: never write to it.
     """
 
     images: Tensor  # uint8 (M, H, W, C)
@@ -32,12 +32,12 @@ class ResidentImages:
         return self.images.index_select(0, rows), self.labels.index_select(0, rows)
 
 
-def reside(
+def resident_images(
     images: np.ndarray, labels: np.ndarray, indices: np.ndarray, device: torch.device, resolution: int | None
 ) -> ResidentImages:
-    """Return the images ``indices`` on ``device``, resized to squares of ``resolution`` pixels where they differ.
+    """Return the images ``indices`` on ``device``, resized to squares of ``resolution`` pixels if necessary.
 
-    On the CPU images that keep their size are not copied; elsewhere only the split's own are sent.
+    On the CPU, images that are not resized are not copied; to another device only the images of the split are copied.
     """
     all_images, all_labels = _shared(images), _shared(labels)
     rows = torch.from_numpy(np.array(indices, dtype=np.int64))
@@ -61,6 +61,6 @@ def resize(x_NHWC: Tensor, resolution: int) -> Tensor:
 
 
 def _shared(array: np.ndarray) -> Tensor:
-    """Return a tensor over the array's own memory. DLPack, unlike ``torch.from_numpy``, takes read-only arrays."""
+    """Return a tensor that shares the array's memory. DLPack, unlike ``torch.from_numpy``, accepts read-only arrays."""
     tensor: Tensor = torch.from_dlpack(np.ascontiguousarray(array))  # type: ignore[attr-defined]
     return tensor

@@ -1,4 +1,4 @@
-"""Splits: which images train, which validate, which test. Stratified, seeded, and nested in their sizes."""
+"""Splits into training, validation and test images: stratified, seeded, and nested in their sizes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ def make_splits(arrays: ImageArrays, config: DataConfig) -> Splits:
     """Return the splits that ``config`` asks for.
 
     One stratified order of the source's training images is drawn from ``split_seed``. Its first
-    ``validation_fraction`` validates and the rest trains; a smaller size keeps the first images of its split, so
-    that a split of 500 images is part of the one of 1,000. The test images are ordered and cut in the same way.
+    ``validation_fraction`` is the validation split and the rest the training split. A smaller size takes the first
+    images of its split, so a split of 500 images is a subset of one of 1,000. The test images are ordered and cut in
+    the same way.
 
-    Raises StudyError where a size exceeds what there is or leaves a class without an image.
+    Raises StudyError if a size exceeds the number of images or leaves a class without an image.
     """
     pool = stratified_order(arrays.train_labels, np.random.default_rng([config.split_seed, 0]))
     tests = stratified_order(arrays.test_labels, np.random.default_rng([config.split_seed, 1]))
@@ -44,17 +45,17 @@ def make_splits(arrays: ImageArrays, config: DataConfig) -> Splits:
 
 
 def stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a random order of the images of which every stretch has nearly the classes' shares of the whole.
+    """Return a random order of the images in which every contiguous segment has nearly the same class fractions.
 
-    The k-th of the n images of a class is placed at (k - 1/2) / n of the way. The first m images, or any m that
-    follow one another, so hold a class as often as m times its share says, to within 1/2 + (share of the class) x
-    (number of classes) / 2 per end; with classes of one size, to within one image.
+    The k-th of the n images of a class gets the relative position (k - 1/2) / n. So in any m consecutive images the
+    count of a class differs from m times its fraction by at most 1/2 + (its fraction) x (number of classes) / 2 per
+    end; with classes of equal size, by at most one image.
     """
     shuffled: np.ndarray = rng.permutation(len(labels))
     position = np.empty(len(labels))
     for label in np.unique(labels):
-        (places,) = np.nonzero(labels[shuffled] == label)
-        position[places] = (np.arange(len(places)) + 0.5) / len(places)
+        (indices,) = np.nonzero(labels[shuffled] == label)
+        position[indices] = (np.arange(len(indices)) + 0.5) / len(indices)
     return shuffled[np.argsort(position, kind="stable")]
 
 
@@ -74,6 +75,6 @@ def _check_classes(field: str, labels: np.ndarray, classes: tuple[str, ...]) -> 
     if counts.min() == 0:
         rarest = classes[int(counts.argmin())]
         raise StudyError(
-            f"`data.{field}`: of {len(labels)} images none shows the rare class {rarest!r}; "
+            f"`data.{field}`: none of the {len(labels)} images is of the rare class {rarest!r}; "
             "raise the size, or `data.validation_fraction`, or leave the class out of the source"
         )

@@ -14,7 +14,7 @@ def build_cnn(config: ModelConfig, in_channels: int, num_classes: int, resolutio
     """Return the ``cnn``: four times 3x3 convolution, 2x2 max pool, norm and ReLU; then dropout and two linear layers.
 
     The convolutions have 1, 2, 4 and 8 times ``width`` (32) channels, the hidden linear layer as many as the last. Max
-    pooling is left out where it would make the sides shorter than 2, so that small images pass as well.
+    pooling is omitted where it would reduce the sides below 2, so that small images are possible too.
     """
     layers = Layers(config)
     width = config.width or 32

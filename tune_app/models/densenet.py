@@ -20,7 +20,7 @@ BOTTLENECK = 4
 
 
 def dense_layer(layers: Layers, in_channels: int, growth_rate: int) -> nn.Sequential:
-    """Return norm, ReLU and a 3x3 convolution to ``growth_rate`` channels, a bottleneck before it where asked for.
+    """Return norm, ReLU and a 3x3 convolution to ``growth_rate`` channels, preceded by a bottleneck if configured.
 
     The bottleneck is norm, ReLU and a 1x1 convolution to four growth rates.
     """

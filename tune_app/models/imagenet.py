@@ -2,7 +2,7 @@
 
 He et al. 2016 (arXiv 1512.03385), Xie et al. 2017 (arXiv 1611.05431).
 
-A stem, stages of blocks of which each but the first halves the sides, the mean over all positions, one linear layer.
+A stem, stages of blocks (each stage but the first halves the sides), the mean over all positions, one linear layer.
 With ``stem: large``, ``norm: torch_batch`` and the defaults they are torchvision's ``resnet18``, ``resnet50`` and
 ``resnext50_32x4d``, parameter by parameter and in the same order.
 """

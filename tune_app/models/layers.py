@@ -1,4 +1,4 @@
-"""What every family is made of: convolutions and norms as the config wants them, and the classifier around them."""
+"""Layers shared by all families: convolutions and norms as configured, and the classifier that contains them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class ImageClassifier(nn.Module):
 
 @dataclass(frozen=True)
 class Layers:
-    """Makes the layers of a network with the bias, the norm and the placement that the config asks for."""
+    """Builds the layers of a network with the bias, the norm and the norm placement of the config."""
 
     config: ModelConfig
 
     def conv(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-        """Return a convolution padded so that a stride of 1 keeps the size."""
+        """Return a convolution with padding such that a stride of 1 preserves the size."""
         bias = self.config.conv_bias
         return nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=bias)
 
@@ -40,7 +40,7 @@ class Layers:
         return NORMS[self.config.norm](self.config, channels)
 
     def last_norm(self, channels: int) -> nn.Module:
-        """Return the last norm of a residual branch: its weight starts at zero where the config says so."""
+        """Return the last norm of a residual branch, with weight zero if ``zero_init_last_norm`` is set."""
         norm = self.norm(channels)
         if self.config.zero_init_last_norm and self.config.norm != "none":
             nn.init.zeros_(norm.get_parameter("weight"))
@@ -48,7 +48,7 @@ class Layers:
 
     @property
     def norm_first(self) -> bool:
-        """Whether the norm sits between convolution and ReLU; where there is no norm, the order is that one."""
+        """Whether the norm is between convolution and ReLU; also true if there is no norm."""
         return self.config.norm == "none" or self.config.norm_placement == "conv_norm_relu"
 
     def norm_relu(self, channels: int, norm: str = "bn1", relu: str = "relu1") -> dict[str, nn.Module]:
@@ -66,9 +66,9 @@ class GlobalAveragePool(nn.Module):
 
 
 def initialize(model: nn.Module) -> None:
-    """Draw convolutions after He et al. 2015 (normal, fan-out, ReLU) and set the biases of all layers to zero.
+    """Initialise convolutions after He et al. 2015 (normal, fan-out, ReLU) and set the biases of all layers to zero.
 
-    Linear weights keep torch's own start, uniform within 1/sqrt(fan-in). Norm layers start as the identity map.
+    Linear weights keep torch's default, uniform within 1/sqrt(fan-in). Norm layers start as the identity map.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

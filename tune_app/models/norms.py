@@ -1,8 +1,8 @@
-"""Normalization layers, written out by hand.
+"""Hand-written normalization layers.
 
-All of them are one formula, ``y = scale * x + shift``, where scale and shift come from the mean and the variance of a
-set of activations. The sets differ, and each is a union of planes (one channel of one instance), so the moments of
-every plane are taken once and then pooled:
+All of them compute ``y = scale * x + shift``, where scale and shift follow from the mean and the variance of a set of
+activations. Each set is a union of planes (one channel of one instance), so the moments of every plane are computed
+once and then pooled:
 
 ===============  ===================================================  ==============================
 layer            set that shares a mean and a variance                paper
@@ -14,9 +14,9 @@ layer            all channels of one instance                         Ba et al. 
 group            a group of adjacent channels of one instance         Wu & He 2018, 1803.08494
 ===============  ===================================================  ==============================
 
-Shapes: N instances, C channels, H x W positions. Moments are ``(N, C)`` or, where they are the same for all, ``(1, C)``
-or ``(N, 1)``. Statistics are computed in float32 at least; the output has the input's dtype, as torch.nn's has under
-autocast.
+Shapes: N instances, C channels, H x W positions. Moments are ``(N, C)`` or, if they are equal along a dimension,
+``(1, C)`` or ``(N, 1)``. Statistics are computed in float32 or float64; the output has the input's dtype, as with
+torch.nn under autocast.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MOMENTUM = 0.1
 
 
 def pooled(moments: Moments, dim: int) -> Moments:
-    """Return the mean and the biased variance of the union of equally large sets along ``dim``, which is kept.
+    """Return the mean and the biased variance of the union of equally large sets along ``dim`` (``keepdim``).
 
     The law of total variance: the mean of the variances plus the variance of the means.
     """
@@ -46,7 +46,7 @@ def pooled(moments: Moments, dim: int) -> Moments:
 
 
 def pooled_over_groups(moments: Moments, groups: int) -> Moments:
-    """Return moments ``(N, C)`` pooled over each of ``groups`` runs of adjacent channels."""
+    """Return moments ``(N, C)`` pooled over each of ``groups`` groups of adjacent channels."""
     instances, channels = moments[0].shape
     shape = (instances, groups, channels // groups)
     mean, variance = pooled((moments[0].reshape(shape), moments[1].reshape(shape)), dim=2)
@@ -54,7 +54,7 @@ def pooled_over_groups(moments: Moments, groups: int) -> Moments:
 
 
 def standardizing(moments: Moments) -> tuple[Tensor, Tensor]:
-    """Return the scale and the shift that bring a set of these moments to mean 0 and variance 1 (less eps)."""
+    """Return the scale and the shift that give values with these moments mean 0 and variance 1 (up to eps)."""
     mean, variance = moments
     scale = torch.rsqrt(variance + EPS)
     return scale, -mean * scale
@@ -71,7 +71,7 @@ class HandNorm(nn.Module, ABC):
 
     @abstractmethod
     def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the images to go on with, and the scale and the shift that standardize them."""
+        """Return the images to normalise, and the scale and the shift that standardize them."""
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Return the normalized images, in the shape, dtype and memory format of ``x_NCHW``."""
@@ -87,7 +87,7 @@ class HandNorm(nn.Module, ABC):
 class BatchNorm(HandNorm):
     """Batch norm: moments of the batch in training, their running estimates in evaluation.
 
-    Normalises with the biased variance and keeps the unbiased one in the running estimate, as torch.nn does.
+    Normalises with the biased variance and updates the running estimate with the unbiased one, as torch.nn does.
     """
 
     running_mean: Tensor
@@ -99,14 +99,14 @@ class BatchNorm(HandNorm):
         self.register_buffer("running_var", torch.ones(channels))
 
     def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the images, and scale and shift ``(1, C)``; in training also move the running estimates."""
+        """Return the images, and scale and shift ``(1, C)``; in training also update the running estimates."""
         if not self.training:
             return x_NCHW, *standardizing((self.running_mean[None], self.running_var[None]))
         x_NCHW, planes = plane_moments(x_NCHW)
         return x_NCHW, *standardizing(self.batch_moments(planes, x_NCHW.numel() // self.channels))
 
     def batch_moments(self, planes: Moments, count: int) -> Moments:
-        """Return plane moments pooled over the batch, ``count`` values a channel; move the running estimates."""
+        """Return plane moments pooled over the batch, ``count`` values a channel; update the running estimates."""
         if count == 1:
             raise _single_value("batch", "one 1x1 image a batch")
         mean, variance = pooled(planes, dim=0)
@@ -117,7 +117,7 @@ class BatchNorm(HandNorm):
 
 
 class InstanceNorm(HandNorm):
-    """Instance norm; the instance's own moments in training and in evaluation."""
+    """Instance norm: moments of each instance, in training and in evaluation."""
 
     def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the images, and scale and shift ``(N, C)``."""
@@ -129,9 +129,10 @@ class InstanceNorm(HandNorm):
 class BatchInstanceNorm(BatchNorm):
     """Batch-instance norm: ``weight * (gate * BN(x) + (1 - gate) * IN(x)) + bias``, a gate in [0, 1] per channel.
 
-    The gate starts at 1 (pure batch norm). Nam & Kim clip it after every optimizer step (``project_parameters``), give
-    it ten times the learning rate and no weight decay; ``lr_scale`` and ``no_decay`` on the parameter tell the trainer.
-    The instance part uses the instance's own moments in evaluation too.
+    The gate starts at 1 (pure batch norm). As in Nam & Kim 2018 it is clipped after every optimizer step
+    (``project_parameters``) and has ten times the learning rate and no weight decay; the trainer reads these from the
+    attributes ``lr_scale`` and ``no_decay`` of the parameter. The instance part uses the moments of each instance in
+    evaluation too.
     """
 
     def __init__(self, channels: int) -> None:
@@ -141,7 +142,7 @@ class BatchInstanceNorm(BatchNorm):
         self.gate.no_decay = True  # type: ignore[attr-defined]
 
     def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the images, and scale and shift ``(N, C)``, mixed by the gate."""
+        """Return the images, and scale and shift ``(N, C)``, interpolated by the gate."""
         need_positions(x_NCHW)
         x_NCHW, planes = plane_moments(x_NCHW)
         if self.training:
@@ -164,7 +165,7 @@ class LayerNorm(HandNorm):
 
 
 class GroupNorm(HandNorm):
-    """Group norm: ``groups`` runs of adjacent channels, each with the positions of one instance."""
+    """Group norm: moments over ``groups`` groups of adjacent channels and the positions of one instance."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__(channels)
@@ -184,15 +185,15 @@ class GroupNorm(HandNorm):
 
 
 def need_positions(x_NCHW: Tensor) -> None:
-    """Raise StudyError for images of a single position, whose instance norm is zero whatever they show."""
+    """Raise StudyError for images of a single position: their instance norm is always zero."""
     if x_NCHW.shape[2] * x_NCHW.shape[3] == 1:
         raise _single_value("instance", "1x1 images")
 
 
 def _single_value(norm: str, what: str) -> StudyError:
     return StudyError(
-        f"{norm} norm was given a single value to normalise ({what}), which it would turn into zero: "
-        "take a larger `batch_size`, a larger `data.resolution` or another `model.norm`"
+        f"{norm} norm was given a single value to normalise ({what}), and its output would be zero: "
+        "use a larger `batch_size`, a larger `data.resolution` or another `model.norm`"
     )
 
 
@@ -205,7 +206,7 @@ NORMS: Mapping[str, Callable[[ModelConfig, int], nn.Module]] = {
     "layer": lambda config, channels: LayerNorm(channels),
     "group": lambda config, channels: GroupNorm(channels, config.norm_groups),
 }
-"""Every norm by its name in the trial config: a layer for a number of channels."""
+"""Name in the trial config -> function (config, channels) that returns the layer."""
 
 NORM_TYPES: tuple[type[nn.Module], ...] = (
     HandNorm,
@@ -215,7 +216,7 @@ NORM_TYPES: tuple[type[nn.Module], ...] = (
     nn.GroupNorm,
     nn.RMSNorm,
 )
-"""Every type of norm layer, ours and torch's, for ``isinstance``."""
+"""All types of norm layers, hand-written and torch's, for ``isinstance``."""
 
 
 def project_parameters(model: nn.Module) -> None:

@@ -13,12 +13,12 @@ from tune_app.models.norms import NORM_TYPES
 Role = Literal["norm", "bias", "weight"]
 
 KINDS: Mapping[type[nn.Module], str] = {nn.Conv2d: "convolution", nn.Linear: "linear"}
-"""Layers in words; any other goes by the name of its type."""
+"""Display names of layers; other layers are shown by the name of their type."""
 
 
 @dataclass(frozen=True)
 class ParameterRow:
-    """One parameter tensor. Norm layers' are role "norm", other layers' biases "bias", all the rest "weight"."""
+    """One parameter tensor. Role: "norm" in norm layers, "bias" for biases of other layers, "weight" for the rest."""
 
     name: str
     kind: str

@@ -1,10 +1,10 @@
-"""The two passes over an image batch that every norm layer is made of, with their gradients written out.
+"""The two passes over an image batch that every norm layer consists of, with hand-written gradients.
 
-A plane is one channel of one instance: N x C planes of H x W positions. ``plane_moments`` takes the mean and the
-variance of every plane, ``scale_shift`` maps every plane linearly. What a norm layer does in between works on
-``(N, C)`` numbers and is left to autograd. Autograd's own gradients of these two would be right as well, but they go
-over the images two to three times as often, and a norm layer's time is that of its memory traffic. The gradients
-written here can be differentiated again (Hessian-vector products).
+A plane is one channel of one instance: N x C planes of H x W positions. ``plane_moments`` computes the mean and the
+variance of every plane, ``scale_shift`` maps every plane linearly. Everything between the two works on ``(N, C)``
+numbers and uses autograd. Autograd's gradients of these two passes would be correct as well, but they read the images
+two to three times as often, and the time of a norm layer is determined by its memory traffic. The gradients here can
+be differentiated again (Hessian-vector products).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Moments: TypeAlias = tuple[Tensor, Tensor]
 def plane_moments(x_NCHW: Tensor) -> tuple[Tensor, Moments]:
     """Return ``x_NCHW`` itself, and the mean and the biased variance of every plane, both ``(N, C)``.
 
-    Go on with the returned images, not with the argument: the gradient of all three then takes one pass.
+    Use the returned images, not the argument, for later operations: the gradient of all three then takes one pass.
     """
     images, mean, variance = _PlaneMoments.apply(x_NCHW)
     return images, (mean, variance)
@@ -43,7 +43,7 @@ class _PlaneMoments(Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mean = x_NCHW.mean((2, 3))
-        # After the mean, not with it: no cancellation, unlike E[x^2] - E[x]^2. mse_loss takes one pass for the squares.
+        # Computed after the mean: no cancellation, unlike E[x^2] - E[x]^2. mse_loss takes one pass for the squares.
         variance = F.mse_loss(x_NCHW, _by_plane(mean).expand_as(x_NCHW), reduction="none").mean((2, 3))
         ctx.save_for_backward(x_NCHW, mean)
         return x_NCHW.view_as(x_NCHW), mean, variance

@@ -1,4 +1,4 @@
-"""Every family of networks by name, the one way to build them, and what to know about a config beforehand."""
+"""The registry of network families, the function that builds them, and notes about a config."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MODELS: Mapping[str, Callable[[ModelConfig, int, int, int], ImageClassifier]] = 
     "resnext": build_imagenet,
     "densenet": build_densenet,
 }
-"""Every family by its name in the trial config: (config, image channels, classes, resolution) -> network."""
+"""Name in the trial config -> function (config, image channels, classes, resolution) that returns the network."""
 
 
 def build_model(config: ModelConfig, in_channels: int, num_classes: int, resolution: int) -> ImageClassifier:
     """Return the network of ``config`` for images of ``in_channels`` x ``resolution`` x ``resolution``.
 
-    Weights are drawn from torch's global generator. Raises StudyError for a combination that cannot work: images too
-    small for the family, groups that do not divide channels, an instance norm of 1x1 images.
+    Weights are drawn from torch's global generator. Raises StudyError for an impossible combination: images too small
+    for the family, groups that do not divide the channels, instance norm of 1x1 images.
     """
     check_sites(config, _sites(config, in_channels, resolution))
     model = MODELS[config.family](config, in_channels, num_classes, resolution)
@@ -39,10 +39,10 @@ def build_model(config: ModelConfig, in_channels: int, num_classes: int, resolut
 
 
 def model_notes(config: ModelConfig, in_channels: int = 3, resolution: int = 32) -> list[str]:
-    """Return what a reader of the study should know about this config, a sentence each; StudyError as build_model."""
+    """Return notes about this config for readers of the study, one sentence each; StudyError as `build_model`."""
     sites = _sites(config, in_channels, resolution)
     check_sites(config, sites)
-    return [*_group_notes(config, sites), *_idle_notes(config)]
+    return [*_group_notes(config, sites), *_inactive_notes(config)]
 
 
 def _sites(config: ModelConfig, in_channels: int, resolution: int) -> list[NormSite]:
@@ -60,18 +60,18 @@ def _group_notes(config: ModelConfig, sites: list[NormSite]) -> list[str]:
     names = [site.name for site in sites if site.channels == config.norm_groups]
     if not names:
         return []
-    return [f"group norm with {config.norm_groups} groups is instance norm at {_listed(names)}: a channel a group"]
+    return [f"group norm with {config.norm_groups} groups is instance norm at {_listed(names)}: one channel per group"]
 
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more layers"
 
 
-def _idle_notes(config: ModelConfig) -> list[str]:
+def _inactive_notes(config: ModelConfig) -> list[str]:
     notes = []
     subtracts_mean = config.norm in ("batch", "torch_batch", "instance", "batch_instance")
     if config.conv_bias and subtracts_mean and config.norm_placement == "conv_norm_relu":
-        notes.append(f"a convolution bias before {config.norm} norm has zero gradient: the norm subtracts it again")
+        notes.append(f"a convolution bias before {config.norm} norm has zero gradient: the norm subtracts it")
     if config.zero_init_last_norm and config.norm == "none":
         notes.append("zero_init_last_norm has no effect without norm layers")
     if config.norm == "batch_instance":

@@ -17,10 +17,7 @@ from tune_app.models.layers import GlobalAveragePool, ImageClassifier, Layers
 
 
 class PaddedIdentity(nn.Module):
-    """Shortcut of option A: every ``stride``-th position, and zeros for the channels that are new. No parameters.
-
-    The zeros follow the old channels.
-    """
+    """Shortcut of option A: every ``stride``-th position, then zeros for the additional channels. No parameters."""
 
     def __init__(self, new_channels: int, stride: int) -> None:
         super().__init__()
@@ -29,16 +26,16 @@ class PaddedIdentity(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Return images of ``new_channels`` more channels and sides divided by the stride, rounded up."""
-        kept = x_NCHW[:, :, :: self.stride, :: self.stride]
-        return F.pad(kept, (0, 0, 0, 0, 0, self.new_channels))
+        subsampled = x_NCHW[:, :, :: self.stride, :: self.stride]
+        return F.pad(subsampled, (0, 0, 0, 0, 0, self.new_channels))
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions, and around them a shortcut where there is one.
+    """Two 3x3 convolutions with an optional shortcut.
 
     With the norm before the ReLU: ``relu(shortcut(x) + norm(conv(relu(norm(conv(x))))))``, as published. With the norm
-    after it, each convolution of the branch is followed by ReLU and norm, and the sum is the block's output as it is:
-    ``shortcut(x) + norm(relu(conv(norm(relu(conv(x))))))``. Without a shortcut the branch alone, in the same orders.
+    after it, each convolution of the branch is followed by ReLU and norm, and the sum is the output of the block:
+    ``shortcut(x) + norm(relu(conv(norm(relu(conv(x))))))``. Without a shortcut only the branch, in the same orders.
     """
 
     def __init__(
@@ -66,21 +63,21 @@ class BasicBlock(nn.Module):
 
 
 def projection(layers: Layers, in_channels: int, channels: int, stride: int) -> nn.Module:
-    """Return the shortcut of option B: the identity where shapes agree, else a 1x1 convolution and a norm."""
+    """Return the shortcut of option B: the identity if shapes agree, else a 1x1 convolution and a norm."""
     if stride == 1 and in_channels == channels:
         return nn.Identity()
     return nn.Sequential(layers.conv(in_channels, channels, 1, stride), layers.norm(channels))
 
 
 def padded_identity(layers: Layers, in_channels: int, channels: int, stride: int) -> nn.Module:
-    """Return the shortcut of option A: the identity, subsampled and zero-padded where shapes disagree."""
+    """Return the shortcut of option A: the identity, subsampled and zero-padded if shapes differ."""
     if stride == 1 and in_channels == channels:
         return nn.Identity()
     return PaddedIdentity(channels - in_channels, stride)
 
 
 def build_residual(config: ModelConfig, in_channels: int, num_classes: int, resolution: int) -> ImageClassifier:
-    """Return a ``resnet`` or ``plain`` network of ``config.depth`` layers, 16 channels wide where no width is given."""
+    """Return a ``resnet`` or ``plain`` network of ``config.depth`` layers; the default width is 16 channels."""
     layers = Layers(config)
     width = channels = config.width or 16
     parts = {"conv1": layers.conv(in_channels, width, 3), **layers.norm_relu(width)}

@@ -1,4 +1,4 @@
-"""Where a network normalises: the channels and the sides at every norm layer, and what they rule out."""
+"""Norm sites of a network: channels and size at every norm layer, and the combinations that they exclude."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tune_app.models.layers import ImageClassifier
 
 @dataclass(frozen=True)
 class NormSite:
-    """A norm layer: its name in the network, its channels, and the positions (H x W) of a plane there."""
+    """A norm layer: its name in the network, its channels, and the number of positions (H x W) of its input."""
 
     name: str
     channels: int
@@ -38,18 +38,18 @@ def norm_sites(network: ImageClassifier, in_channels: int, resolution: int) -> l
 
 
 def check_sites(config: ModelConfig, sites: list[NormSite]) -> None:
-    """Raise StudyError where the config's norm cannot work at one of the sites."""
+    """Raise StudyError if the config's norm is not possible at one of the sites."""
     uneven = [site for site in sites if site.channels % config.norm_groups]
     if config.norm == "group" and uneven:
         common = math.gcd(*(site.channels for site in sites))
         fitting = ", ".join(str(n) for n in range(1, common + 1) if common % n == 0)
         raise StudyError(
             f"`model.norm_groups` is {config.norm_groups}, but must divide the channels of every norm layer, and "
-            f"{uneven[0].name} has {uneven[0].channels}; {fitting} would do"
+            f"{uneven[0].name} has {uneven[0].channels}; possible values: {fitting}"
         )
     single = [site for site in sites if site.positions == 1]
     if config.norm in ("instance", "batch_instance") and single:
         raise StudyError(
-            f"`model.norm` is {config.norm}, but images are 1x1 at {single[0].name}, where an instance's norm is "
-            "always zero: take a larger `data.resolution`, fewer stages or another norm"
+            f"`model.norm` is {config.norm}, but images are 1x1 at {single[0].name}, where instance norm is "
+            "always zero: use a larger `data.resolution`, fewer stages or another norm"
         )

@@ -4,7 +4,14 @@ from tune_app.training.checkpoints import BEST, LAST, CorruptCheckpoint, read_ch
 from tune_app.training.decay import DECAY_POLICIES, decayed_names, misnamed, parameter_groups
 from tune_app.training.epoch_metrics import EpochMetrics, QuantileRow
 from tune_app.training.evaluation import evaluate
-from tune_app.training.hardware import autocast, keep_freed_memory, resolve_device, resolve_precision, set_threads
+from tune_app.training.hardware import (
+    autocast,
+    device_name,
+    keep_freed_memory,
+    resolve_device,
+    resolve_precision,
+    set_threads,
+)
 from tune_app.training.loop import fit
 from tune_app.training.metrics import SplitMetrics
 from tune_app.training.optimizers import OPTIMIZERS
@@ -24,6 +31,7 @@ __all__ = [
     "SplitMetrics",
     "autocast",
     "decayed_names",
+    "device_name",
     "evaluate",
     "fit",
     "keep_freed_memory",

@@ -1,7 +1,7 @@
-"""Which parameters decay, and by how much: policies are exact partitions of a model's parameters.
+"""Weight-decay policies: each is an exact partition of a model's parameters into groups with a weight decay.
 
-A parameter may carry two attributes of its own: ``no_decay = True`` (it never decays) and ``lr_scale`` (its learning
-rate over the others'), as batch-instance norm's gates do.
+A parameter may have two attributes: ``no_decay = True`` (it never decays) and ``lr_scale`` (factor on its learning
+rate), as the gates of batch-instance norm do.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Return the optimizer's parameter groups: every parameter in exactly one.
 
-    A group is a dict of ``name``, ``params``, ``weight_decay`` and ``lr_scale``. StudyError where a tensor is shared
-    between modules of different roles, so that the partition would depend on the order of the walk.
+    A group is a dict of ``name``, ``params``, ``weight_decay`` and ``lr_scale``. StudyError if a tensor is shared
+    between modules of different roles, since the partition would then depend on the order of the modules.
     """
     decays = _decay_of_group(optimizer_config, decay_config)
     groups: dict[tuple[str, float], dict[str, Any]] = {}
@@ -44,7 +44,7 @@ def decayed_names(model: nn.Module, config: TrialConfig) -> dict[str, float]:
 
 
 def misnamed(model: nn.Module) -> list[str]:
-    """Return the parameters that the rule by name puts on the wrong side, judged by the rule by module type."""
+    """Return the parameters that the rule by name misclassifies, compared with the rule by module type."""
     by_name, by_type = DECAY_POLICIES["by_name"], DECAY_POLICIES["no_bias_or_norm"]
     return [name for name, _, role in _walk(model) if by_name(name, role) != by_type(name, role)]
 
@@ -98,7 +98,7 @@ def _group_names(model: nn.Module, decay: WeightDecayConfig) -> dict[nn.Paramete
 
 
 def _walk(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, Role]]:
-    """Yield each module's own parameters with full name and role, a shared tensor once for each module."""
+    """Yield the direct parameters of each module with full name and role, a shared tensor once per module."""
     for path, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             yield (f"{path}.{name}" if path else name), parameter, _role(module, name)

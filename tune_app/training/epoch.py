@@ -1,6 +1,6 @@
-"""One epoch: train, validate, keep the best model, and after the last epoch the one look at the test split.
+"""One epoch: train, validate, save the best model, and evaluate the test split once after the last epoch.
 
-Nothing in the loop over batches waits for the device; what is read is read once an epoch. Shape legend: N images,
+Nothing in the loop over batches waits for the device; results are read once per epoch. Shape legend: N images,
 C channels, H x W positions.
 """
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.config.trial import TrialConfig
+from search_spaces.metrics import IMAGE_METRICS
 from tune_app.data import EvalLoader
 from tune_app.models import project_parameters
 from tune_app.training.epoch_metrics import EpochMetrics, EpochStatus, QuantileRow
@@ -36,15 +37,15 @@ from tune_app.training.state import BestModel, Training
 
 
 def train_epoch(training: Training, probes: Probes) -> EpochMetrics:
-    """Train one epoch, validate, keep the model if it is the best, and return the figures; they join the history."""
+    """Train one epoch, validate, save the model if it is the best, add the metrics to the history and return them."""
     started = perf_counter()
     epoch = len(training.history) + 1
     with training.streams.active():
         trained = _train(training, epoch, with_norm=probes.norms)
-        val, inside = _validate(training, probes)
+        val, probed = _validate(training, probes)
         status = _status(training.config, epoch, trained.metrics, val)
         if status != "diverged":
-            _keep_best(training, epoch, val)
+            _keep_best(training, epoch, trained.metrics, val)
         test = _test(training) if status == "completed" else None
     metrics = EpochMetrics(
         epoch=epoch,
@@ -53,14 +54,14 @@ def train_epoch(training: Training, probes: Probes) -> EpochMetrics:
         val=val,
         learning_rate=trained.learning_rate,
         gradient_norm=trained.gradient_norm,
-        weight_norm=inside.weight_norm,
-        dead_fraction=inside.dead_fraction,
+        weight_norm=probed.weight_norm,
+        dead_fraction=probed.dead_fraction,
         images_per_second=len(training.splits.train) / trained.seconds,
         seconds=perf_counter() - started,
         status=status,
         best_epoch=training.best.epoch if training.best is not None else None,
         test=test,
-        quantiles=inside.quantiles,
+        quantiles=probed.quantiles,
     )
     training.history.append(metrics)
     return metrics
@@ -96,13 +97,13 @@ def _train(training: Training, epoch: int, with_norm: bool) -> _Trained:
         tally.add(logits, y_N, loss)
         if norm is not None:
             norm_sum += norm
-    metrics = tally.result()  # waits for the device, so the time below is the training's
+    metrics = tally.result()  # waits for the device, so the time below is the training time
     gradient_norm = float(norm_sum) / steps if with_norm else None
     return _Trained(metrics, rates[-1].item(), gradient_norm, perf_counter() - started)
 
 
 def _clip(parameters: list[nn.Parameter], clip_norm: float | None, with_norm: bool) -> Tensor | None:
-    """Scale the gradients down to ``clip_norm`` if they are longer; return their norm before, where it is known."""
+    """Clip the gradients to ``clip_norm``; return their norm before clipping, or None if it was not computed."""
     if clip_norm is None and not with_norm:
         return None
     norm = total_norm(parameter.grad for parameter in parameters)
@@ -112,13 +113,13 @@ def _clip(parameters: list[nn.Parameter], clip_norm: float | None, with_norm: bo
 
 
 @dataclass(frozen=True)
-class _Inside:
+class _Probed:
     weight_norm: float | None
     dead_fraction: float | None
     quantiles: tuple[QuantileRow, ...]
 
 
-def _validate(training: Training, probes: Probes) -> tuple[SplitMetrics, _Inside]:
+def _validate(training: Training, probes: Probes) -> tuple[SplitMetrics, _Probed]:
     model, device, precision = training.model, training.device, training.precision
     keep = PROBED_IMAGES if probes.quantiles else 0
     val, features = evaluate(model, training.val, training.num_classes, device, precision, keep_features=keep)
@@ -130,7 +131,7 @@ def _validate(training: Training, probes: Probes) -> tuple[SplitMetrics, _Inside
         with torch.inference_mode(), autocast(precision, device):
             rows += norm_input_rows(model, lambda: model(x_NCHW))
     weight_norm = float(total_norm(p.detach() for p in model.parameters())) if probes.norms else None
-    return val, _Inside(weight_norm, dead_fraction(features) if features is not None else None, rows)
+    return val, _Probed(weight_norm, dead_fraction(features) if features is not None else None, rows)
 
 
 def _status(config: TrialConfig, epoch: int, train: SplitMetrics, val: SplitMetrics) -> EpochStatus:
@@ -139,14 +140,17 @@ def _status(config: TrialConfig, epoch: int, train: SplitMetrics, val: SplitMetr
     return "completed" if epoch == config.epochs else "running"
 
 
-def _keep_best(training: Training, epoch: int, val: SplitMetrics) -> None:
-    if training.best is None or val.accuracy > training.best.accuracy:
+def _keep_best(training: Training, epoch: int, train: SplitMetrics, val: SplitMetrics) -> None:
+    metric = IMAGE_METRICS[training.config.choose_by or "val_accuracy"]
+    value = (train.columns("train") | val.columns("val"))[metric.name]
+    gain = value if metric.higher_is_better else -value
+    if training.best is None or gain > (training.best.value if metric.higher_is_better else -training.best.value):
         weights = {name: tensor.detach().clone() for name, tensor in training.model.state_dict().items()}
-        training.best = BestModel(epoch, val.accuracy, weights)
+        training.best = BestModel(epoch, value, weights)
 
 
 def _test(training: Training) -> SplitMetrics:
-    """Evaluate the best model on the test split; nothing else ever looks at that split."""
+    """Evaluate the best model on the test split; no other code uses that split."""
     assert training.best is not None
     model = copy.deepcopy(training.model)
     model.load_state_dict(training.best.weights)

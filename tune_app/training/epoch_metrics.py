@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from search_spaces.store_schema import METRICS
 from tune_app.training.metrics import SplitMetrics
 
 EpochStatus = Literal["running", "completed", "diverged"]
@@ -26,7 +25,7 @@ class EpochMetrics:
     """The figures of one epoch; fields are described in ``store_schema.EPOCHS``.
 
     ``status`` is ``running`` until the last epoch, which is ``completed``, or ``diverged`` where a loss was not finite.
-    ``best_epoch`` is the epoch of the best validation accuracy so far, the earliest of equals, and None where the first
+    ``best_epoch`` is the epoch of the best ``choose_by`` metric so far, the earliest of equals; None where the first
     epoch diverged. ``test`` comes with the status ``completed`` alone: the figures of the model of the best epoch.
     """
 
@@ -47,11 +46,10 @@ class EpochMetrics:
 
     def to_row(self) -> dict[str, float | int | None]:
         """Return the columns of the store's ``epochs`` table, less its keys."""
-        splits = {"train": self.train, "val": self.val}
-        columns = {f"{name}_{metric}": getattr(split, metric) for name, split in splits.items() for metric in METRICS}
         return {
             "epoch": self.epoch,
-            **columns,
+            **self.train.columns("train"),
+            **self.val.columns("val"),
             "learning_rate": self.learning_rate,
             "gradient_norm": self.gradient_norm,
             "weight_norm": self.weight_norm,

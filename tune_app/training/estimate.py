@@ -1,4 +1,4 @@
-"""How long an epoch takes, from a few steps."""
+"""Estimate the time of an epoch from a few steps."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ STEPS = 4
 
 
 def epoch_seconds(config: TrialConfig, arrays: ImageArrays, device: torch.device) -> float:
-    """Return the estimated seconds of one epoch, validation included, on the present number of threads.
+    """Return the estimated seconds of one epoch, validation included, with the current number of threads.
 
-    Trains two epochs of a few steps each and takes the second, so that one-time costs are left out.
+    Trains two epochs of a few steps each and uses the second, so that one-time costs are not included.
     """
     splits = make_splits(arrays, config.data)
     train = min(len(splits.train), max(STEPS * config.batch_size, len(arrays.classes)))

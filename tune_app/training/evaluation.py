@@ -23,21 +23,21 @@ def evaluate(
     keep_features: int = 0,
     with_confusion: bool = False,
 ) -> tuple[SplitMetrics, Tensor | None]:
-    """Return the model's figures on the batches, and the features (N, D) of their first ``keep_features`` images.
+    """Return the model's metrics on the batches, and the features (N, D) of the first ``keep_features`` images.
 
-    The model is left in eval mode.
+    Leaves the model in eval mode.
     """
     model.eval()
     tally = Tally(num_classes, device)
-    kept: list[Tensor] = []
-    room = keep_features
+    features: list[Tensor] = []
+    remaining = keep_features
     with torch.inference_mode():
         for x_NCHW, y_N in batches:
             with autocast(precision, device):
                 features_ND = model.features(x_NCHW)
                 logits = model.head(features_ND).float()
             tally.add(logits, y_N, F.cross_entropy(logits, y_N))
-            if room > 0:
-                kept.append(features_ND[:room].float())
-                room -= len(kept[-1])
-        return tally.result(with_confusion), torch.cat(kept) if kept else None
+            if remaining > 0:
+                features.append(features_ND[:remaining].float())
+                remaining -= len(features[-1])
+        return tally.result(with_confusion), torch.cat(features) if features else None

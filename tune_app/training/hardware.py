@@ -1,4 +1,4 @@
-"""What a trial runs on: device, precision, threads."""
+"""Hardware settings of a trial: device, precision, threads, memory."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _LARGEST_THRESHOLD = 32 << 20
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
-    """Return the device named ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+    """Return the device named ``auto`` (CUDA if available), ``cpu``, ``cuda`` or ``cuda:N``.
 
-    StudyError for a name that is none of these, or a CUDA device that is not there.
+    StudyError for any other name, or a CUDA device that does not exist.
     """
     text = str(name)
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -36,9 +36,9 @@ def resolve_device(name: str | torch.device) -> torch.device:
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> UsedPrecision:
-    """Return the precision to train in: ``auto`` is bfloat16 where the hardware computes in it, else float32.
+    """Return the training precision: ``auto`` is bfloat16 if the hardware supports it natively, else float32.
 
-    StudyError where bfloat16 is asked for and the hardware would only imitate it.
+    StudyError if bfloat16 is requested and the hardware would only emulate it.
     """
     if precision == "float32":
         return "float32"
@@ -49,23 +49,36 @@ def resolve_precision(precision: Precision, device: torch.device) -> UsedPrecisi
     return "float32"
 
 
+def device_name(device: torch.device) -> str:
+    """Return the device's own name, such as "NVIDIA H200" or the processor's."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        import platform
+
+        return platform.processor() or platform.machine()
+
+
 def autocast(precision: UsedPrecision, device: torch.device) -> AbstractContextManager[None]:
-    """Return the context in which a forward pass runs: bfloat16 autocast, or nothing for float32."""
+    """Return the context of a forward pass: bfloat16 autocast, or autocast disabled for float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def set_threads(threads: int) -> None:
-    """Let torch compute on this many CPU threads in this process; its figures may depend on it in the last bits."""
+    """Set the number of CPU threads of torch in this process; results may depend on it in the last bits."""
     torch.set_num_threads(threads)
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, where the C library is GNU's; elsewhere nothing changes.
+    """Let this process retain the memory that it frees, if the C library is GNU's; elsewhere this has no effect.
 
-    A step of training frees all its activations and the next one wants as much again. By default buffers of megabytes
-    go back to the system in between, and every page of them is cleared and mapped anew: a seventh of a step at a batch
-    of 128 images of 32 x 32, a third at 512. Peak memory hardly changes; what is free is returned when the process
-    ends.
+    A training step frees all its activations and the next one allocates the same amount. By default buffers of
+    megabytes are returned to the system in between, and all their pages are cleared and mapped again: a seventh of a
+    step at a batch of 128 images of 32 x 32, a third at 512. Peak memory hardly changes; the retained memory is
+    returned when the process ends.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -1,4 +1,4 @@
-"""The optimizers, fused: one kernel for all parameters of a group, on CPU and CUDA alike."""
+"""The optimizers, fused: one kernel for all parameters of a group, on CPU and CUDA."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is looked at inside a network after each epoch: feature quantiles, dead features, weight and gradient norms.
+"""Measurements inside a network after each epoch: feature quantiles, dead features, weight and gradient norms.
 
 Shape legend: N images, D features.
 """
@@ -21,12 +21,12 @@ _LARGEST_SAMPLE = 65_536
 
 @dataclass(frozen=True)
 class Probes:
-    """What to record. All of it is taken in eval mode from the first validation images, the same in every epoch.
+    """What to record. All is measured in eval mode on the first validation images, the same in every epoch.
 
-    ``quantiles``: percentiles of the features before the classifier, and the share of features that are 0 on all probed
-    images (the dead ones), over at most 512 images; they come with the validation pass. ``norm_inputs``: percentiles of
-    what enters each norm layer, which costs a pass over one batch. ``norms``: the norm of all weights after the epoch,
-    and of the gradients, averaged over steps.
+    ``quantiles``: percentiles of the features before the classifier, and the fraction of features that are 0 on all
+    probed images (dead features), over at most 512 images; measured during the validation pass. ``norm_inputs``:
+    percentiles of the input of each norm layer, which costs a pass over one batch. ``norms``: the norm of all weights
+    after the epoch, and of the gradients, averaged over steps.
     """
 
     quantiles: bool = True
@@ -37,7 +37,7 @@ class Probes:
 def quantile_rows(layer: str, values: Tensor) -> tuple[QuantileRow, ...]:
     """Return the 1st, 20th, 80th and 99th percentile, interpolated linearly between neighbours.
 
-    Of more than 65,536 values, that many are drawn (with replacement, the same positions every time).
+    From more than 65,536 values, that many are sampled (with replacement, always the same positions).
     """
     flat = values.detach().float().flatten()
     if len(flat) > _LARGEST_SAMPLE:
@@ -49,17 +49,17 @@ def quantile_rows(layer: str, values: Tensor) -> tuple[QuantileRow, ...]:
 
 
 def dead_fraction(features_ND: Tensor) -> float:
-    """Return the share of features that are 0 on every image."""
+    """Return the fraction of features that are 0 on every image."""
     return float((features_ND == 0).all(0).float().mean())
 
 
 def total_norm(tensors: Iterable[Tensor | None]) -> Tensor:
-    """Return the L2 norm of all tensors together, left on the device; missing ones count nothing."""
+    """Return the L2 norm of all tensors together, as a tensor on the device; None is skipped."""
     return nn.utils.get_total_norm([tensor for tensor in tensors if tensor is not None])
 
 
 def norm_input_rows(model: nn.Module, forward: Callable[[], object]) -> tuple[QuantileRow, ...]:
-    """Return the percentiles of what enters each norm layer of ``model`` while ``forward`` runs, in layer order."""
+    """Return the percentiles of the input of each norm layer of ``model`` while ``forward`` runs, in layer order."""
     rows: dict[str, tuple[QuantileRow, ...]] = {}
     layers = {name: module for name, module in model.named_modules() if isinstance(module, NORM_TYPES)}
 

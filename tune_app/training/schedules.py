@@ -1,8 +1,8 @@
-"""Learning-rate schedules: the factor on the peak learning rate at every optimizer step, known before training.
+"""Learning-rate schedules: the factor on the peak learning rate at every optimizer step, computed before training.
 
 A schedule is a pure function ``(config, epochs, steps_per_epoch) -> float64 array (epochs * steps_per_epoch,)``.
-Nothing is stepped while training, so a resumed run needs only its position. The shapes are those of
-``torch.optim.lr_scheduler`` (StepLR, MultiStepLR, CosineAnnealingLR, OneCycleLR); the tests hold them equal.
+A schedule has no state, so a resumed run needs only its position. The schedules equal those of
+``torch.optim.lr_scheduler`` (StepLR, MultiStepLR, CosineAnnealingLR, OneCycleLR); tests compare them.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ HE_WARMUP_FACTOR = 0.1
 def learning_rate_factors(config: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Factors:
     """Return the factor on the peak learning rate at each optimizer step, warm-up included.
 
-    Linear warm-up lies over the schedule and multiplies it (torch's ChainedScheduler of LinearLR and the schedule):
-    step k of W, from 0, has the factor (k + 1) / W. So milestones and cosine count epochs from the start of training,
-    whatever the warm-up. Onecycle has its own rise and takes no other.
+    Linear warm-up multiplies the schedule (torch's ChainedScheduler of LinearLR and the schedule): step k of W, from
+    0, has the factor (k + 1) / W. So milestones and cosine count epochs from the start of training, with or without
+    warm-up. Onecycle has its own warm-up, so ``warmup_epochs`` has no effect on it.
     """
     factors = SCHEDULES[config.kind](config, epochs, steps_per_epoch)
-    if not config.is_idle("warmup_epochs"):
+    if not config.is_inactive("warmup_epochs"):
         factors = factors * _linear_warmup(len(factors), round(config.warmup_epochs * steps_per_epoch))
     return factors
 
 
 def he_warmup_factor(config: ScheduleConfig, train_errors: Sequence[float]) -> float:
-    """Return the factor of He's warm-up in the epoch that follows epochs of these training errors (fractions).
+    """Return the factor of He's warm-up in the epoch after epochs with these training errors (fractions).
 
-    A tenth until one epoch's training error was below ``warmup_until_train_error``, then 1 for good. He et al. 2016
-    (arXiv 1512.03385, section 4.2) do so for 110 layers: 0.01 instead of 0.1 until the error is below 80 %, about 400
-    steps. We look at the end of each epoch, not within it.
+    0.1 until the training error of an epoch is below ``warmup_until_train_error``, then 1 for the rest of the training.
+    He et al. 2016 (arXiv 1512.03385, section 4.2) use it for 110 layers: 0.01 instead of 0.1 until the error is below
+    80 %, about 400 steps. Difference: the error is checked at the end of each epoch, not within it.
     """
     threshold = config.warmup_until_train_error
-    if threshold is None or config.is_idle("warmup_until_train_error"):
+    if threshold is None or config.is_inactive("warmup_until_train_error"):
         return 1.0
     return 1.0 if any(error < threshold for error in train_errors) else HE_WARMUP_FACTOR
 
@@ -72,9 +72,9 @@ def _cosine(config: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Factor
 
 
 def _onecycle(config: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Factors:
-    """Rise and fall by cosines (Smith & Topin 2018, arXiv 1708.07120), as OneCycleLR(cycle_momentum=False).
+    """Rise and fall along cosines (Smith & Topin 2018, arXiv 1708.07120), as OneCycleLR(cycle_momentum=False).
 
-    The paper also moves the momentum against the learning rate; here it stays, so that the schedule alone differs.
+    The paper also varies the momentum; here it is constant, so that arms differ in the learning rate only.
     """
     first = 1 / config.div_factor
     last = first / config.final_div_factor

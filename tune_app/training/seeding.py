@@ -1,15 +1,15 @@
-"""The one file that touches the process's global random state.
+"""The only file that changes the process's global random state.
 
-Weights and dropout draw from torch's global generators; order and augmentation have a generator of their own. A
-training keeps its share of the global state to itself: it is put in place for the time that the training computes, and
-what was there before comes back after. So a result depends on its seed alone, not on what ran before it in the process
-or beside it.
+Weights and dropout draw from torch's global generators; order and augmentation use a separate generator. Each training
+has its own global random state: it is set while the training computes, and the previous state is restored afterwards.
+So a result depends on its seed only, not on other trainings in the same process.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,13 +21,14 @@ State = dict[str, Any]
 
 
 class GlobalStreams:
-    """One training's states of the global generators of Python, NumPy and torch, and deterministic algorithms.
+    """The states of the global generators of Python, NumPy and torch for one training, and deterministic algorithms.
 
-    ``state`` is plain data and tensors, fit for a checkpoint.
+    ``state`` consists of plain data and tensors, so it can be stored in a checkpoint.
     """
 
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self._device = device
+    def __init__(self, seed: int, device: torch.device, *, strict: bool = True) -> None:
+        """Seed the generators; without ``strict`` an operation that has no deterministic version is allowed."""
+        self._device, self._strict = device, strict
         outer = _capture(device)
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002
@@ -37,15 +38,20 @@ class GlobalStreams:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Run the block on this training's random streams with deterministic algorithms, then put back the others."""
+        """Run the block with this training's random state and deterministic algorithms, then restore the old state."""
         outer = _capture(self._device)
         _restore(self.state, self._device)
         try:
-            with _deterministic():
+            with _deterministic(self._strict):
                 yield
         finally:
             self.state = _capture(self._device)
             _restore(outer, self._device)
+
+    def restore(self, state: State) -> None:
+        """Continue from a stored state, inside or outside of `active`."""
+        self.state = state
+        _restore(state, self._device)
 
 
 def _capture(device: torch.device) -> State:
@@ -71,20 +77,24 @@ def _restore(state: State, device: torch.device) -> None:
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
-    """Allow only operations that give the same bits every time, for the length of the block.
+def _deterministic(strict: bool) -> Iterator[None]:
+    """Allow only deterministic operations inside the block.
 
-    An operation without such a version raises. cuBLAS reads its setting when it first starts in the process.
+    An operation without a deterministic version raises, or is allowed if not ``strict``. cuBLAS reads its setting when
+    it first starts in the process.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     deterministic = torch.are_deterministic_algorithms_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     benchmark = torch.backends.cudnn.benchmark
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=not strict)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     try:
-        yield
+        with warnings.catch_warnings():
+            if not strict:
+                warnings.filterwarnings("ignore", message=".*deterministic.*", category=UserWarning)
+            yield
     finally:
         torch.use_deterministic_algorithms(deterministic)
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
@@ -92,6 +102,6 @@ def _deterministic() -> Iterator[None]:
 
 
 def order_generator(seed: int) -> torch.Generator:
-    """Return the CPU generator of order and augmentation, a stream of its own beside the weights' of the same seed."""
+    """Return the CPU generator of order and augmentation, independent of the weights' stream of the same seed."""
     own_seed = np.random.SeedSequence([seed, 1]).generate_state(1)[0]
     return torch.Generator().manual_seed(int(own_seed))

@@ -22,10 +22,10 @@ from tune_app.training.seeding import GlobalStreams, order_generator
 
 @dataclass(frozen=True)
 class BestModel:
-    """The weights and buffers of the epoch with the best validation accuracy, the earliest of equals."""
+    """The weights and buffers of the epoch with the best ``choose_by`` metric, the earliest of equals."""
 
     epoch: int
-    accuracy: float
+    value: float
     weights: dict[str, Tensor]
 
 
@@ -115,7 +115,8 @@ def to_best_payload(training: Training) -> dict[str, Any]:
         "config": training.config.model_dump(mode="json"),
         "classes": list(training.arrays.classes),
         "epoch": best.epoch,
-        "val_accuracy": best.accuracy,
+        "choose_by": training.config.choose_by,
+        "value": best.value,
         "model": best.weights,
     }
 
@@ -129,4 +130,4 @@ def restore(training: Training, payload: dict[str, Any]) -> None:
     training.order.set_state(payload["order"].cpu())
     best = payload["best"]
     if best is not None:
-        training.best = BestModel(best["epoch"], best["val_accuracy"], best["model"])
+        training.best = BestModel(best["epoch"], best["value"], best["model"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tune_app.tuning.trainable import device_name
+from tune_app.training import device_name
 
 _PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "pandas", "pyarrow", "scipy", "statsmodels", "pydantic")
 

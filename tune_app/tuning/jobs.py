@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 
-from search_spaces.config.trial import TrialConfig
+from search_spaces.config import Config, config_from
 from search_spaces.plan import Cell
 
 
@@ -17,7 +17,7 @@ class Job:
     arm: str
     is_baseline: bool
     levels: dict[str, str]
-    config: TrialConfig
+    config: Config
     fingerprint: str
     gpus: float
     history: tuple[str, ...] = field(default=())
@@ -35,7 +35,7 @@ class Job:
     def from_json(cls, text: str) -> Job:
         """Return the job that `to_json` wrote."""
         tree = json.loads(text)
-        config = TrialConfig.model_validate(tree.pop("config"))
+        config = config_from(tree.pop("config"))
         return cls(**(tree | {"config": config, "history": tuple(tree["history"])}))
 
     def again(self, why: str, gpus: float | None = None) -> Job:

@@ -1,49 +1,33 @@
-"""What a run needs to know before anything is trained: sources, missing cells, notes, the study as it is stored."""
+"""What a run needs to know before anything is trained: the study with its code, missing cells, trials cut off."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
-from search_spaces.config.trial import TrialConfig
-from search_spaces.errors import StudyError
+from search_spaces.config import Config, config_from
+from search_spaces.metrics import require_direction
 from search_spaces.plan import Cell, make_plan
 from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
-from tune_app.data import ImageArrays, load_source, source_key
-from tune_app.models import model_notes
-from tune_app.training import LAST, CorruptCheckpoint, read_checkpoint
+from tune_app.tasks import task_of
 from tune_app.tuning.store.writer import ResultsStore
 
 
-def load_sources(spec: StudySpec) -> dict[str, ImageArrays]:
-    """Return the decoded sources of all arms by `source_key`."""
-    configs = [arm.config for arm in make_plan(spec).arms] if spec.mode == "ablation" else search_configs(spec)
-    by_key = {source_key(config.data): config.data for config in configs}
-    return {key: load_source(data) for key, data in by_key.items()}
-
-
-def search_configs(spec: StudySpec) -> list[TrialConfig]:
-    """Return configs that name every source a search may read: the baseline, and each level of `data` fields."""
-    space = spec.search_space()
-    data = {path: domain for path, domain in space.domains.items() if path.startswith("data.")}
-    return [spec.baseline, *(space.config({path: v}) for path, domain in data.items() for v in domain.edges())]
-
-
-def missing_cells(spec: StudySpec, store: ResultsStore, sources: Mapping[str, ImageArrays]) -> list[Cell]:
+def missing_cells(spec: StudySpec, store: ResultsStore, shared: Mapping[str, Any]) -> list[Cell]:
     """Return the cells of an ablation that the store does not hold, for the data as it is now."""
-    finished = store.finished()
+    finished, task = store.finished(), task_of(spec)
     return [
-        cell
-        for cell in make_plan(spec).cells
-        if (cell.digest, sources[source_key(cell.config.data)].fingerprint) not in finished
+        cell for cell in make_plan(spec).cells if (cell.digest, task.fingerprint(cell.config, shared)) not in finished
     ]
 
 
-def cut_off(store: ResultsStore) -> list[tuple[TrialConfig, str]]:
+def cut_off(store: ResultsStore) -> list[tuple[Config, str]]:
     """Return (config, fingerprint) of the trials that have a checkpoint to go on from and no row."""
+    import torch
+
+    from tune_app.training import LAST, CorruptCheckpoint, read_checkpoint
+
     ended = {key(trial.digest, trial.fingerprint) for trial in store.trials()}
     found = []
     for name in (store.folder / "checkpoints").names():
@@ -53,32 +37,49 @@ def cut_off(store: ResultsStore) -> list[tuple[TrialConfig, str]]:
             payload = read_checkpoint(f"{store.checkpoints_url}/{name}", LAST, torch.device("cpu"))
         except (FileNotFoundError, CorruptCheckpoint):
             continue
-        found.append((TrialConfig.model_validate(payload["config"]), str(payload["fingerprint"])))
+        found.append((config_from(payload["config"], stored=True), str(payload["fingerprint"])))
     return found
 
 
-def notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[str]:
-    """Return what a reader should know about the arms of an ablation; StudyError where a model cannot be built."""
-    found: list[str] = []
-    for arm in make_plan(spec).arms:
-        arrays = sources[source_key(arm.config.data)]
-        resolution = arm.config.data.resolution or arrays.train_images.shape[1]
-        try:
-            found += model_notes(arm.config.model, arrays.train_images.shape[3], resolution)
-        except StudyError as error:
-            raise StudyError(f"arm {arm.name!r} cannot be built: {error}") from None
-    return list(dict.fromkeys(found))
+def outdated(spec: StudySpec, store: ResultsStore, missing: list[Cell]) -> list[str]:
+    """Return why cells count as missing though the store holds others like them: code or training that changed.
+
+    A sentence each, such as "my_pkg changed (code 1a2b... was 3c4d...): 60 cells to train again".
+    """
+    stored: dict[str, tuple[str | None, int]] = {}
+    for trial in store.trials():
+        if trial.status in ("completed", "diverged"):
+            config = config_from(trial.config, stored=True)
+            stored[_timeless(config)] = (trial.code, config.training_version)
+    code_changed: dict[str, int] = {}
+    version_changed: dict[int, int] = {}
+    for cell in missing:
+        before = stored.get(_timeless(cell.config))
+        if before is None:
+            continue
+        if cell.config.references() and before[0] is not None and before[0] != cell.config.code:
+            code_changed[before[0]] = code_changed.get(before[0], 0) + 1
+        elif before[1] != cell.config.training_version:
+            version_changed[before[1]] = version_changed.get(before[1], 0) + 1
+    present = spec.code.fingerprint if spec.code else ""
+    found = [
+        f"the code changed (fingerprint {present}, was {old}): {count} cells to train again; "
+        "`run --accept-code` says that both compute the same"
+        for old, count in code_changed.items()
+    ]
+    return found + [
+        f"the built-in training changed (version {spec.baseline.training_version}, was {old}): {count} cells to train "
+        "again; the stored ones stay in the store"
+        for old, count in version_changed.items()
+    ]
 
 
-def study_as_run(spec: StudySpec) -> dict[str, Any]:
-    """Return a study as plain data for the store, its reference arm named."""
-    tree = spec.model_dump(mode="json", exclude={"sizes"})
-    if spec.mode == "ablation":
-        tree["reference_arm"] = make_plan(spec).reference_arm
-    return tree
+def _timeless(config: Config) -> str:
+    """Return the digest of a config without the versions of code and training."""
+    return config.model_copy(update={"code": None, "training_version": 1}).digest()
 
 
 def objective(spec: StudySpec) -> tuple[str, str]:
-    """Return the column that choices are made by, and max or min: the study's metric on the validation split."""
-    name = "val_" + spec.metric.split("_", 1)[1]
-    return name, "min" if name.endswith("loss") else "max"
+    """Return the column that choices are made by, and max or min."""
+    choose = spec.metric_record(spec.choose_by_metric())
+    return choose.name, "max" if require_direction(choose) else "min"

@@ -6,19 +6,19 @@ import time
 from collections import Counter
 from typing import Any, TextIO
 
-from ray import tune
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from tune_app.tuning.store.rows import TrialRecord, last_line
+from search_spaces.errors import headline
+from tune_app.tuning.store.rows import TrialRecord
 
 _ENDED = ("completed", "pruned", "diverged", "failed")
 _ROWS = 12
 
 
-class Progress(tune.Callback):
-    """Draws what the recorder hears. ``total`` is how many trials this run will train, None where nobody knows."""
+class Progress:
+    """Draws what the recorder takes in. ``total`` is how many trials this run will train, None where nobody knows."""
 
     def __init__(self, total: int | None, already: int, objective: str, better: str, out: TextIO) -> None:
         self._console = Console(file=out)
@@ -29,7 +29,7 @@ class Progress(tune.Callback):
         self._began = time.monotonic()
         self._live: Live | None = None
 
-    def hear(self, record: TrialRecord, event: str) -> None:
+    def update(self, record: TrialRecord, event: str) -> None:
         """Take in that a trial started, reported, or ended."""
         key = record.job.digest
         if event in ("started", "running"):
@@ -100,15 +100,15 @@ class Progress(tune.Callback):
         if self._best is not None:
             caption += f"\nbest {self._objective} so far: {self._best[0]:.4g} ({self._best[1]})"
         table = Table(caption=caption, caption_justify="left", expand=False)
-        for heading in ("running trial", "epoch", self._objective, "train_loss", "images/s"):
+        for heading in ("running trial", "epoch", self._objective, "s/epoch"):
             table.add_column(heading, justify="left" if heading == "running trial" else "right")
         for record in list(self._running.values())[:_ROWS]:
             last = record.epochs[max(record.epochs)] if record.epochs else {}
             table.add_row(
                 _name(record),
                 f"{len(record.epochs)}/{record.job.config.epochs}",
-                *(f"{last[column]:.4g}" if column in last else "" for column in (self._objective, "train_loss")),
-                f"{last['images_per_second']:,.0f}" if last else "",
+                f"{last[self._objective]:.4g}" if self._objective in last else "",
+                f"{last['seconds']:.2g}" if last else "",
             )
         if len(self._running) > _ROWS:
             table.add_row(f"... and {len(self._running) - _ROWS} more")
@@ -117,7 +117,7 @@ class Progress(tune.Callback):
 
 def record_history(record: TrialRecord) -> str:
     """Return what went wrong in the attempt that just ended."""
-    return last_line(record.columns.get("error", "")) or "out of memory; will be tried again alone"
+    return headline(record.columns.get("error", "")) or "out of memory; will be tried again alone"
 
 
 def _name(record: TrialRecord) -> str:

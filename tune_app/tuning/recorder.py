@@ -1,4 +1,7 @@
-"""The recorder: hears every trial and writes the store, one trial at a time, as each ends."""
+"""The recorder: takes in what every trial reports and writes the store, one trial at a time, as each ends.
+
+It has the methods of Ray Tune's callbacks, but does not need Ray: every executor calls them.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ray import tune
-from ray.exceptions import RayTaskError
-from ray.tune.experiment import Trial
-
+from search_spaces.errors import headline
+from search_spaces.metrics import require_direction
 from search_spaces.study import StudySpec
 from tune_app.training import BEST, LAST
+from tune_app.tuning.cell import OUT_OF_MEMORY, UNWRITABLE
 from tune_app.tuning.jobs import Job
-from tune_app.tuning.store.rows import TrialRecord, epoch_tables, last_line, trial_row
+from tune_app.tuning.store.rows import TrialRecord, epoch_tables, trial_row
 from tune_app.tuning.store.writer import ResultsStore
-from tune_app.tuning.trainable import OUT_OF_MEMORY, UNWRITABLE
 
 
-class Recorder(tune.Callback):
-    """Ray's callback that writes the store, collects the jobs to be tried again, and says when to stop.
+class Recorder:
+    """Writes the store, collects the jobs to be tried again, and says when to stop.
 
     ``again`` holds jobs whose attempt failed and that have attempts left; they run in a later pass.
     """
@@ -36,11 +37,11 @@ class Recorder(tune.Callback):
         self.failed_jobs: list[tuple[Job, str]] = []
         self.on_change: Callable[[TrialRecord, str], None] = lambda record, status: None
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Open the record of a trial; a restart after a lost process keeps the one there is."""
         self.on_change(self._record(trial), "started")
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note why Ray starts a trial again; it goes on from its checkpoint.
 
         Ray takes an error in a callback or searcher for the trial's, too: that is our own mistake, and ends the run.
@@ -52,16 +53,16 @@ class Recorder(tune.Callback):
         record.job = record.job.again(f"{_what_happened(error)}; went on from the last checkpoint")
 
     def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Take in the rows of a report, which Ray need not keep."""
         record = self.records[trial.trial_id]
-        record.hear(result)
+        record.add(result)
         for heavy in ("epochs", "quantiles"):
             result.pop(heavy)
         self.on_change(record, "running")
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Write a trial that ended by itself or was stopped by the scheduler, or note it for another attempt."""
         record = self._record(trial)
         del self.records[trial.trial_id]
@@ -78,17 +79,23 @@ class Recorder(tune.Callback):
         else:
             self._write(record, "pruned" if status == "running" else status)
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Write a trial that Ray gave up: its process was lost more often than it is started again."""
         record = self._record(trial)
         del self.records[trial.trial_id]
         record.columns["error"] = _error_of(trial)
         self._write(record, "failed")
 
-    def _record(self, trial: Trial) -> TrialRecord:
+    def _record(self, trial: Any) -> TrialRecord:
         """Return the record of a trial, opened where there is none: a process may be lost before the trial starts."""
         if trial.trial_id not in self.records:
-            self.records[trial.trial_id] = TrialRecord(Job.from_json(trial.config["job"]), self._spec.resources.cpu)
+            choose = self._spec.metric_record(self._spec.choose_by_metric())
+            self.records[trial.trial_id] = TrialRecord(
+                Job.from_json(trial.config["job"]),
+                self._spec.resources.cpu,
+                choose_by=choose.name,
+                higher_is_better=require_direction(choose),
+            )
         return self.records[trial.trial_id]
 
     def interrupt(self) -> None:
@@ -117,15 +124,16 @@ class Recorder(tune.Callback):
     def _failed(self, record: TrialRecord, error: str, may_try_again: bool) -> None:
         attempts = sum(entry.startswith("error:") for entry in record.job.history)
         if may_try_again and attempts < self._spec.max_failures:
-            self.again.append(record.job.again(f"error: {last_line(error)}"))
+            self.again.append(record.job.again(f"error: {headline(error)}"))
             self.on_change(record, "again")
         else:
             self._write(record, "failed")
 
     def _write(self, record: TrialRecord, status: str) -> None:
-        row = trial_row(record, status, self._spec.name, self._spec.mode)
+        row = trial_row(record, status, self._spec)
+        metrics = dict.fromkeys([*self._spec.metric_records(), *record.metrics])
         try:
-            self._store.write_trial(row, epoch_tables(record))
+            self._store.write_trial(row, epoch_tables(record), [name for name in metrics if name != "seconds"])
             self._thin(record.job)
         except OSError as error:  # told when Ray has stopped: it would take an error here for the trial's
             self.write_error = error
@@ -143,7 +151,7 @@ class Recorder(tune.Callback):
                 folder.remove(name)
 
 
-def _take_error(trial: Trial) -> Exception | None:
+def _take_error(trial: Any) -> Exception | None:
     """Return the error of a trial's process or node; None for a mistake of the driver, which Ray does not pickle.
 
     The file is removed, since Ray leaves it there, and a later mistake of the driver would be taken for it.
@@ -161,11 +169,14 @@ def _what_happened(error: Exception) -> str:
 
     What `fit` raises never comes here: the Trainable reports it.
     """
+    from ray.exceptions import RayTaskError
+
     if isinstance(error, RayTaskError) or getattr(error, "actor_init_failed", False):
-        return f"error outside training: {last_line(str(error))}"
+        last_line = str(error).strip().rsplit("\n", 1)[-1]
+        return f"error outside training: {last_line}"
     return "process or node lost"
 
 
-def _error_of(trial: Trial) -> str:
+def _error_of(trial: Any) -> str:
     """Return what Ray has noted of a trial's errors, from the driver's own copy: the one in storage may come later."""
     return Path(trial.error_file).read_text(encoding="utf-8").strip() if trial.error_file else "process lost"

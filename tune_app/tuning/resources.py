@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-import ray
-import torch
-
 from search_spaces.errors import StudyError
 from search_spaces.study import Resources
 from tune_app.storage import Folder
@@ -17,16 +14,22 @@ AUTO_SHARE = 0.25
 
 def cluster_resources() -> dict[str, float]:
     """Return what the Ray that this process has joined has in all: CPU, GPU, memory."""
+    import ray
+
     return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
 
 
 def local_resources() -> dict[str, float]:
     """Return what a Ray started on this machine would have."""
+    import torch
+
     return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
 
 
 def must_share_storage(folder: Folder) -> None:
     """Raise StudyError where trials may run on nodes that do not see ``folder``."""
+    import ray
+
     nodes = sum(bool(node["Alive"]) for node in ray.nodes())  # type: ignore[no-untyped-call]
     if folder.is_local and nodes > 1:
         raise StudyError(

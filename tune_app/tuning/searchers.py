@@ -1,9 +1,10 @@
-"""Who proposes the next job: a queue of cells, or an Optuna sampler that knows what the store already holds.
+"""What proposes the next job: a queue of cells, or an Optuna sampler that knows what the store already holds.
 
-Ray's own OptunaSearch tells Optuna that a stopped trial is complete with its low-budget value, and leaves a trial whose
-metric is NaN running for ever. Ours asks and tells Optuna directly: a pruned trial is told with its intermediate
-values, a diverged one as pruned without any (TPE ranks it last), and a config that is already done is never trained
-again.
+Ray's own OptunaSearch reports a stopped trial to Optuna as complete with its low-budget value, and leaves a trial whose
+metric is NaN running for ever. Ours asks and tells Optuna directly: a pruned trial with its intermediate values, a
+diverged one as pruned without any (TPE ranks it last), and a config that is already done is never trained again.
+
+Nothing here needs Ray: `ray_adapters` makes a Ray searcher of these.
 """
 
 from __future__ import annotations
@@ -11,15 +12,14 @@ from __future__ import annotations
 import itertools
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
-from ray.tune.search import Searcher
 
-from search_spaces.config.trial import TrialConfig
+from search_spaces.config import Config
 from search_spaces.domains import Choice, IntRange, LogUniform
 from search_spaces.errors import StudyError
 from search_spaces.factors import label
@@ -31,38 +31,57 @@ _TRIES = 100
 """Proposals in a row that are known already or refused, after which the sampler is asked no more."""
 
 
-class QueueSearcher(Searcher):
+FINISHED = "FINISHED"
+"""What `suggest` returns when nothing is left; Ray's own word for it."""
+
+
+class Searcher(Protocol):
+    """What an executor asks for jobs."""
+
+    def suggest(self, trial_id: str) -> Any:
+        """Return a job as ``{"job": text}``, FINISHED, or None for "not now"."""
+        ...
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Take in a report."""
+        ...
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Take in how a trial ended."""
+        ...
+
+
+class QueueSearcher:
     """Hands out the given jobs in order."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
-        super().__init__(metric="objective", mode="max")
         self._jobs = deque(jobs)
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next job, or FINISHED."""
-        return {"job": self._jobs.popleft().to_json()} if self._jobs else Searcher.FINISHED
+        return {"job": self._jobs.popleft().to_json()} if self._jobs else FINISHED
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Do nothing: the queue is fixed."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Do nothing: the queue is fixed."""
 
-    def save(self, checkpoint_path: str) -> None:
-        """Save nothing: the results store says what is left to do."""
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Restore nothing."""
+class OptunaSearcher:
+    """Proposes configs of a search space through an Optuna sampler, up to a number of trials in all.
 
-
-class OptunaSearcher(QueueSearcher):
-    """Proposes configs of a search space through an Optuna sampler, up to a number of trials in all."""
+    A grid is proposed once, each combination, in an order drawn by the search's seed: Optuna's own GridSampler raises
+    on the last one unless Optuna runs the loop.
+    """
 
     def __init__(
         self,
         space: SearchSpace,
         search: Search,
         mode: str,
-        make_job: Callable[[TrialConfig, Mapping[str, Any]], Job],
+        make_job: Callable[[Config, Mapping[str, Any]], Job],
     ) -> None:
-        super().__init__(())
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space, self._make_job = space, make_job
         self._distributions = {path: distribution(domain) for path, domain in space.domains.items()}
@@ -70,6 +89,7 @@ class OptunaSearcher(QueueSearcher):
             direction="maximize" if mode == "max" else "minimize", sampler=_sampler(space, search)
         )
         self.limit = search.trials if space.size is None else min(search.trials, space.size)
+        self._points = _grid_points(space, search) if search.searcher == "grid" else None
         self._asked: dict[str, optuna.Trial] = {}
         self._values: dict[str, dict[int, float]] = {}
         self._known: set[str] = set()
@@ -92,7 +112,8 @@ class OptunaSearcher(QueueSearcher):
 
     def put_first(self, values: Mapping[str, Any]) -> None:
         """Propose these values before the sampler is asked: a trial of an earlier run that was cut off."""
-        self._enqueue(values)
+        if self._points is None:  # a grid comes to them by itself
+            self._enqueue(values)
 
     def suggest(self, trial_id: str) -> Any:
         """Return a job that nobody has trained, or FINISHED when the limit is reached or the space is exhausted."""
@@ -109,16 +130,19 @@ class OptunaSearcher(QueueSearcher):
                 self._study.tell(trial, state=TrialState.FAIL)
                 continue
             digest = config.digest()
-            if digest in self._known:  # Optuna has been told of it, or will be
+            if digest in self._known:  # Optuna knows its result, or will
                 self._study.tell(trial, state=TrialState.FAIL)
                 continue
             self._known.add(digest)
             self._asked[trial_id], self._values[trial_id] = trial, {}
             self.proposed += 1
             return {"job": self._make_job(config, values).to_json()}
-        return Searcher.FINISHED
+        return FINISHED
 
     def _ask(self) -> optuna.Trial | None:
+        if self._points is not None:
+            values = next(self._points, None)
+            return None if values is None else self._ask_for(values)
         return self._study.ask(self._distributions)
 
     def _ask_for(self, values: Mapping[str, Any]) -> optuna.Trial:
@@ -133,7 +157,7 @@ class OptunaSearcher(QueueSearcher):
 
         None where the space is exhausted, or continuous and yet the sampler proposes nothing new.
         """
-        if self._space.size is None:
+        if self._space.size is None or self._points is not None:
             return None
         for values in self._space.grid():
             try:
@@ -168,29 +192,10 @@ class OptunaSearcher(QueueSearcher):
         return max if self._study.direction == optuna.study.StudyDirection.MAXIMIZE else min
 
 
-class GridSearcher(OptunaSearcher):
-    """Proposes every combination of a grid once, in an order drawn by the search's seed.
-
-    Optuna's own GridSampler raises on the last one unless Optuna runs the loop.
-    """
-
-    def __init__(self, space: SearchSpace, search: Search, *arguments: Any) -> None:
-        super().__init__(space, search, *arguments)
-        points = list(space.grid())  # a continuous domain is refused here
-        random.Random(search.seed).shuffle(points)
-        self._points = iter(points)
-
-    def put_first(self, values: Mapping[str, Any]) -> None:
-        """Do nothing: the grid comes to them."""
-
-    def _ask(self) -> optuna.Trial | None:
-        values = next(self._points, None)
-        if values is None:
-            return None
-        return self._ask_for(values)
-
-    def _unseen(self) -> None:
-        return None  # the grid itself says when it is exhausted
+def _grid_points(space: SearchSpace, search: Search) -> Iterator[dict[str, Any]]:
+    points = list(space.grid())  # a continuous domain is refused here
+    random.Random(search.seed).shuffle(points)
+    return iter(points)
 
 
 def _outcome(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ray import tune
-
 from search_spaces.errors import StudyError
 from tune_app.tuning.jobs import Job
 from tune_app.tuning.store.writer import ResultsStore
@@ -14,7 +12,7 @@ if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
 
-class TensorBoard(tune.Callback):
+class TensorBoard:
     """Writes each column of the epochs table as a scalar, one run for each trial: ``tensorboard/<arm>, seed <n>/``.
 
     Raises StudyError where tensorboardX is missing or the store is not a local folder.

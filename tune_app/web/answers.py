@@ -99,7 +99,7 @@ def compute_effects(study: StudyIndex, metric: str) -> Effects:
     missing, total = missing_cells(study), planned(study)
     if study.plan is None or missing is None or total is None:
         raise ProblemError(409, "effects compare the arms of an ablation; this study has none")
-    described = info(record(metric, study.tree))
+    described = info(record(metric, study.spec))
     base = {"study": study.name, "metric": described, "missing": missing, "planned": total}
     decided = missing == 0
     if not study.trials:

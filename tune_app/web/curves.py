@@ -39,7 +39,7 @@ def curves(study: StudyIndex, metric: str, group: Group, arms: Sequence[str], li
     if group == "trial":
         found = _live(study, metric, wanted) + found
     return Curves(
-        metric=info(record(metric, study.tree)),
+        metric=info(record(metric, study.spec)),
         group=group,
         curves=found[:limit],
         total=len(found),
@@ -53,7 +53,7 @@ def trial_curve(study: StudyIndex, key: str, metric: str, points: int) -> Curves
     rows = [(row["arm"], row["seed"], row["status"], epochs)] if epochs is not None else []
     found = _single(rows, metric, points)
     left_out = any(len(rows.epochs) > points for *_, rows in rows)
-    described = info(record(metric, study.tree))
+    described = info(record(metric, study.spec))
     return Curves(metric=described, group="trial", curves=found, total=len(found), points_left_out=left_out)
 
 

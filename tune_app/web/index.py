@@ -18,7 +18,7 @@ import yaml
 from search_spaces.errors import StudyError
 from search_spaces.plan import Plan, make_plan
 from search_spaces.study import StudySpec
-from search_spaces.study_files import study_from
+from search_spaces.study_files import study_from_store
 from tune_app.storage import Folder, StorageError
 from tune_app.tuning.store.live import LIVE_FILE, read_live
 from tune_app.tuning.store.locks import HOLDER
@@ -89,10 +89,9 @@ class StudyIndex:
 
     def _read_study(self) -> None:
         self.tree = _mapping(self.folder, "study.yaml")
-        known = {key: value for key, value in self.tree.items() if key in StudySpec.model_fields}
         self.spec, self.plan, self.problems = None, None, ()
         try:
-            self.spec = study_from(known)
+            self.spec = study_from_store(self.tree)
             self.plan = make_plan(self.spec) if self.spec.mode == "ablation" else None
         except StudyError as error:
             self.problems = (f"study.yaml cannot be planned by this release: {error}",)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from search_spaces.metrics import IMAGE_METRICS, Metric, metric_named
+from search_spaces.study import StudySpec
 from tune_app.web.models import MetricInfo
 
 NOT_METRICS = frozenset({"cpus", "gpus", "seconds"})
 """Columns of floating-point numbers that are bookkeeping."""
 
 
-def record(name: str, study: Mapping[str, Any]) -> Metric:
-    """Return the record of a metric of a stored study."""
-    return metric_named(name, declared(study))
-
-
-def declared(study: Mapping[str, Any]) -> Mapping[str, Metric]:
-    """Return the metrics that a stored study declares."""
-    return IMAGE_METRICS
+def record(name: str, spec: StudySpec | None) -> Metric:
+    """Return the record of a metric; of the built-in task where the stored study cannot be read."""
+    return spec.metric_record(name) if spec is not None else metric_named(name, IMAGE_METRICS)
 
 
 def info(metric: Metric) -> MetricInfo:
@@ -34,6 +29,6 @@ def info(metric: Metric) -> MetricInfo:
     )
 
 
-def infos(names: Iterable[str], study: Mapping[str, Any]) -> list[MetricInfo]:
+def infos(names: Iterable[str], spec: StudySpec | None) -> list[MetricInfo]:
     """Return the description of each metric."""
-    return [info(record(name, study)) for name in names]
+    return [info(record(name, spec)) for name in names]

@@ -53,7 +53,8 @@ def again_of(service: Service, found: StudyIndex) -> RunSubmission:
         return RunSubmission(study=service.runs.source(last.id), size=last.size, overrides=last.overrides)
     if found.spec is None:
         raise ProblemError(409, "; ".join(found.problems) or "the study's file cannot be read")
-    tree: dict[str, Any] = {"name": found.name, **found.spec.model_dump(mode="json", exclude_defaults=True)}
+    dumped = found.spec.model_dump(mode="json", exclude_defaults=True, exclude={"training_version", "code"})
+    tree: dict[str, Any] = {"name": found.name, **dumped}
     return RunSubmission(study=yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
 
 

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import yaml
 
+import search_spaces
 from analysis.stats.power import smallest_difference
 from search_spaces.errors import StudyError
 from search_spaces.plan import Plan, make_plan
 from search_spaces.study import StudySpec
-from search_spaces.study_files import read_study, ready_studies
+from search_spaces.study_files import ready_studies, references_in
+from tune_app.studies import read_study
 from tune_app.web.index import StudyIndex
 from tune_app.web.metrics import info, record
 from tune_app.web.models import PlannedArm, StudyMistake, StudyPlan, StudySubmission, Validation
@@ -24,7 +26,6 @@ from tune_app.web.settings import Settings
 
 FILE = "study.yaml"
 PATH_KEYS = frozenset({"path", "data.path"})
-CODE_KEYS = frozenset({"task", "code", "files"})
 
 
 def text_of(submission: StudySubmission) -> str:
@@ -41,27 +42,21 @@ def read(submission: StudySubmission, settings: Settings) -> StudySpec:
     with tempfile.TemporaryDirectory(prefix="tune-app-") as folder:
         path = Path(folder) / FILE
         path.write_bytes(text.encode(errors="surrogatepass"))
-        _refuse_user_code(path, settings)
         try:
-            spec = read_study(path, submission.size, submission.overrides)
+            spec = search_spaces.read_study(path, submission.size, submission.overrides)  # looks at no code
+            _refuse_user_code(spec, settings)
+            if spec.code is not None:
+                spec = read_study(path, submission.size, submission.overrides)
         except StudyError as error:
             raise StudyError(str(error).replace(f"{path}: ", "").replace(str(path), FILE)) from None
     _refuse_data_folders(spec, settings)
     return spec
 
 
-def _refuse_user_code(path: Path, settings: Settings) -> None:
-    """Refuse, before the study is read any further, one that names code of its own where the server forbids it."""
-    if settings.user_code:
-        return
-    try:
-        tree = yaml.safe_load(path.read_bytes())
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return
-    for key in CODE_KEYS & set(tree if isinstance(tree, dict) else ()):
-        raise StudyError(
-            f"`{key}` is given, but must be left out: this server does not run code of users (--no-user-code)"
-        )
+def _refuse_user_code(spec: StudySpec, settings: Settings) -> None:
+    """Refuse a study that names code of its own where the server forbids it."""
+    if not settings.user_code and (found := references_in(spec.model_dump(mode="json"), {})):
+        raise StudyError(f"`{found[0]}` is code of a user, which this server does not run (--no-user-code)")
 
 
 def _refuse_data_folders(spec: StudySpec, settings: Settings) -> None:
@@ -159,7 +154,7 @@ def plan(spec: StudySpec, stored: StudyIndex | None) -> StudyPlan:
         name=spec.name,
         question=spec.question,
         mode=spec.mode,
-        metric=info(record(spec.metric, spec.model_dump(mode="json"))),
+        metric=info(record(spec.metric, spec)),
         seeds=len(spec.seeds),
         arms=arms,
         cells=cells,

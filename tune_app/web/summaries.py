@@ -42,7 +42,7 @@ def detail(study: StudyIndex, run: Run | None) -> StudyDetail:
     return StudyDetail(
         **_common(study, run),
         metric_info=metric,
-        metrics=infos(dict.fromkeys([metric.name, *_curve_metrics(study), *names]), study.tree),
+        metrics=infos(dict.fromkeys([metric.name, *_curve_metrics(study), *names]), study.spec),
         arms=list(dict.fromkeys(cell.arm for cell in cells)),
         seeds=sorted({cell.seed for cell in cells}),
         cells=cells[:MAX_CELLS],
@@ -55,7 +55,7 @@ def detail(study: StudyIndex, run: Run | None) -> StudyDetail:
 def metric_of(study: StudyIndex) -> MetricInfo:
     """Return the metric that the study's verdicts are about."""
     name = str(study.spec.metric if study.spec else study.tree.get("metric") or "")
-    return info(record(name, study.tree))
+    return info(record(name, study.spec))
 
 
 def _curve_metrics(study: StudyIndex) -> list[str]:

@@ -31,7 +31,8 @@ def photograph():
 @pytest.mark.parametrize("shape", [(40, 25), (25, 40), (30, 30), (1, 6), (6, 1)])
 def test_als_ends_at_lapacks_best_approximation(shape):
     rank = min(3, min(shape))
-    X = planted(*shape, np.array([3.0, 2.0, 1.5])[:rank], noise=0.05)
+    rows, columns = shape
+    X = planted(rows, columns, np.array([3.0, 2.0, 1.5])[:rank], noise=0.05)
     run = als(X, rank, seed=2, tolerance=1e-13)
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
     assert run.converged

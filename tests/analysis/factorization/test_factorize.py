@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from analysis.factorization import check_factorization, contraction_by_rank
-from analysis.factorization.run import factorize
 from analysis.plots.factorization import draw_convergence, draw_rates, draw_spectrum, relative_gaps
+from analysis.report.factorize import factorize
 from search_spaces.errors import StudyError
 
 

@@ -7,15 +7,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis.plots._words import seed_count, sentence_case
 from analysis.plots.confusion import confusion_data
 from analysis.plots.cost import cost_data
 from analysis.plots.curves import curve_caption, curve_data
 from analysis.plots.interaction import levels_in_order, two_factor_data
 from analysis.plots.quantiles import quantile_data
-from analysis.plots.reported import reported_data
-from analysis.plots.seeds import mean_data, seed_data
 from analysis.plots.studies import studies_data
-from analysis.plots.units import seed_count
+from analysis.stats.means import mean_data, reported_data, seed_data
+from search_spaces.metrics import IMAGE_METRICS
+from search_spaces.published import Figure
 
 
 def epochs(rows: list[tuple[str, str, str, int, float]]) -> pd.DataFrame:
@@ -77,7 +78,7 @@ def test_two_factors_average_over_everything_else() -> None:
             "test_accuracy": [0.8, 0.9, 0.5, np.nan],
         }
     )
-    pairs = two_factor_data(table, "norm", "batch")
+    pairs = two_factor_data(table, "norm", "batch", "test_accuracy")
     assert pairs[["first", "second", "n"]].to_numpy().tolist() == [["bn", 8, 2], ["gn", 8, 1]]
     assert pairs["mean"].tolist() == pytest.approx([0.85, 0.5])
     assert np.isnan(pairs.loc[1, "low"])
@@ -118,18 +119,28 @@ def test_confusion_is_summed_over_seeds_by_true_and_predicted_class() -> None:
 )
 def test_the_front_holds_arms_that_none_beats_in_both(metric: str, values: list[float], front: list[str]) -> None:
     table = trials(arm=list("abcd"), seconds=[1.0, 2.0, 3.0, 2.0], **{metric: values})
-    costs = cost_data(table, metric)
+    costs = cost_data(table, IMAGE_METRICS[metric])
     assert costs.loc[costs["on_front"], "arm"].tolist() == front
 
 
 def test_arms_of_equal_cost_and_value_are_both_on_the_front() -> None:
-    costs = cost_data(trials(arm=["a", "b"], seconds=[1.0, 1.0], test_accuracy=[0.5, 0.5]))
+    costs = cost_data(
+        trials(arm=["a", "b"], seconds=[1.0, 1.0], test_accuracy=[0.5, 0.5]), IMAGE_METRICS["test_accuracy"]
+    )
     assert costs["on_front"].all()
 
 
 def test_reported_figures_stand_beside_our_mean_interval_and_n() -> None:
     table = trials(arm=["a", "a"], test_accuracy=[0.8, 0.9])
-    found = reported_data(table, [{"arm": "a", "value": 0.95}, {"arm": "absent", "value": 0.5, "note": "theirs"}])
+    found = reported_data(
+        table,
+        [
+            Figure(arm="a", value=0.95),
+            Figure(arm="absent", value=0.5, note="theirs"),
+            Figure(arm="a", metric="val_loss", value=0.5),  # was not recorded
+        ],
+    )
+    assert len(found) == 2
     assert found.loc[0, ["reported", "n"]].tolist() == [0.95, 2]
     assert found.loc[0, "mean"] == pytest.approx(0.85)
     assert found.loc[1, "n"] == 0
@@ -144,3 +155,7 @@ def test_studies_keep_their_arms_apart() -> None:
 @pytest.mark.parametrize(("counts", "words"), [([1, 1], "1 seed"), ([5], "5 seeds"), ([4, 5, 4], "4 to 5 seeds")])
 def test_seeds_are_counted_in_words(counts: list[int], words: str) -> None:
     assert seed_count(counts) == words
+
+
+def test_only_the_first_letter_is_made_a_capital() -> None:
+    assert sentence_case("test macro F1 (%)") == "Test macro F1 (%)"

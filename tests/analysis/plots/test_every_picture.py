@@ -34,10 +34,13 @@ from analysis.plots import effects as forest
 from analysis.plots.picture import Picture, to_svg
 from analysis.plots.style import COLUMN, DARK, LIGHT, Styles, Theme, arm_styles
 from analysis.stats.effects import effects
+from analysis.stats.means import reported_data, seed_data
 from analysis.stats.pairs import metric_table
 from analysis.stats.ranking import rank_arms
 from analysis.store.load import StudyResults, load_study
 from bench.make_store import Truth, write_store
+from search_spaces.metrics import IMAGE_METRICS
+from search_spaces.published import Figure
 
 SPACE = {
     "optimizer.lr": {"loguniform": [0.001, 1.0]},
@@ -45,10 +48,11 @@ SPACE = {
     "optimizer.weight_decay": {"loguniform": [1e-5, 1e-2]},
 }
 FIGURES = [
-    {"arm": "norm=group", "value": 0.87},
-    {"arm": "baseline", "value": 0.9},
-    {"arm": "absent", "value": 0.5},
+    Figure(arm="norm=group", value=0.87),
+    Figure(arm="baseline", value=0.9),
+    Figure(arm="absent", value=0.5),
 ]
+TEST, VAL = IMAGE_METRICS["test_accuracy"], IMAGE_METRICS["val_accuracy"]
 AXIS = np.linspace(-1, 1, 7)
 LOSS = 0.1 + AXIS[:, None] ** 2 + AXIS**2
 
@@ -66,53 +70,60 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
 
 
 def factor_pairs(study: StudyResults) -> pd.DataFrame:
-    return interaction.two_factor_data(study.trials, "model.norm", "batch_size")
+    return interaction.two_factor_data(study.trials, "model.norm", "batch_size", TEST.name)
 
 
 def rows_of_search(search: StudyResults) -> pd.DataFrame:
-    return parallel.search_data(search.trials, search.factors)
+    return parallel.search_data(search.trials, search.factors, VAL.name)
+
+
+def curves_of(study: StudyResults, styles: Styles) -> tuple[pd.DataFrame, Styles, curves.Records]:
+    records = curves.curve_metrics(study)
+    return curves.curve_data(study.epochs, records), styles, records
 
 
 IMPORTANCE = pd.DataFrame({"factor": ["lr", "norm"], "fanova": [0.7, 0.3], "ped_anova": [0.4, 0.6]})
 
 Draw = Callable[[StudyResults, StudyResults, Styles, Theme], Picture]
 PICTURES: dict[str, Draw] = {
-    "overlay": lambda a, s, st, th: curves.draw_overlay(curves.curve_data(a.epochs), st, theme=th),
-    "overlay, one column": lambda a, s, st, th: curves.draw_overlay(
-        curves.curve_data(a.epochs), st, width=COLUMN, theme=th
-    ),
-    "arm by arm": lambda a, s, st, th: curves.draw_arms(curves.curve_data(a.epochs), st, theme=th),
-    "effects": lambda a, s, st, th: forest.draw_effects(effects(a), st, rope=0.005, theme=th),
-    "seeds": lambda a, s, st, th: seeds.draw_seeds(seeds.seed_data(a.trials, "test_accuracy"), st, theme=th),
+    "overlay": lambda a, s, st, th: curves.draw_overlay(*curves_of(a, st), theme=th),
+    "overlay, one column": lambda a, s, st, th: curves.draw_overlay(*curves_of(a, st), width=COLUMN, theme=th),
+    "arm by arm": lambda a, s, st, th: curves.draw_arms(*curves_of(a, st), theme=th),
+    "effects": lambda a, s, st, th: forest.draw_effects(effects(a), st, metric=TEST, rope=0.005, theme=th),
+    "seeds": lambda a, s, st, th: seeds.draw_seeds(seed_data(a.trials, TEST.name), st, metric=TEST, theme=th),
     "interaction": lambda a, s, st, th: interaction.draw_interaction(
-        factor_pairs(a), "model.norm", "batch_size", theme=th
+        factor_pairs(a), "model.norm", "batch_size", metric=TEST, theme=th
     ),
     "heat map": lambda a, s, st, th: heatmap.draw_heat_map(
-        factor_pairs(a).iloc[1:], "model.norm", "batch_size", theme=th
+        factor_pairs(a).iloc[1:], "model.norm", "batch_size", metric=TEST, theme=th
     ),
     "quantiles": lambda a, s, st, th: quantiles.draw_quantiles(quantiles.quantile_data(a.quantiles), st, theme=th),
     "confusion": lambda a, s, st, th: confusion.draw_confusion(
         confusion.confusion_data(a.trials, "baseline"), "b", theme=th
     ),
     "importance": lambda a, s, st, th: importance.draw_importance(IMPORTANCE, 30, notes=("few trials",), theme=th),
-    "parallel": lambda a, s, st, th: parallel.draw_parallel(rows_of_search(s), theme=th),
-    "slices": lambda a, s, st, th: slices.draw_slices(rows_of_search(s), theme=th),
+    "parallel": lambda a, s, st, th: parallel.draw_parallel(rows_of_search(s), metric=VAL, theme=th),
+    "slices": lambda a, s, st, th: slices.draw_slices(rows_of_search(s), metric=VAL, theme=th),
     "contour": lambda a, s, st, th: contour.draw_contour(
-        rows_of_search(s), "optimizer.lr", "optimizer.weight_decay", theme=th
+        rows_of_search(s), "optimizer.lr", "optimizer.weight_decay", metric=VAL, theme=th
     ),
-    "history": lambda a, s, st, th: history.draw_history(history.history_data(s.trials), theme=th),
+    "history": lambda a, s, st, th: history.draw_history(history.history_data(s.trials, VAL), metric=VAL, theme=th),
     "rungs": lambda a, s, st, th: rungs.draw_rungs(rungs.rung_data(s.trials), theme=th),
-    "rung curves": lambda a, s, st, th: rungs.draw_rung_curves(s.epochs, most=20, theme=th),
+    "rung curves": lambda a, s, st, th: rungs.draw_rung_curves(s.epochs, metric=VAL, most=20, theme=th),
     "timeline": lambda a, s, st, th: timeline.draw_timeline(timeline.timeline_data(a.trials), theme=th),
-    "cost": lambda a, s, st, th: cost.draw_cost(cost.cost_data(a.trials), st, theme=th),
+    "cost": lambda a, s, st, th: cost.draw_cost(cost.cost_data(a.trials, TEST), st, metric=TEST, theme=th),
     "ranking": lambda a, s, st, th: ranking.draw_ranking(rank_arms(metric_table(a)), st, theme=th),
     "landscape": lambda a, s, st, th: landscape.draw_landscape_contour(AXIS, AXIS, LOSS, theme=th),
     "surface": lambda a, s, st, th: landscape.draw_landscape_surface(AXIS, AXIS, LOSS, theme=th),
     "landscapes": lambda a, s, st, th: landscape.draw_landscapes({"a$": (AXIS, AXIS, LOSS)}, theme=th),
-    "reported": lambda a, s, st, th: reported.draw_reported(reported.reported_data(a.trials, FIGURES), st, theme=th),
-    "power": lambda a, s, st, th: power.draw_power(power.power_data(0.004, [0.002, 0.01]), 0.004, theme=th),
+    "reported": lambda a, s, st, th: reported.draw_reported(
+        reported_data(a.trials, FIGURES), st, metric=TEST, theme=th
+    ),
+    "power": lambda a, s, st, th: power.draw_power(
+        power.power_data(0.004, [0.002, 0.01]), 0.004, metric=TEST, theme=th
+    ),
     "studies": lambda a, s, st, th: studies.draw_studies(
-        studies.studies_data({"x": a.trials, "y": a.trials}, "test_accuracy"), metric="test_accuracy", theme=th
+        studies.studies_data({"x": a.trials, "y": a.trials}, TEST.name), metric=TEST, theme=th
     ),
 }
 WITHOUT_N = {"landscape", "surface", "landscapes", "power"}
@@ -144,12 +155,12 @@ def test_the_dark_theme_draws_on_its_own_background(name: str, study: StudyResul
 
 def test_the_parts_of_an_arm_are_marked_as_its_own(study: StudyResults) -> None:
     styles = arm_styles(study.arms, study.reference_arm)
-    svg = to_svg(forest.draw_effects(effects(study), styles).figure)
+    svg = to_svg(forest.draw_effects(effects(study), styles, metric=TEST).figure)
     others = [style.index for arm, style in styles.items() if arm != study.reference_arm]
     assert all(f'id="arm-{index}"' in svg for index in others)
 
 
 def test_drawing_leaves_no_figure_in_pyplot(study: StudyResults) -> None:
     styles = arm_styles(study.arms, study.reference_arm)
-    to_svg(forest.draw_effects(effects(study), styles).figure)
+    to_svg(forest.draw_effects(effects(study), styles, metric=TEST).figure)
     assert not Gcf.figs

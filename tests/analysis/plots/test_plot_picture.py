@@ -6,8 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.plots.picture import Picture, save, to_svg
-from analysis.plots.units import unit_of
 from search_spaces.errors import StudyError
+from search_spaces.metrics import IMAGE_METRICS, metric_named
 
 
 def figure() -> Figure:
@@ -54,5 +54,5 @@ def test_a_notebook_shows_figure_caption_and_description_escaped() -> None:
     ],
 )
 def test_units_name_the_axis_and_write_the_value(metric: str, axis: str, shown: str) -> None:
-    assert unit_of(metric).axis == axis
-    assert unit_of(metric).show(0.8957) == shown
+    assert metric_named(metric, IMAGE_METRICS).axis == axis
+    assert metric_named(metric, IMAGE_METRICS).show(0.8957) == shown

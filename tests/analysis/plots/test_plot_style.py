@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.plots.style import DARK, LIGHT, Theme, arm_colors, arm_styles, literal, shorten, themed
+from analysis.plots.style import DARK, LIGHT, Theme, arm_styles, literal, shorten, themed
 
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
 DEFICIENCIES = {
@@ -53,9 +53,8 @@ def test_colors_stand_out_from_their_background(theme: Theme) -> None:
 
 def test_an_arm_keeps_its_color_whatever_is_drawn_beside_it() -> None:
     arms = ["baseline", *(f"arm {i}" for i in range(9))]
-    styles = arm_styles(arms, "baseline")
-    assert {arm: styles[arm].color(LIGHT) for arm in arms} == arm_colors(arms, "baseline")
-    assert arm_colors(arms)["arm 3"] == arm_colors([*arms, "later"])["arm 3"]
+    alone, among = arm_styles(arms, "baseline"), arm_styles([*arms, "later"], "baseline")
+    assert {arm: among[arm].color(LIGHT) for arm in arms} == {arm: alone[arm].color(LIGHT) for arm in arms}
 
 
 def test_arms_past_the_palette_differ_by_dash_or_marker() -> None:

@@ -9,11 +9,13 @@ import pytest
 from analysis.plots._axis import field_axis
 from analysis.plots.contour import contour_data
 from analysis.plots.history import history_data
-from analysis.plots.landscape import loss_levels, surface_data
+from analysis.plots.landscape import loss_levels
 from analysis.plots.parallel import search_data
 from analysis.plots.power import power_data
 from analysis.plots.rungs import rung_data
 from analysis.plots.timeline import timeline_data
+from analysis.stats.flatness import surface_data
+from search_spaces.metrics import IMAGE_METRICS
 
 HOUR = pd.Timedelta(hours=1)
 START = pd.Timestamp("2026-01-01", tz="UTC")
@@ -25,7 +27,7 @@ START = pd.Timestamp("2026-01-01", tz="UTC")
 )
 def test_the_best_so_far_follows_the_order_of_start(metric: str, values: list[float], best: list[float]) -> None:
     table = pd.DataFrame({metric: values, "status": "completed", "started_at": [START + i * HOUR for i in range(3)]})
-    history = history_data(table.iloc[::-1], metric)
+    history = history_data(table.iloc[::-1], IMAGE_METRICS[metric])
     assert history["value"].tolist() == values
     assert history["best"].tolist() == best
 
@@ -117,7 +119,7 @@ def test_the_smooth_map_keeps_a_constant_and_is_silent_far_from_trials() -> None
 
 def test_search_rows_hold_values_by_name_and_leave_out_trials_without_a_figure() -> None:
     table = pd.DataFrame({"factor:lr": [0.1, 0.2], "val_accuracy": [0.5, np.nan], "status": "completed"})
-    assert search_data(table, ["lr"]).to_numpy().tolist() == [[0.1, 0.5, "completed"]]
+    assert search_data(table, ["lr"], "val_accuracy").to_numpy().tolist() == [[0.1, 0.5, "completed"]]
 
 
 def test_a_surface_is_read_row_by_row_with_gaps() -> None:

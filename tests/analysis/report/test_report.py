@@ -15,6 +15,8 @@ from analysis.report.study import write_comparison, write_report
 from analysis.store.load import StudyResults, load_study
 from bench.make_store import Truth, write_store
 from search_spaces.errors import StudyError
+from search_spaces.published import Reference
+from search_spaces.study import Design
 
 NORMS = ["batch", "group", "none", "layer"]
 EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)>'
@@ -97,6 +99,8 @@ def test_method_cost_environment_and_command_are_told(page: str) -> None:
     seen = words(page)
     for part in (
         "best validation accuracy",
+        "The best epoch of a trial is chosen by validation accuracy (higher is better)",
+        "The verdicts are about test accuracy",
         "evaluated once",
         "±0.5 points",
         "Holm",
@@ -122,9 +126,18 @@ def test_nothing_from_the_data_becomes_markup(small: StudyResults, tmp_path: Pat
     trials["arm"] = trials["arm"].replace("norm=group", EVIL)
     trials.loc[trials["status"] == "failed", "error"] = f"Traceback\n{EVIL}"
     epochs = small.epochs.assign(arm=small.epochs["arm"].replace("norm=group", EVIL))
-    spec = dict(small.spec) | {"question": EVIL, "reference": {"source": EVIL, "note": EVIL}}
+    reference = Reference.model_construct(source=EVIL, table="", note=EVIL, figures=(), claims=())
+    spec = small.spec.model_copy(update={"question": EVIL, "reference": reference})
     evil = dataclasses.replace(
-        small, name=EVIL, spec=spec, environment={EVIL: EVIL}, trials=trials, epochs=epochs, problems=(EVIL,)
+        small,
+        name=EVIL,
+        spec=spec,
+        study_text=EVIL,
+        other=trials.head(1).assign(why=EVIL),
+        environment={EVIL: EVIL},
+        trials=trials,
+        epochs=epochs,
+        problems=(EVIL,),
     )
     for path in (write_report(evil, tmp_path), write_comparison([evil, small], tmp_path)):
         page = path.read_text(encoding="utf-8")
@@ -195,7 +208,7 @@ def test_a_search_shows_its_best_trial_by_validation(search: StudyResults, tmp_p
     for part in (
         "What early stopping did",
         "Optimization history",
-        "Who was stopped where",
+        "Where trials stopped",
         "Spearman",
         "Which factor matters",
     ):
@@ -210,7 +223,7 @@ def test_where_there_are_many_trials_the_best_are_shown_and_every_stopped_one_is
     monkeypatch.setattr(report_search, "MOST_CELLS", 20)
     page = write_report(search, tmp_path).read_text(encoding="utf-8")
     assert f"The 20 best of {len(search.trials)} trials by validation accuracy" in words(page)
-    assert "would have ended is not estimated here" in words(page)
+    assert "at the last epoch are not estimated here" in words(page)
     stopped = search.trials.loc[search.trials["status"] == "pruned", "digest"]
     assert all(f"<code>{digest}</code>" in page for digest in stopped)
 
@@ -247,7 +260,7 @@ def test_a_factorial_study_has_an_analysis_of_variance_and_pairs_of_factors(tmp_
 
 
 def test_a_factorial_study_without_results_to_analyse_says_nothing_of_factors(small: StudyResults) -> None:
-    spec = dict(small.spec) | {"design": {"kind": "full_factorial"}}
+    spec = small.spec.model_copy(update={"design": Design(kind="full_factorial")})
     lone = small.trials[small.trials["arm"] == small.arms[0]]
     assert factor_table(dataclasses.replace(small, spec=spec, trials=lone)) is None
 

@@ -15,14 +15,16 @@ AWKWARD = pd.DataFrame({"Arm": ["a_b|c", "50% & $x$"], "n": [1, 2]})
 
 def test_effects_are_printed_in_points_with_the_sign(results: StudyResults) -> None:
     raw = effects(results).set_index("arm")
-    table = effects_table(effects(results), results.metric).set_index("Arm")
+    table = effects_table(effects(results), results.metric_record()).set_index("Arm")
     expected = f"{raw.loc['norm=none', 'difference'] * 100:+.2f}".replace("-", "−")
     assert table.loc["norm=none", "Difference (points)"] == expected
     assert table.loc["norm=none", "Verdict"] == raw.loc["norm=none", "verdict"]
 
 
 def test_means_have_half_an_interval_and_n(results: StudyResults) -> None:
-    table = means_table(results.trials).set_index("Arm")
+    table = means_table(results.trials, results.metric_records(["val_accuracy", "test_accuracy"]).values()).set_index(
+        "Arm"
+    )
     of_arm = results.trials.query("arm == 'baseline'")["test_accuracy"] * 100
     assert table.loc["baseline", "Test accuracy (%)"].startswith(f"{of_arm.mean():.2f} ± ")
     assert table.loc["baseline", "n"] == 5

@@ -18,6 +18,8 @@ from analysis.stats.pairs import metric_table
 from analysis.store.load import load_study
 from bench.make_store import Truth, write_store
 from search_spaces.errors import StudyError
+from search_spaces.published import Reference
+from search_spaces.study import ProbeConfig
 
 NORMS = ["batch", "group", "none", "layer"]
 
@@ -57,6 +59,11 @@ def study(tmp_path_factory):
     return load_study(write_store(folder, truth=truth, epochs=3, **spec))
 
 
+def with_reference(study, stated):
+    reference = Reference.model_validate(REFERENCE | {"claims": stated})
+    return dataclasses.replace(study, spec=study.spec.model_copy(update={"reference": reference}))
+
+
 def test_a_claim_is_supported_contradicted_or_undecided(study):
     table = claims(study)
     verdicts = ["supported", "contradicted", "contradicted", "supported", "contradicted", "undecided", "supported"]
@@ -89,14 +96,13 @@ def test_holms_family_is_the_claims_about_one_metric(study):
 
 
 def test_a_claim_about_an_arm_without_trials_is_undecided_and_says_so(study):
-    spec = {**study.spec, "reference": REFERENCE | {"claims": [claim("norm=instance", "better")]}}
-    row = claims(dataclasses.replace(study, spec=spec)).iloc[0]
+    row = claims(with_reference(study, [claim("norm=instance", "better")])).iloc[0]
     assert (row.verdict, row.n) == ("undecided", 0)
     assert row.words == "cannot tell: there is no trial of norm=instance"
 
 
 def test_a_study_without_reference_has_neither_claims_nor_figures(study):
-    bare = dataclasses.replace(study, spec={**study.spec, "reference": None})
+    bare = dataclasses.replace(study, spec=study.spec.model_copy(update={"reference": None}))
     assert len(claims(bare)) == len(reported(bare)) == 0
     assert summary(all_claims([bare])) == "None of these studies tests a claim."
 
@@ -139,8 +145,7 @@ def with_landscapes(study, scales):
     trials = study.trials[study.trials["arm"].isin(scales)]
     parts = [surface(row.digest, scales[row.arm], index) for index, row in enumerate(trials.itertuples())]
     about = [claim("norm=batch", "better", against="norm=none", metric="roughness")]
-    spec = {**study.spec, "reference": REFERENCE | {"claims": about}}
-    return dataclasses.replace(study, landscape=pd.concat(parts, ignore_index=True), spec=spec)
+    return dataclasses.replace(with_reference(study, about), landscape=pd.concat(parts, ignore_index=True))
 
 
 def test_a_flatter_landscape_is_the_better_one(study):
@@ -170,7 +175,7 @@ def summary_page(study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("hunt")
     space = {"optimizer.lr": {"loguniform": [0.001, 1.0]}, "model.norm": ["batch", "group"]}
     hunt = load_study(write_store(folder / "hunt", space=space, trials=12, epochs=3, name="hunt"))
-    probed = dataclasses.replace(study, spec={**study.spec, "probes": {"norm_inputs": True}})
+    probed = dataclasses.replace(study, spec=study.spec.model_copy(update={"probes": ProbeConfig(norm_inputs=True)}))
     out = folder / "out"
     return write_reproduction([probed, hunt], out, "CIFAR-10 (JPEG copy)", "small"), [probed, hunt]
 
@@ -185,7 +190,7 @@ def test_the_page_its_markdown_and_its_tables_say_the_same(summary_page):
     ]
     page, text = (path.read_text(encoding="utf-8") for path in paths[:2])
     for part in (
-        "7 claims put to the test: 3 supported, 3 contradicted, 1 undecided.",
+        "7 claims tested: 3 supported, 3 contradicted, 1 undecided.",
         "CIFAR-10 (JPEG copy)",
         "86.77",
     ):

@@ -82,5 +82,5 @@ def test_ablation_levels_are_categories(results: StudyResults):
 
 
 def test_continuous_levels_without_a_stated_space_are_a_range(finished: StudyResults):
-    unstated = type(finished)(**{**vars(finished), "spec": {"mode": "search"}})
+    unstated = type(finished)(**{**vars(finished), "spec": None})
     assert importances(unstated).table["factor"].iloc[0] == "optimizer.lr"

@@ -12,6 +12,7 @@ from analysis.stats.pruning import at_shared_rungs, estimated_ends, rank_correla
 from analysis.store.load import StudyResults, load_study
 from bench.make_store import Truth, write_store
 from search_spaces.errors import StudyError
+from search_spaces.study import Asha, Search
 
 SPACE = {"optimizer.lr": {"loguniform": [0.001, 1.0]}, "model.norm": ["batch", "none"]}
 
@@ -34,8 +35,9 @@ def with_curves(results: StudyResults, curves: np.ndarray) -> StudyResults:
 def test_rungs_are_those_of_asha_and_those_seen(search: StudyResults, results: StudyResults):
     assert rungs(search) == (1, 3, 9)
     assert rungs(results) == ()
-    asha = {"search": {"asha": {"grace_period": 2, "reduction_factor": 2, "brackets": 2}}, "mode": "search"}
-    assert rungs(dataclasses.replace(search, spec=asha)) == (1, 2, 3, 4, 8, 9)
+    asha = Search(asha=Asha(grace_period=2, reduction_factor=2, brackets=2))
+    spec = search.spec.model_copy(update={"search": asha})
+    assert rungs(dataclasses.replace(search, spec=spec)) == (1, 2, 3, 4, 8, 9)
 
 
 def test_rank_correlation_with_the_end_is_over_trials_that_finished(search: StudyResults):
@@ -98,7 +100,7 @@ def test_ends_of_pruned_trials_are_estimated_from_curves_of_low_rank(search: Stu
     assert set(clear) <= set(beating)
     assert found.table["estimated_end"].is_monotonic_decreasing
     assert f"{len(beating)} of 20 pruned" in found.words or "none of 20 pruned" in found.words
-    assert found.words.endswith("the estimate deserves belief")
+    assert found.words.endswith("it is reliable")
 
 
 def test_nothing_to_estimate_without_pruned_or_finished_trials(results: StudyResults, search: StudyResults):

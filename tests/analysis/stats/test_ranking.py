@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.stats.aggregate import interquartile_mean, probability_of_improvement, stratified_interval
 from analysis.stats.ranking import critical_difference, rank_arms, ranking
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError
@@ -62,24 +61,3 @@ def test_arms_that_are_all_equal_are_not_told_apart():
 def test_two_arms_or_one_seed_are_refused():
     with pytest.raises(StudyError, match="3 arms and 2 seeds"):
         rank_arms(pd.DataFrame([[1.0, 2.0], [2.0, 3.0]], index=["a", "b"]))
-
-
-def test_interquartile_mean_by_hand():
-    assert interquartile_mean(np.array([[100.0, 1], [2, 3], [4, 5], [6, -50]])) == pytest.approx((2 + 3 + 4 + 5) / 4)
-
-
-def test_probability_of_improvement_by_hand_and_by_mann_whitney():
-    assert probability_of_improvement(np.array([1.0, 2]), np.array([1.0, 0])) == pytest.approx((0.5 + 1 + 1 + 1) / 4)
-    rng = np.random.default_rng(1)
-    x, y = rng.normal(0.5, 1, (7, 2)), rng.normal(0, 1, (5, 2))
-    expected = np.mean([stats.mannwhitneyu(x[:, t], y[:, t]).statistic / 35 for t in range(2)])
-    assert probability_of_improvement(x, y) == pytest.approx(expected)
-
-
-def test_stratified_interval_is_seeded_and_draws_within_tasks():
-    scores = np.array([[0.0, 10.0], [0.0, 10.0], [0.0, 10.0]])
-    assert stratified_interval(lambda s: float(s.mean()), scores, resamples=50) == (5.0, 5.0)
-    x, y = np.arange(8.0), np.arange(8.0) - 2
-    low, high = stratified_interval(probability_of_improvement, x, y, resamples=300)
-    assert (low, high) == stratified_interval(probability_of_improvement, x, y, resamples=300)
-    assert low < probability_of_improvement(x, y) < high

@@ -16,7 +16,7 @@ import pytest
 from analysis import StudyResults, load_study
 from bench.make_store import FINGERPRINT, Truth, write_store
 from search_spaces.errors import StudyError
-from search_spaces.store_schema import TABLES, TRIALS
+from search_spaces.store_schema import SCHEMA_VERSION, TABLES, TRIALS
 
 
 @pytest.fixture
@@ -91,40 +91,58 @@ def test_equal_rows_in_a_compacted_and_a_single_file_count_once_silently(store: 
     assert results.problems == ()
 
 
-def test_of_two_rows_for_one_trial_the_later_counts_and_it_is_said(store: Path):
-    later = with_value(pq.read_table(first(store)), "test_accuracy", 0.123)
-    digest = later["digest"][0].as_py()
-    later = with_value(later, "finished_at", later["finished_at"][0].as_py() + timedelta(days=1))
-    pq.write_table(later, store / "trials" / "compact-1.parquet")
+@pytest.mark.parametrize("days", [-1, 1])
+def test_of_two_rows_for_one_trial_its_own_file_counts_whatever_the_clock_says(store: Path, days: int):
+    own = pq.read_table(first(store))
+    compacted = with_value(own, "test_accuracy", 0.123)
+    compacted = with_value(compacted, "finished_at", own["finished_at"][0].as_py() + timedelta(days=days))
+    pq.write_table(compacted, store / "trials" / "compact-1.parquet")
     results = load_study(store)
-    assert results.trials.set_index("digest").loc[digest, "test_accuracy"] == 0.123
+    found = results.trials.set_index("digest").loc[own["digest"][0].as_py(), "test_accuracy"]
+    assert found == own["test_accuracy"][0].as_py() != 0.123
     assert len(results.trials) == 8
-    assert results.problems == ("1 trials have a second row with other figures: the one finished last counts",)
+    assert results.problems == ("1 trials have a second row with other figures: the file written last counts",)
 
 
-def test_of_two_fingerprints_for_one_digest_the_later_counts_and_it_is_said(store: Path):
+def test_of_two_compacted_rows_of_one_trial_the_later_counts(store: Path):
+    own = pq.read_table(first(store))
+    first(store).unlink()
+    for name, days, accuracy in (("a", 1, 0.123), ("b", 0, 0.5)):
+        row = with_value(own, "test_accuracy", accuracy)
+        row = with_value(row, "finished_at", own["finished_at"][0].as_py() + timedelta(days=days))
+        pq.write_table(row, store / "trials" / f"compact-{name}.parquet")
+    found = load_study(store).trials.set_index("digest")
+    assert found.loc[own["digest"][0].as_py(), "test_accuracy"] == 0.123
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+def test_of_two_fingerprints_for_one_digest_that_of_most_cells_counts_and_it_is_said(store: Path, days: int):
     for name in ("trials", "epochs"):
         old = pq.read_table(first(store, name))
         new = with_value(old, "fingerprint", "0" * 16)
         if name == "trials":
-            new = with_value(new, "finished_at", old["finished_at"][0].as_py() + timedelta(days=1))
+            new = with_value(new, "finished_at", old["finished_at"][0].as_py() + timedelta(days=days))
         pq.write_table(new, store / name / f"{old['digest'][0].as_py()}-{'0' * 16}.parquet")
     results = load_study(store)
-    assert sorted(results.trials["fingerprint"]) == ["0" * 16, *[FINGERPRINT] * 7]
-    assert len(results.epochs) == 24
+    assert set(results.trials["fingerprint"]) == {FINGERPRINT}
+    assert (len(results.trials), len(results.epochs)) == (8, 24)
+    assert results.other[["fingerprint", "why"]].to_numpy().tolist() == [
+        ["0" * 16, "trained on another version of the data"]
+    ]
     [problem] = results.problems
     assert "two versions of the data" in problem
     assert "seed" in problem
 
 
-def test_of_two_configs_for_one_ablation_cell_the_later_counts_and_it_is_said(store: Path):
+def test_a_row_of_a_digest_that_the_study_does_not_have_is_kept_apart(store: Path):
     old = pq.read_table(first(store))
     new = with_value(with_value(old, "digest", "a" * 16), "finished_at", old["finished_at"][0].as_py() + timedelta(1))
     pq.write_table(new, store / "trials" / f"{'a' * 16}-{FINGERPRINT}.parquet")
     results = load_study(store)
     assert len(results.trials) == 8
-    assert "a" * 16 in set(results.trials["digest"])
-    assert "trained with two trial configs" in results.problems[0]
+    assert results.other["digest"].tolist() == ["a" * 16]
+    assert results.other["why"].tolist() == ["not a cell of the current study"]
+    assert results.problems == ()
 
 
 def test_search_keeps_every_trial_of_an_arm_and_seed(tmp_path: Path):
@@ -132,6 +150,9 @@ def test_search_keeps_every_trial_of_an_arm_and_seed(tmp_path: Path):
     edit(first(tmp_path), lambda table: with_value(table, "arm", "t00001"))
     results = load_study(tmp_path)
     assert len(results.trials) == 12
+    lr = results.trials["optimizer.lr"]
+    assert results.trials["arm"].tolist() == [f"lr={value:.6g}" for value in lr]
+    assert results.trials["factor:optimizer.lr"].tolist() == lr.tolist()
     assert results.problems == ()
     assert {"pruned", "completed"} == set(results.trials["status"])
     assert results.trials["factor:optimizer.lr"].dtype == float
@@ -156,13 +177,11 @@ def test_corrupt_file_is_named_and_the_rest_is_read(store: Path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda t: t.append_column("mood", pa.array(["good"])), "column `mood` is not known"),
-        (lambda t: t.drop_columns(["node"]), "column `node` is missing"),
+        (lambda t: t.drop_columns(["mode"]), "column `mode` is missing"),
         (
             lambda t: t.set_column(t.schema.get_field_index("seconds"), "seconds", pa.array(["soon"])),
             "column `seconds` is string, not double",
         ),
-        (lambda t: with_value(t, "schema_version", 2), "schema versions 1, 2"),
         (lambda t: with_value(t, "status", "lost"), "unknown status 'lost'"),
         (lambda t: with_value(t, "config", "{"), "`config` of a trial is not a JSON object"),
     ],
@@ -174,6 +193,31 @@ def test_odd_row_is_read_and_told(store: Path, change, words: str):
     assert [problem for problem in results.problems if words in problem]
 
 
+def test_absent_nullable_columns_are_null_and_unknown_ones_ignored_silently(store: Path):
+    edit(first(store), lambda t: t.drop_columns(["node", "choose_by", "test_f1_macro"]))
+    edit(first(store), lambda t: t.append_column("mood", pa.array(["good"])))
+    results = load_study(store)
+    assert results.problems == ()
+    assert "mood" not in results.trials
+    assert results.trials[["node", "choose_by", "test_f1_macro"]].isna().sum().tolist() == [1, 8, 1]
+
+
+def test_further_float_columns_are_metrics_and_files_may_differ(store: Path):
+    edit(first(store), lambda t: t.append_column("test_rmse", pa.array([1.5], pa.float32())))
+    edit(first(store, "epochs"), lambda t: t.append_column("val_rmse", pa.array([3.0, 2.0, 1.0])))
+    results = load_study(store)
+    assert results.problems == ()
+    assert results.trials["test_rmse"].dropna().tolist() == [1.5]
+    assert results.epochs["val_rmse"].dropna().tolist() == [3.0, 2.0, 1.0]
+    assert len(results.epochs) == 24
+
+
+def test_a_newer_schema_version_is_refused_and_both_versions_are_named(store: Path):
+    edit(first(store), lambda t: with_value(t, "schema_version", SCHEMA_VERSION + 1))
+    with pytest.raises(StudyError, match=rf"schema version {SCHEMA_VERSION + 1}, .* versions up to {SCHEMA_VERSION}"):
+        load_study(store)
+
+
 def test_row_without_its_digest_is_left_out_and_told(store: Path):
     edit(first(store), lambda table: table.drop_columns(["digest"]))
     results = load_study(store)
@@ -183,7 +227,7 @@ def test_row_without_its_digest_is_left_out_and_told(store: Path):
 
 def test_one_fault_in_many_files_makes_one_sentence(store: Path):
     for file in (store / "trials").glob("*.parquet"):
-        edit(file, lambda table: table.drop_columns(["node"]))
+        edit(file, lambda table: table.drop_columns(["mode"]))
     [problem] = load_study(store).problems
     assert "and 5 more" in problem
 
@@ -235,6 +279,7 @@ def test_fsspec_url_and_file_url_read_as_the_folder_does(ablation: Path, results
 
 def test_levels_that_are_lists_can_be_grouped_by(store: Path):
     edit(first(store), lambda table: with_value(table, "levels", json.dumps({"model.blocks": [1, 2]})))
+    (store / "study.yaml").unlink()  # with it, levels are those of the current study
     results = load_study(store)
     assert (1, 2) in set(results.trials["factor:model.blocks"])
 

@@ -129,7 +129,7 @@ def test_a_plan_downloads_nothing_and_names_what_decay_by_name_gets_wrong(tune_a
     said = " ".join(tune_app("plan", "a-weight-decay", "--no-time", "--set", f"data.path={tmp_path}").split())
     assert "20 cells, 0 done, 20 to train" in said
     assert "cifar10 is not downloaded yet" in said
-    assert "by_name gets 3 tensors wrong: features.layer2.0.shortcut.1.weight" in said
+    assert "by_name misclassifies 3 tensors: features.layer2.0.shortcut.1.weight" in said
     assert list(tmp_path.iterdir()) == []
 
 

@@ -57,7 +57,7 @@ def test_params_ends_with_the_exact_total(tune_app, family, depth, total):
 
 def test_params_shows_what_the_rule_by_name_gets_wrong(tune_app):
     output = tune_app("params", "resnet", "--set", "model.shortcut=projection")
-    assert "by_name gets 2 tensors wrong" in output
+    assert "by_name misclassifies 2 tensors" in output
     assert "shortcut.1.weight" in output
 
 
@@ -107,7 +107,7 @@ def test_plan_of_a_search_shows_its_space(tune_app, tmp_path):
 
 
 def test_report_without_results_says_how_to_make_them(tune_app):
-    with pytest.raises(StudyError, match=r"no results yet; `tune-app run quickstart` makes them"):
+    with pytest.raises(StudyError, match=r"no results yet; `tune-app run quickstart` creates them"):
         tune_app("report", "quickstart")
 
 
@@ -131,7 +131,7 @@ def test_augmentations_draws_the_sample(tune_app, tmp_path):
     assert "written to grid.png" in tune_app("augmentations", "--sample", "--out", "grid.png")
     with Image.open(tmp_path / "grid.png") as picture:
         assert min(picture.size) > 500
-    with pytest.raises(StudyError, match="either a picture or --sample"):
+    with pytest.raises(StudyError, match="either an image file or --sample"):
         tune_app("augmentations")
 
 

@@ -12,7 +12,7 @@ from search_spaces.config.trial import TrialConfig
 from tune_app.data import EvalLoader, ImageArrays, Splits, TrainLoader, make_splits
 from tune_app.data.arrays import image_arrays
 from tune_app.data.augmentation.crop_flip import crop, draw_flips, draw_offsets, mirror
-from tune_app.data.resident import reside, resize
+from tune_app.data.resident import resident_images, resize
 
 CPU = torch.device("cpu")
 POLICIES = ["none", "crop_flip", "randaugment"]
@@ -136,10 +136,10 @@ def test_evaluation_goes_in_order_through_the_right_images(split: Any) -> None:
 def test_the_cpu_shares_the_memory_of_read_only_arrays_and_never_writes_to_it() -> None:
     arrays = numbered_arrays()
     before = arrays.train_images.copy()
-    images = reside(arrays.train_images, arrays.train_labels, np.array([5, 3]), CPU, None)
+    images = resident_images(arrays.train_images, arrays.train_labels, np.array([5, 3]), CPU, None)
     assert images.images.data_ptr() == arrays.train_images.ctypes.data
     assert images.labels.data_ptr() == arrays.train_labels.ctypes.data
-    same_size = reside(arrays.train_images, arrays.train_labels, np.array([5, 3]), CPU, 8)
+    same_size = resident_images(arrays.train_images, arrays.train_labels, np.array([5, 3]), CPU, 8)
     assert same_size.images.data_ptr() == arrays.train_images.ctypes.data
     for policy in POLICIES:
         list(loaders(config_with(policy))[2])

@@ -26,7 +26,7 @@ counts = st.lists(st.integers(1, 40), min_size=1, max_size=6)
 
 @given(counts, st.integers(0, 5), st.data())
 @settings(max_examples=60, deadline=None)
-def test_every_stretch_of_the_order_has_the_shares_of_the_classes(
+def test_every_segment_of_the_order_has_the_class_fractions_of_the_whole(
     counts: list[int], seed: int, data: st.DataObject
 ) -> None:
     labels = np.repeat(np.arange(len(counts)), counts)
@@ -82,7 +82,7 @@ def test_the_split_follows_its_seed_alone() -> None:
 @pytest.mark.parametrize(
     ("field", "size", "there"), [("train_size", 33, 32), ("validation_size", 9, 8), ("test_size", 41, 40)]
 )
-def test_a_size_beyond_what_there_is_tells_how_many_there_are(field: str, size: int, there: int) -> None:
+def test_the_error_for_a_too_large_size_gives_the_number_of_images(field: str, size: int, there: int) -> None:
     with pytest.raises(StudyError, match=rf"`data.{field}` is {size}, but there are only {there} images"):
         make_splits(arrays_with([20, 20]), DataConfig.model_validate({field: size}))
 
@@ -94,5 +94,7 @@ def test_a_size_below_the_number_of_classes_is_refused(field: str) -> None:
 
 
 def test_a_rare_class_that_a_split_would_miss_is_named() -> None:
-    with pytest.raises(StudyError, match=r"`data.validation_size`: of 20 images none shows the rare class 'class 1'"):
+    with pytest.raises(
+        StudyError, match=r"`data.validation_size`: none of the 20 images is of the rare class 'class 1'"
+    ):
         make_splits(arrays_with([98, 2]), DataConfig())

@@ -107,7 +107,7 @@ def test_zero_initialised_residual_blocks_start_as_the_identity(family: str, las
     assert build(**fields).get_submodule(f"features.layer1.1.{last}").weight.all()
 
 
-def test_zero_initialisation_leaves_a_plain_network_alone() -> None:
+def test_zero_initialisation_does_not_change_a_plain_network() -> None:
     assert build(family="plain", zero_init_last_norm=True).get_submodule("features.layer1.0.bn2").weight.all()
 
 
@@ -175,10 +175,10 @@ def test_convolutions_start_after_he_with_fan_out_and_zero_biases() -> None:
         (
             32,
             {"norm": "group", "norm_groups": 3},
-            "`model.norm_groups` is 3.*features.bn1 has 16; 1, 2, 4, 8, 16 would do",
+            "`model.norm_groups` is 3.*features.bn1 has 16; possible values: 1, 2, 4, 8, 16",
         ),
         (32, {"norm": "group", "norm_groups": 32}, "is 32.*bn1 has 16"),
-        (32, {"norm": "group", "family": "densenet", "growth_rate": 12}, "is 8.*norm1 has 76; 1, 2 would do"),
+        (32, {"norm": "group", "family": "densenet", "growth_rate": 12}, "is 8.*norm1 has 76; possible values: 1, 2"),
         (4, {"norm": "instance"}, "`model.norm` is instance, but images are 1x1 at features.layer3.0.bn1"),
         (8, {"norm": "batch_instance", "family": "resnet18"}, "images are 1x1 at features.layer4.0.bn1"),
         (32, {"family": "resnext", "groups": 7}, "`model.groups` is 7, but must divide the 128 channels"),
@@ -188,7 +188,9 @@ def test_convolutions_start_after_he_with_fan_out_and_zero_biases() -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_cannot_work_is_refused_with_a_remedy(resolution: int, fields: dict[str, Any], message: str) -> None:
+def test_impossible_combinations_are_refused_with_a_remedy(
+    resolution: int, fields: dict[str, Any], message: str
+) -> None:
     with pytest.raises(StudyError, match=message):
         build(resolution, **fields)
     with pytest.raises(StudyError, match=message):
@@ -203,7 +205,7 @@ def test_the_smallest_resolution_of_a_densenet_is_exact(stem: str, smallest: int
         model(torch.randn(2, 3, smallest - 1, smallest - 1))
 
 
-def test_an_odd_width_is_no_obstacle_to_padded_shortcuts() -> None:
+def test_padded_shortcuts_work_with_an_odd_width() -> None:
     assert build(8, width=7)(torch.randn(2, 3, 8, 8)).shape == (2, 10)
 
 
@@ -229,7 +231,7 @@ def test_an_odd_width_is_no_obstacle_to_padded_shortcuts() -> None:
     ],
     ids=str,
 )
-def test_notes_say_what_a_config_amounts_to(fields: dict[str, Any], notes: list[str]) -> None:
+def test_notes_describe_special_cases_of_a_config(fields: dict[str, Any], notes: list[str]) -> None:
     written = model_notes(ModelConfig(**fields))
     assert len(written) == len(notes)
     assert all(expected in note for expected, note in zip(notes, written, strict=True))

@@ -179,14 +179,14 @@ def test_layer_and_group_norm_of_single_positions_do_what_torch_does() -> None:
         GroupNorm(4, 4).double()(x[:1])
 
 
-def test_group_norm_ends_in_layer_and_in_instance_norm() -> None:
+def test_group_norm_equals_layer_norm_with_one_group_and_instance_norm_with_one_channel() -> None:
     x = torch.randn(3, 8, 4, 4, dtype=torch.float64)
     torch.testing.assert_close(GroupNorm(8, 1).double()(x), LayerNorm(8).double()(x))
     torch.testing.assert_close(GroupNorm(8, 8).double()(x), InstanceNorm(8).double()(x))
 
 
 @pytest.mark.parametrize("norm", ["layer", "group", "instance"])
-def test_norms_of_one_instance_know_neither_the_batch_nor_the_scale(norm: str) -> None:
+def test_norms_of_one_instance_do_not_depend_on_the_batch_or_the_scale(norm: str) -> None:
     layer, x = make(norm), images(5, C, 4, 4) * 1000
     torch.testing.assert_close(layer(x)[2:3], layer(x[2:3]))
     torch.testing.assert_close(layer(7 * x), layer(x), rtol=1e-8, atol=1e-8)
@@ -204,7 +204,7 @@ def test_batch_instance_norm_starts_as_batch_norm_and_reaches_instance_norm() ->
 def test_gates_are_marked_for_the_trainer_and_clipped_by_the_projection() -> None:
     layer = BatchInstanceNorm(3)
     assert layer.gate.tolist() == [1, 1, 1]
-    assert (layer.gate.lr_scale, layer.gate.no_decay) == (10.0, True)
+    assert (getattr(layer.gate, "lr_scale", 1.0), getattr(layer.gate, "no_decay", False)) == (10.0, True)
     layer.gate.data = torch.tensor([-0.5, 0.25, 1.5])
     model = nn.Sequential(nn.Conv2d(1, 3, 1), layer)
     weight = model[0].weight.detach().clone()

@@ -1,4 +1,4 @@
-"""A tiny task for the training tests: three classes of 16 x 16 images, told apart by where they are bright."""
+"""A tiny task for the training tests: three classes of 16 x 16 images that differ in the position of a bright area."""
 
 from __future__ import annotations
 

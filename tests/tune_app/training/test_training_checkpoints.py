@@ -27,13 +27,13 @@ def test_a_checkpoint_comes_back_as_it_was_and_torch_reads_it_too(tmp_path: Path
     assert [path.name for path in (tmp_path / "trial").iterdir()] == [LAST]
 
 
-def test_a_checkpoint_can_lie_under_a_url() -> None:
+def test_a_checkpoint_can_be_at_a_url() -> None:
     write_checkpoint("memory://training-checkpoints/trial", LAST, PAYLOAD)
     assert read_checkpoint("memory://training-checkpoints/trial", LAST, CPU)["best"] is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "appended"])
-def test_a_damaged_checkpoint_is_noticed_reported_and_not_gone_on_from(
+def test_a_damaged_checkpoint_is_detected_logged_and_not_resumed_from(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = CheckpointFolder(tmp_path, "d" * 16, "f" * 16)
@@ -47,10 +47,10 @@ def test_a_damaged_checkpoint_is_noticed_reported_and_not_gone_on_from(
         read_checkpoint(tmp_path, LAST, CPU)
     with caplog.at_level(logging.WARNING):
         assert folder.read_last(CPU) is None
-    assert "starts again from the first epoch" in caplog.text
+    assert "restarts from the first epoch" in caplog.text
 
 
-def test_a_checkpoint_of_another_trial_or_other_data_is_left_alone(
+def test_a_checkpoint_of_another_trial_or_other_data_is_ignored(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     CheckpointFolder(tmp_path, "d" * 16, "f" * 16).write(LAST, PAYLOAD)
@@ -61,7 +61,7 @@ def test_a_checkpoint_of_another_trial_or_other_data_is_left_alone(
     assert caplog.text.count("belongs to") == 2
 
 
-def test_no_checkpoint_is_nothing_to_report(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_checkpoint_is_not_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert CheckpointFolder(tmp_path / "none", "d" * 16, "f" * 16).read_last(CPU) is None
     assert not caplog.records
 

@@ -45,7 +45,7 @@ def test_the_rule_by_name_misses_the_norms_of_the_downsamples(resnet18: nn.Modul
     assert sizes(groups)["decayed"] == (11_678_912 + 128 + 256 + 512, 24)
 
 
-def test_every_group_takes_the_decay_of_its_own() -> None:
+def test_every_group_has_its_configured_decay() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.PReLU(), nn.Linear(2, 2))
     config = TrialConfig().with_values(
         {
@@ -101,7 +101,7 @@ def test_gates_never_decay_and_learn_ten_times_as_fast(
             assert group["weight_decay"] == 0
 
 
-def test_a_tensor_shared_between_roles_is_an_error_not_a_matter_of_order() -> None:
+def test_a_tensor_shared_between_roles_is_an_error() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
     model[1].weight = model[0].bias
     with pytest.raises(StudyError, match=r"shares `1\.weight`.*'norm'.*policy 'all'"):

@@ -25,7 +25,7 @@ ConfigWith = Callable[..., TrialConfig]
 Figures = Callable[[list[EpochMetrics]], str]
 
 
-def test_a_small_network_learns_a_small_task_by_heart(arrays: ImageArrays, config_with: ConfigWith) -> None:
+def test_a_small_network_fits_a_small_task_exactly(arrays: ImageArrays, config_with: ConfigWith) -> None:
     epochs = list(fit(config_with(epochs=8), arrays))
     assert [epoch.epoch for epoch in epochs] == list(range(1, 9))
     assert [epoch.status for epoch in epochs] == ["running"] * 7 + ["completed"]
@@ -35,7 +35,7 @@ def test_a_small_network_learns_a_small_task_by_heart(arrays: ImageArrays, confi
     assert epochs[-1].test.accuracy > 0.9
 
 
-def test_the_same_seed_gives_the_same_bits_whatever_ran_before(
+def test_the_same_seed_gives_the_same_bits_regardless_of_earlier_trainings(
     arrays: ImageArrays, config_with: ConfigWith, figures: Figures
 ) -> None:
     config = config_with(model__family="cnn", augmentation__policy="crop_flip", epochs=2)
@@ -109,7 +109,7 @@ def test_the_gradient_norm_is_the_mean_over_an_epochs_steps(arrays: ImageArrays,
     assert train_epoch(training, Probes()).gradient_norm == pytest.approx(sum(norms) / 3, rel=1e-4)
 
 
-def test_a_clipped_step_is_as_long_as_the_clip_and_the_norm_told_is_that_before(
+def test_a_clipped_step_has_the_clip_norm_and_the_reported_norm_is_the_one_before(
     arrays: ImageArrays, config_with: ConfigWith
 ) -> None:
     optimizer = {"lr": 0.5, "weight_decay": 0.0, "momentum": 0.0}
@@ -126,7 +126,7 @@ def test_a_clipped_step_is_as_long_as_the_clip_and_the_norm_told_is_that_before(
     assert moved**0.5 == pytest.approx(0.5 * 0.01, rel=1e-3)
 
 
-def test_a_long_clip_changes_nothing(arrays: ImageArrays, config_with: ConfigWith, figures: Figures) -> None:
+def test_a_large_clip_norm_changes_nothing(arrays: ImageArrays, config_with: ConfigWith, figures: Figures) -> None:
     free = figures(list(fit(config_with(epochs=2), arrays)))
     assert figures(list(fit(config_with(epochs=2, optimizer__clip_norm=1e6), arrays))) == free
 
@@ -148,7 +148,7 @@ def validation_accuracies(monkeypatch: pytest.MonkeyPatch, accuracies: list[floa
     def pretend(model: Any, loader: Any, *args: Any, with_confusion: bool = False, **kwargs: Any) -> Any:
         passes.append("test" if with_confusion else "val")
         accuracy = 0.5 if with_confusion else accuracies[len(passes) - 1]
-        return SplitMetrics(1.0, accuracy, accuracy, accuracy), None
+        return SplitMetrics({"loss": 1.0, "accuracy": accuracy}), None
 
     monkeypatch.setattr("tune_app.training.epoch.evaluate", pretend)
     return passes

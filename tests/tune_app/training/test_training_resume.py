@@ -28,7 +28,7 @@ def hard_config(config_with: ConfigWith, optimizer: str) -> TrialConfig:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_a_run_cut_off_at_any_epoch_goes_on_to_the_same_figures(
+def test_a_run_interrupted_at_any_epoch_continues_to_the_same_metrics(
     arrays: ImageArrays, config_with: ConfigWith, figures: Figures, tmp_path: Path, optimizer: str
 ) -> None:
     config = hard_config(config_with, optimizer)
@@ -43,7 +43,7 @@ def test_a_run_cut_off_at_any_epoch_goes_on_to_the_same_figures(
         assert figures(list(fit(config, arrays, checkpoints=folder))) == undisturbed
 
 
-def test_a_run_cut_off_time_and_again_goes_on_each_time(
+def test_a_run_interrupted_repeatedly_continues_each_time(
     arrays: ImageArrays, config_with: ConfigWith, figures: Figures, tmp_path: Path
 ) -> None:
     config = hard_config(config_with, "nesterov")
@@ -53,7 +53,7 @@ def test_a_run_cut_off_time_and_again_goes_on_each_time(
     assert figures(epochs) == figures(list(fit(config, arrays)))
 
 
-def test_a_finished_run_is_told_again_without_training(
+def test_a_finished_run_is_reported_again_without_training(
     arrays: ImageArrays,
     config_with: ConfigWith,
     figures: Figures,
@@ -67,7 +67,7 @@ def test_a_finished_run_is_told_again_without_training(
     assert again[-1].test is not None
 
 
-def test_a_diverged_run_is_told_again_without_training(
+def test_a_diverged_run_is_reported_again_without_training(
     arrays: ImageArrays, config_with: ConfigWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = config_with(model__norm="none", optimizer__lr=1e30)
@@ -77,7 +77,7 @@ def test_a_diverged_run_is_told_again_without_training(
     assert not (tmp_path / BEST).exists()
 
 
-def test_the_best_checkpoint_says_how_to_build_its_model(
+def test_the_best_checkpoint_contains_what_its_model_is_built_from(
     arrays: ImageArrays, config_with: ConfigWith, tmp_path: Path
 ) -> None:
     config = config_with(epochs=2)
@@ -86,11 +86,11 @@ def test_the_best_checkpoint_says_how_to_build_its_model(
     assert TrialConfig.model_validate(best["config"]) == config
     assert (best["digest"], best["fingerprint"]) == (config.digest(), arrays.fingerprint)
     assert best["epoch"] == epochs[-1].best_epoch
-    assert best["val_accuracy"] == max(epoch.val.accuracy for epoch in epochs)
+    assert best["value"] == max(epoch.val.accuracy for epoch in epochs)
     assert best["classes"] == list(arrays.classes)
 
 
-def test_a_damaged_checkpoint_costs_time_not_figures(
+def test_a_damaged_checkpoint_does_not_change_the_metrics(
     arrays: ImageArrays,
     config_with: ConfigWith,
     figures: Figures,
@@ -107,7 +107,7 @@ def test_a_damaged_checkpoint_costs_time_not_figures(
     assert "SHA-256" in caplog.text
 
 
-def test_other_data_in_the_same_folder_starts_afresh(
+def test_other_data_in_the_same_folder_starts_from_the_first_epoch(
     arrays_of: Callable[..., ImageArrays], config_with: ConfigWith, figures: Figures, tmp_path: Path
 ) -> None:
     config = config_with(epochs=1)
@@ -116,7 +116,7 @@ def test_other_data_in_the_same_folder_starts_afresh(
     assert figures(list(fit(config, arrays_of(seed=2), checkpoints=tmp_path))) == expected
 
 
-def test_checkpoints_are_as_rare_as_asked_and_always_at_the_end(
+def test_checkpoints_respect_the_interval_and_one_is_written_at_the_end(
     arrays: ImageArrays, config_with: ConfigWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([100.0, 101.0, 102.0, 103.0, 110.0, 110.0, 111.0])

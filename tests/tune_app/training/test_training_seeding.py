@@ -14,7 +14,7 @@ def draw() -> tuple[float, float, float]:
     return random.random(), float(np.random.random()), float(torch.rand(()))  # noqa: NPY002
 
 
-def test_the_same_seed_draws_the_same_whatever_ran_before() -> None:
+def test_the_same_seed_draws_the_same_regardless_of_earlier_draws() -> None:
     first = GlobalStreams(7, CPU)
     draw()
     second = GlobalStreams(7, CPU)
@@ -28,7 +28,7 @@ def test_the_same_seed_draws_the_same_whatever_ran_before() -> None:
     assert not set(one) & set(other)
 
 
-def test_a_stream_goes_on_where_it_stopped_and_leaves_the_others_alone() -> None:
+def test_a_stream_continues_where_it_stopped_and_does_not_change_the_others() -> None:
     whole = GlobalStreams(7, CPU)
     with whole.active():
         expected = [draw(), draw()]

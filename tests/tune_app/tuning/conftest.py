@@ -30,16 +30,21 @@ def tiny_tree():
 
 
 @pytest.fixture
-def job(tiny_tree):
-    cell = make_plan(StudySpec.model_validate(tiny_tree)).cells[0]
+def spec(tiny_tree):
+    return StudySpec.model_validate(tiny_tree)
+
+
+@pytest.fixture
+def job(spec):
+    cell = make_plan(spec).cells[0]
     return cell_job(cell, fingerprint="f" * 16, gpus=0.0)
 
 
 @pytest.fixture
 def record(job):
-    heard = TrialRecord(job, cpus=1.0)
-    heard.hear(report(0.25, 0.75))
-    return heard
+    found = TrialRecord(job, cpus=1.0)
+    found.add(report(0.25, 0.75))
+    return found
 
 
 @pytest.fixture

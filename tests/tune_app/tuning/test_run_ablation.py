@@ -2,9 +2,13 @@
 
 import json
 import os
+import sys
+import time
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from ray import cloudpickle
 
 from analysis import load_study
 from search_spaces.errors import StudyError
@@ -13,6 +17,7 @@ from search_spaces.study_files import study_from
 from tune_app.data import load_source
 from tune_app.training import fit
 from tune_app.tuning.runner import run_study
+from tune_app.tuning.trainable import CellTrainable
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -125,3 +130,25 @@ def test_the_store_names_no_path_and_no_environment_variable(tiny_tree, tmp_path
     assert environment["packages"]["torch"]
     schema = pq.read_schema(next((tmp_path / "tiny" / "trials").iterdir()))
     assert schema.metadata is None or set(schema.metadata) <= {b"ARROW:schema"}
+
+
+class Short(CellTrainable):
+    """A trial of 0.2 s that notes its process, and ends at once when two processes have trained."""
+
+    def step(self):
+        self._wait_for_workers()
+        folder = Path(self._runner.settings.checkpoints.removeprefix("file://")).parent / "processes"
+        folder.mkdir(exist_ok=True)
+        (folder / str(os.getpid())).touch()
+        if len(list(folder.iterdir())) < 2:
+            time.sleep(0.2)
+        return self._runner.failed("failed", "stub", final=True)
+
+
+def test_trials_shorter_than_the_start_of_a_worker_still_run_side_by_side(tiny_tree, tmp_path, monkeypatch):
+    """With one pending trial the first worker takes all of them, one after the other: 60 s here."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
+    monkeypatch.setattr("tune_app.tuning.ray_executor.CellTrainable", Short)
+    summary = run(tiny_tree, tmp_path, seeds=150)
+    assert summary.counts["failed"] == 300
+    assert len(list((tmp_path / "tiny" / "processes").iterdir())) == 2

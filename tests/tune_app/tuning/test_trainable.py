@@ -3,19 +3,34 @@
 import pytest
 import torch
 
+from search_spaces.metrics import IMAGE_METRICS
 from search_spaces.study import ProbeConfig
 from tune_app.data import load_source, source_key
-from tune_app.tuning import trainable
-from tune_app.tuning.trainable import CellTrainable, TrialSettings, parameter_count
+from tune_app.tasks import image_classification
+from tune_app.tasks.image_classification import ImageClassification, parameter_count
+from tune_app.tuning.cell import TrialSettings
+from tune_app.tuning.trainable import CellTrainable
+from tune_app.user_code import CodeSource
 
 
 @pytest.fixture
 def start(tmp_path):
     def begin(job, report_seconds=0.0, objective="val_accuracy"):
         data = job.config.data
-        settings = TrialSettings(str(tmp_path), 0.0, ProbeConfig(), 1.0, objective, report_seconds)
+        settings = TrialSettings(
+            task=ImageClassification(),
+            choose=IMAGE_METRICS[objective],
+            metric="test_accuracy",
+            checkpoints=str(tmp_path),
+            artifacts=str(tmp_path),
+            checkpoint_seconds=0.0,
+            probes=ProbeConfig(),
+            cpus=1.0,
+            report_seconds=report_seconds,
+            code=CodeSource(),
+        )
         made = object.__new__(CellTrainable)
-        made.setup({"job": job.to_json()}, sources={source_key(data): load_source(data)}, settings=settings)
+        made.setup({"job": job.to_json()}, shared={source_key(data): load_source(data)}, settings=settings)
         return made
 
     return begin
@@ -60,7 +75,7 @@ def test_an_error_ends_the_job_and_not_the_process(start, job, monkeypatch, erro
     def broken(*_, **__):
         raise error
 
-    monkeypatch.setattr(trainable, "fit", broken)
+    monkeypatch.setattr(image_classification, "fit", broken)
     report = start(job).step()
     assert (report["status"], report["done"]) == (status, True)
     assert "objective" not in report

@@ -338,7 +338,17 @@ def test_data_folders_can_be_bounded(make_site, stores, tmp_path):
         assert "inside a folder" in check(path)["mistakes"][0]["message"]
 
 
+MINE = {
+    "name": "x",
+    "task": {"run": "mine:train"},
+    "metrics": {"val_loss": {"better": "lower"}},
+    "metric": "val_loss",
+    "baseline": {"lr": 0.1},
+    "factors": {"lr": [0.1, 0.2]},
+}
+
+
 def test_code_of_users_can_be_refused(make_site, stores):
     client = make_site(stores, user_code=False).client("run")
-    found = client.post(f"{API}/validate", json={"study": {"name": "x", "task": "mine:train"}}).json()
+    found = client.post(f"{API}/validate", json={"study": MINE}).json()
     assert "--no-user-code" in found["mistakes"][0]["message"]

@@ -1,6 +1,6 @@
-"""Pad, crop at random, mirror: the usual augmentation of small images (He et al. 2016), a batch at a time.
+"""Pad, crop at random, mirror: the usual augmentation of small images (He et al. 2016), one batch at a time.
 
-Padding is black, put around the pixels before they are normalised, as torchvision's ``RandomCrop(padding=4)`` does.
+Padding is black and is added before normalisation, as in torchvision's ``RandomCrop(padding=4)``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def draw_flips(n: int, generator: torch.Generator) -> Tensor:
 
 
 def crop(x_NHWC: Tensor, offsets: Tensor, padding: int) -> Tensor:
-    """Return windows of the size of the images, cut at ``offsets`` (N, 2) from the images padded with zeros."""
+    """Return crops of the original size, taken at ``offsets`` (N, 2) from the zero-padded images."""
     n, height, width, channels = x_NHWC.shape
     padded = x_NHWC.new_zeros((n, height + 2 * padding, width + 2 * padding, channels))
     padded[:, padding : padding + height, padding : padding + width] = x_NHWC

@@ -1,4 +1,4 @@
-"""The augmentation grid: one image, and what each operation of RandAugment makes of it."""
+"""The augmentation grid: one image, and the result of each operation of RandAugment on it."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ _UNITS = {
 def augmentation_grid(image_HWC: np.ndarray, magnitude: int = 20) -> list[tuple[str, np.ndarray]]:
     """Return the original and twelve augmented images, uint8 (H, W, C), each with its label: "Rotate +20°".
 
-    The operations are those that RandAugment trains with, at the magnitude M (0 to 30) and with positive signs; the
-    label tells the strength in the operation's own unit.
+    The operations are those of the RandAugment training policy, at the magnitude M (0 to 30) and with positive sign;
+    the label gives the strength in the operation's unit.
     """
     x_1CHW = torch.from_numpy(np.array(image_HWC, dtype=np.uint8)).permute(2, 0, 1)[None]
     height, width = image_HWC.shape[:2]
-    pictures = [("Original", np.array(image_HWC, dtype=np.uint8))]
+    images = [("Original", np.array(image_HWC, dtype=np.uint8))]
     for name in GRID_OPERATIONS:
         operation = OPERATIONS[name]
         strength = strength_at(operation, magnitude, height, width)
         if name in ("TranslateX", "TranslateY"):
             strength = int(strength)
-        picture = operation.apply(x_1CHW, strength)[0].permute(1, 2, 0).contiguous().numpy()
-        pictures.append((f"{name} {_UNITS[name].format(strength)}" if name in _UNITS else name, picture))
-    return pictures
+        augmented = operation.apply(x_1CHW, strength)[0].permute(1, 2, 0).contiguous().numpy()
+        images.append((f"{name} {_UNITS[name].format(strength)}" if name in _UNITS else name, augmented))
+    return images

@@ -1,10 +1,10 @@
-"""The operations of RandAugment (Cubuk et al. 2020, arXiv 1909.13719), one table for training and for pictures.
+"""The operations of RandAugment (Cubuk et al. 2020, arXiv 1909.13719), one table for training and for figures.
 
 Names, strengths and implementations are those of torchvision: the space of ``torchvision.transforms.RandAugment``
-with 31 magnitudes, nearest-neighbour sampling and black where an image is moved away. All work on uint8 batches
-(N, C, H, W), each image by itself. What a positive strength does: ShearX moves what lies lower to the left, ShearY
-what lies more to the right upwards; TranslateX moves to the right, TranslateY down; Rotate turns against the clock;
-Brightness, Color, Contrast and Sharpness grow.
+with 31 magnitudes, nearest-neighbour sampling and black fill. All operations work on uint8 batches (N, C, H, W), on
+each image independently. Effect of a positive strength: ShearX moves lower rows to the left, ShearY moves columns
+further right upwards; TranslateX moves to the right, TranslateY down; Rotate turns counter-clockwise; Brightness,
+Color, Contrast and Sharpness increase.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ MAX_MAGNITUDE = 30
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: ``apply(images, strength)``, and how strong it is at a magnitude from 0 to 1 on H x W images.
+    """One operation: ``apply(images, strength)``, and its strength as a function of (magnitude from 0 to 1, H, W).
 
-    The strength of a ``signed`` operation is as often taken negative.
+    The strength of a ``signed`` operation is negated with probability one half.
     """
 
     strength: Callable[[float, int, int], float]
@@ -44,7 +44,7 @@ def _shear(x_NCHW: Tensor, x: float = 0.0, y: float = 0.0) -> Tensor:
 
 
 def _translate(x_NCHW: Tensor, x: float = 0.0, y: float = 0.0) -> Tensor:
-    """Move by whole pixels; fractions are cut off."""
+    """Move by whole pixels; fractions are truncated."""
     moved: Tensor = TF.affine(x_NCHW, angle=0.0, translate=[int(x), int(y)], scale=1.0, shear=[0.0, 0.0])
     return moved
 

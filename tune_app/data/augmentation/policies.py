@@ -1,4 +1,4 @@
-"""Augmentation policies: what is done to the training images of an epoch, drawn when it begins."""
+"""Augmentation policies: random changes of the training images, drawn at the start of each epoch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from search_spaces.config.trial import AugmentationConfig
 from tune_app.data.augmentation.crop_flip import crop, draw_flips, draw_offsets, mirror
 
 BatchAugmentation = Callable[[Tensor, slice], Tensor]
-"""From the images of a batch, uint8 (N, H, W, C), and its place in the epoch, to the augmented images."""
+"""(images of a batch, uint8 (N, H, W, C); the batch's positions in the epoch) -> augmented images."""
 
 Augmentation = Callable[[int, torch.Generator, torch.device], BatchAugmentation]
-"""From the images of an epoch, their number, the source of chance and the device, to what is done to each batch."""
+"""(number of images in an epoch, generator, device) -> the augmentation of each batch of that epoch."""
 
 
 def build_augmentation(config: AugmentationConfig) -> Augmentation:

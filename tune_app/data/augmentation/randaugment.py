@@ -11,10 +11,10 @@ _OPERATIONS = tuple(OPERATIONS.values())
 
 
 def draw_choices(n: int, rounds: int, generator: torch.Generator) -> Tensor:
-    """Return what is done to each of ``n`` images in each round, int64 (n, rounds), on the CPU.
+    """Return the operation for each of ``n`` images in each round, int64 (n, rounds), on the CPU.
 
-    The value 2 k + s is the k-th operation of the table, with s = 1 where its strength is taken negative. All
-    operations are equally probable, and so are both signs of one that is signed; s is 0 for the others.
+    The value 2 k + s is the k-th operation of the table, with s = 1 where its strength is negated. All operations are
+    equally probable, and so are both signs of a signed operation; s is 0 for the others.
     """
     drawn = torch.randint(2 * len(_OPERATIONS), (n, rounds), generator=generator)
     unsigned = torch.tensor([not operation.signed for operation in _OPERATIONS])

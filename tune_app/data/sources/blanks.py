@@ -1,4 +1,4 @@
-"""Blank images in place of a data set that has not been downloaded: enough to say how long a training takes."""
+"""Blank images in place of a data set that has not been downloaded yet: sufficient to estimate the training time."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from search_spaces.config.trial import DataConfig
 from tune_app.data.arrays import ImageArrays, image_arrays
 from tune_app.data.sources.downloads import download_folder
-from tune_app.data.sources.places import kept_folder
+from tune_app.data.sources.places import cache_folder
 
 
 @dataclass(frozen=True)
 class _Shape:
-    folder: str  # that torchvision makes
+    folder: str  # created by torchvision
     image: tuple[int, int, int]  # H, W, C
     classes: int
     train: int
@@ -31,11 +31,11 @@ SHAPES: Mapping[str, _Shape] = {
 
 
 def blank_source(config: DataConfig, cache_dir: Path | None = None) -> ImageArrays | None:
-    """Return black images in the number and shape of a data set that would be downloaded first; None for all others."""
+    """Return black images in the number and shape of a data set that is not downloaded yet; None for all others."""
     shape = SHAPES.get(config.source)
     if shape is None:
         return None
-    folder = download_folder(config, kept_folder() if cache_dir is None else cache_dir)
+    folder = download_folder(config, cache_folder() if cache_dir is None else cache_dir)
     if (folder / shape.folder).is_dir():
         return None
     train, test = (np.arange(count, dtype=np.int64) % shape.classes for count in (shape.train, shape.test))

@@ -1,4 +1,4 @@
-"""Decoded images kept on disk, so that a source is decoded once per machine."""
+"""Decoded images cached on disk, so that a source is decoded once per machine."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _log = logging.getLogger(__name__)
 
 
 def cached(folder: Path, decode: Callable[[], ImageArrays]) -> ImageArrays:
-    """Return the arrays kept in ``folder``, mapped from disk and read-only; those of ``decode`` where there are none.
+    """Return the arrays cached in ``folder``, memory-mapped and read-only; if there are none, decode and cache them.
 
-    The fingerprint, computed anew from what is read, tells whether the files are whole: damaged ones are replaced.
-    One process at a time decodes. Raises StudyError for a folder that cannot be written.
+    The fingerprint is computed again from the arrays that were read; damaged files are replaced. One process at a time
+    decodes. Raises StudyError for a folder that cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,36 +38,36 @@ def cached(folder: Path, decode: Callable[[], ImageArrays]) -> ImageArrays:
                 arrays = _read(folder)
     except OSError as error:
         raise StudyError(
-            f"{folder}: decoded images cannot be kept there ({error}): "
-            f"set {ROOT_VARIABLE} to a folder that can be written and has room"
+            f"{folder}: decoded images cannot be cached there ({error}): "
+            f"set {ROOT_VARIABLE} to a writable folder with enough free space"
         ) from None
     assert arrays is not None
     return arrays
 
 
 def _read(folder: Path) -> ImageArrays | None:
-    """Return what was kept, or None where it is missing or damaged."""
+    """Return the cached arrays, or None if they are missing or damaged."""
     manifest = folder / "manifest.json"
     if not manifest.exists():
         return None
     try:
-        kept = json.loads(manifest.read_bytes())
-        # A plain array over the map: it is shared like any other, also by pickling.
+        recorded = json.loads(manifest.read_bytes())
+        # A plain array over the memory map: it is shared like any other, also by pickling.
         train_images, train_labels, test_images, test_labels = (
             np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in _ARRAYS
         )
-        arrays = image_arrays(train_images, train_labels, test_images, test_labels, tuple(kept["classes"]))
+        arrays = image_arrays(train_images, train_labels, test_images, test_labels, tuple(recorded["classes"]))
     except (OSError, ValueError, KeyError, TypeError, EOFError, AssertionError) as error:
         _log.warning("%s: damaged (%s), decoding again", folder, error)
         return None
-    if arrays.fingerprint != kept["fingerprint"]:
-        _log.warning("%s: damaged (its fingerprint is another), decoding again", folder)
+    if arrays.fingerprint != recorded["fingerprint"]:
+        _log.warning("%s: damaged (its fingerprint differs), decoding again", folder)
         return None
     return arrays
 
 
 def _write(folder: Path, arrays: ImageArrays) -> None:
-    """Put the arrays in place, and the manifest, which makes them count, last."""
+    """Write the arrays, and the manifest, which makes them valid, last."""
     for name in _ARRAYS:
         _put(folder / f"{name}.npy", partial(np.save, arr=getattr(arrays, name)))
     manifest = json.dumps({"classes": arrays.classes, "fingerprint": arrays.fingerprint})
@@ -75,7 +75,7 @@ def _write(folder: Path, arrays: ImageArrays) -> None:
 
 
 def _put(target: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write a file under a temporary name and rename it, so that it is there whole or not at all."""
+    """Write a file atomically: under a temporary name, then renamed."""
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -26,19 +26,19 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """An image file or its bytes, and the place to name when it cannot be used."""
+    """An image file or its bytes, and its location for error messages."""
 
     content: Path | bytes
     place: str
 
 
 def decode_images(encoded: Sequence[EncodedImage], resolution: int | None) -> np.ndarray:
-    """Return the images as uint8 (N, H, W, C): C is 1 where all of them are gray, and 3 otherwise.
+    """Return the images as uint8 (N, H, W, C): C is 1 if all of them are gray, and 3 otherwise.
 
-    Palettes become colours and transparency is dropped. With a ``resolution`` each image is cut to its central square
-    and resized to that many pixels (bilinear, antialiased); without one all must have the same size.
+    Palettes are converted to colours and transparency is dropped. With a ``resolution`` each image is cropped to its
+    central square and resized to that many pixels (bilinear, antialiased); without one all must have the same size.
 
-    Raises StudyError for an image that cannot be read, is deeper than 8 bits, or has a size of its own.
+    Raises StudyError for an image that cannot be read, has more than 8 bits per channel, or has a different size.
     """
     headers = in_threads(_header, encoded)
     if resolution is None:
@@ -58,16 +58,16 @@ def decode_images(encoded: Sequence[EncodedImage], resolution: int | None) -> np
 
 
 def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Return ``function`` of each item, in order, computed by as many threads as there are cores, in long stretches."""
-    stretch = 32
-    starts = range(0, len(items), stretch)
+    """Return ``function`` of each item, in order, computed in chunks by as many threads as there are cores."""
+    size = 32
+    starts = range(0, len(items), size)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
-        parts = pool.map(lambda start: [function(item) for item in items[start : start + stretch]], starts)
+        parts = pool.map(lambda start: [function(item) for item in items[start : start + size]], starts)
         return [result for part in parts for result in part]
 
 
 def _header(image: EncodedImage) -> tuple[tuple[int, int], str]:
-    """Return the (width, height) and the mode of an image, of which only the beginning is read."""
+    """Return the (width, height) and the mode of an image; only its header is read."""
     try:
         with Image.open(_file(image)) as opened:
             size, mode = opened.size, opened.mode
@@ -84,7 +84,7 @@ def _header(image: EncodedImage) -> tuple[tuple[int, int], str]:
 def _pixels(image: EncodedImage, mode: str, resolution: int | None) -> np.ndarray:
     try:
         with Image.open(_file(image)) as opened:
-            # A palette's transparency may be a table of bytes, which only the way by RGBA takes.
+            # The transparency of a palette may be a table of bytes, which only the conversion to RGBA supports.
             pixels = opened.convert("RGBA") if opened.mode in ("P", "PA") else opened
             pixels = pixels.convert(mode)
     except _UNREADABLE as error:
@@ -100,7 +100,7 @@ def _file(image: EncodedImage) -> Path | io.BytesIO:
 
 def _cannot_read(image: EncodedImage, error: Exception) -> StudyError:
     detail = str(error).split(" <_io")[0]
-    return StudyError(f"{image.place}: not an image that can be read ({detail}): write it anew, or take it out")
+    return StudyError(f"{image.place}: not an image that can be read ({detail}): write it again, or remove it")
 
 
 def _check_sizes(encoded: Sequence[EncodedImage], sizes: Sequence[tuple[int, int]]) -> None:

@@ -13,10 +13,10 @@ from tune_app.data.splits import stratified_order
 _TEST_IMAGES = 300  # about a sixth
 
 
-def load_digits(config: DataConfig, kept: Path) -> ImageArrays:
-    """Return scikit-learn's digits, their values 0 to 16 spread over 0 to 255.
+def load_digits(config: DataConfig, cache_dir: Path) -> ImageArrays:
+    """Return scikit-learn's digits, their values 0 to 16 rescaled to 0 to 255.
 
-    The source has no test images of its own: 300, stratified, are set apart once and for all, whatever the config.
+    The source has no test split: 300 images, stratified, form a fixed test split, the same for every config.
     """
     from sklearn.datasets import load_digits as read_digits
 

@@ -20,34 +20,34 @@ TORCHVISION_NAMES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnis
 _UNREADABLE = (RuntimeError, OSError, ValueError, EOFError, AssertionError, pickle.UnpicklingError)
 
 
-def read_download(config: DataConfig, kept: Path) -> ImageArrays:
-    """Return the images of a torchvision data set, from ``data.path`` or else from ``kept``.
+def read_download(config: DataConfig, cache_dir: Path) -> ImageArrays:
+    """Return the images of a torchvision data set, from ``data.path`` or else from ``cache_dir``.
 
-    What is not there is downloaded, by one process at a time; torchvision checks the files' checksums. A folder that
-    cannot be written must hold the data set already. Raises StudyError where it cannot be had.
+    Missing files are downloaded, by one process at a time; torchvision verifies their checksums. A folder that is not
+    writable must contain the data set already. Raises StudyError if the data set cannot be read or downloaded.
     """
     name = TORCHVISION_NAMES[config.source]
-    folder = download_folder(config, kept)
+    folder = download_folder(config, cache_dir)
     try:
         with _lock(folder):
             train, test = _open(name, folder, train=True), _open(name, folder, train=False)
     except _UNREADABLE as error:
         command = f"from torchvision.datasets import {name}; {name}({str(folder)!r}, download=True)"
         raise StudyError(
-            f"{name} cannot be read from {folder}, nor downloaded to it ({error}). Where there is a network, run\n"
+            f"{name} cannot be read from {folder}, nor downloaded to it ({error}). On a machine with a network, run\n"
             f'    python -c "{command}"\n'
-            f"and copy the folder here, or name one that has it with `data.path` or {ROOT_VARIABLE}"
+            f"and copy the folder here, or give the path of a folder that has it with `data.path` or {ROOT_VARIABLE}"
         ) from None
     return image_arrays(*_content(train), *_content(test), tuple(train.classes))
 
 
-def download_folder(config: DataConfig, kept: Path) -> Path:
+def download_folder(config: DataConfig, cache_dir: Path) -> Path:
     """Return the folder that a torchvision data set is read from and downloaded to."""
-    return Path(config.path).expanduser().resolve() if config.path else kept / "torchvision"
+    return Path(config.path).expanduser().resolve() if config.path else cache_dir / "torchvision"
 
 
 def _lock(folder: Path) -> AbstractContextManager[object]:
-    """Return a lock among this machine's processes; none for a folder that nobody can change."""
+    """Return a lock between the processes of this machine; a null context for a read-only folder."""
     if folder.is_dir() and not os.access(folder, os.W_OK):
         return nullcontext()
     folder.mkdir(parents=True, exist_ok=True)

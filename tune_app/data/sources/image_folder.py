@@ -17,11 +17,11 @@ from tune_app.data.sources.places import named_folder
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".tif", ".tiff"})
 
 
-def read_image_folder(config: DataConfig, kept: Path) -> ImageArrays:
-    """Return the images below ``data.path``; decoded ones are kept in ``kept``.
+def read_image_folder(config: DataConfig, cache_dir: Path) -> ImageArrays:
+    """Return the images below ``data.path``; decoded images are cached in ``cache_dir``.
 
-    Classes are the names of the folders in ``train``, in order, and must be those of ``test``. Files that do not end
-    like an image's (.png, .jpg, .jpeg, .bmp, .gif, .webp, .pgm, .ppm, .tif, .tiff) are left alone.
+    Classes are the names of the folders in ``train``, in order, and must be those of ``test``. Files without an image
+    suffix (.png, .jpg, .jpeg, .bmp, .gif, .webp, .pgm, .ppm, .tif, .tiff) are ignored.
 
     Raises StudyError for a missing folder, a class without images and an image that cannot be used.
     """
@@ -31,13 +31,13 @@ def read_image_folder(config: DataConfig, kept: Path) -> ImageArrays:
     train, test = _list(folder / "train", classes), _list(folder / "test", classes)
     files = [image.content for split in (train, test) for image in split.images if isinstance(image.content, Path)]
     key = content_key(folder, files, config.resolution)
-    return cached(kept / "decoded" / key, lambda: decode_source(train, test, classes, config.resolution))
+    return cached(cache_dir / "decoded" / key, lambda: decode_source(train, test, classes, config.resolution))
 
 
 def _class_names(split: Path) -> tuple[str, ...]:
     if not split.is_dir():
         raise StudyError(
-            f"there is no folder {split}: a folder source holds train/<class>/ and test/<class>/ with one image a file"
+            f"there is no folder {split}: a folder source needs train/<class>/ and test/<class>/, one image per file"
         )
     names = sorted(entry.name for entry in split.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not names:

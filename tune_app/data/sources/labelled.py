@@ -1,4 +1,4 @@
-"""What a folder of image files and a set of Parquet files have in common: encoded images with labels."""
+"""Encoded images with labels: the common part of the sources `folder` and `parquet`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search_spaces.errors import StudyError
 from tune_app.data.arrays import ImageArrays, image_arrays
 from tune_app.data.sources.decode import EncodedImage, decode_images, in_threads
 
-_DECODING = 1  # to be raised when the same files begin to give other arrays
+_DECODING = 1  # increase it when a code change makes the same files give different arrays
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def decode_source(train: Labelled, test: Labelled, classes: tuple[str, ...], res
 
 
 def content_key(folder: Path, files: Iterable[Path], resolution: int | None) -> str:
-    """Return 16 hexadecimal digits of the names and bytes of the files and of how they are decoded."""
+    """Return a hash, 16 hexadecimal digits, of the names and bytes of the files and of the way they are decoded."""
     ordered = sorted(files)
     digest = hashlib.sha256(f"decoding {_DECODING} resolution {resolution}".encode())
     for path, file_digest in zip(ordered, in_threads(_file_digest, ordered), strict=True):
@@ -52,4 +52,4 @@ def _file_digest(path: Path) -> bytes:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
-        raise StudyError(f"{path}: cannot be read ({error}): check that it is there and may be read") from None
+        raise StudyError(f"{path}: cannot be read ({error}): check that it exists and is readable") from None

@@ -21,13 +21,13 @@ from tune_app.data.sources.places import named_folder
 _CLASSES = "classes.txt"
 
 
-def read_parquet(config: DataConfig, kept: Path) -> ImageArrays:
-    """Return the images of ``train*.parquet`` and ``test*.parquet`` in ``data.path``; keep decoded ones in ``kept``.
+def read_parquet(config: DataConfig, cache_dir: Path) -> ImageArrays:
+    """Return the images of ``train*.parquet`` and ``test*.parquet`` in ``data.path``; cache them in ``cache_dir``.
 
-    Class names are the lines of ``classes.txt`` beside the files, or else those in the files' Hugging Face metadata,
-    or else the labels' digits.
+    Class names are the lines of ``classes.txt`` in the same folder, or else those in the Hugging Face metadata of the
+    files, or else the numbers of the labels.
 
-    Raises StudyError, with the file and the row (counted from 0), for what cannot be used.
+    Raises StudyError, with the file and the row (counted from 0), for invalid data.
     """
     folder = named_folder(config)
     train_files, test_files = _files(folder, "train"), _files(folder, "test")
@@ -45,7 +45,7 @@ def read_parquet(config: DataConfig, kept: Path) -> ImageArrays:
         return decode_source(train, test, classes, config.resolution)
 
     key = content_key(folder, [*train_files, *test_files, *named], config.resolution)
-    return cached(kept / "decoded" / key, decode)
+    return cached(cache_dir / "decoded" / key, decode)
 
 
 def _files(folder: Path, split: str) -> list[Path]:
@@ -56,7 +56,7 @@ def _files(folder: Path, split: str) -> list[Path]:
 
 
 def _class_names(folder: Path, file: Path) -> tuple[str, ...] | None:
-    """Return the class names that are written down somewhere, or None."""
+    """Return the class names from ``classes.txt`` or the metadata, or None."""
     listed = folder / _CLASSES
     if listed.is_file():
         return tuple(line.strip() for line in listed.read_text("utf-8").splitlines() if line.strip())
@@ -91,20 +91,20 @@ def _columns(file: Path) -> pa.Table:
     for column in ("image", "label"):
         if column not in schema.names:
             raise StudyError(
-                f"{file}: there is no column `{column}`, but {', '.join(schema.names)}; "
+                f"{file}: there is no column `{column}`, only {', '.join(schema.names)}; "
                 "the columns must be `image` (a struct of bytes and path) and `label` (integers)"
             )
     image, label = schema.field("image").type, schema.field("label").type
     if not (pa.types.is_struct(image) and image.get_field_index("bytes") >= 0):
-        raise StudyError(f"{file}: the column `image` is {image}, but must be a struct with the file's `bytes` in it")
+        raise StudyError(f"{file}: the column `image` is {image}, but must be a struct with a field `bytes`")
     if not pa.types.is_integer(label):
         raise StudyError(
-            f"{file}: the column `label` is {label}, but must be integers from 0 on: write the class's number"
+            f"{file}: the column `label` is {label}, but must be integers from 0: write the number of the class"
         )
     try:
         return opened.read(["image", "label"])
     except (OSError, pa.ArrowException) as error:
-        raise StudyError(f"{file}: damaged ({error}): write or copy it anew") from None
+        raise StudyError(f"{file}: damaged ({error}): write or copy it again") from None
 
 
 def _labels(file: Path, column: pa.Array, names: tuple[str, ...] | None) -> np.ndarray:
@@ -135,4 +135,4 @@ def _place(file: Path, row: int) -> str:
 
 
 def _bad_label(place: str, label: object, allowed: str) -> StudyError:
-    return StudyError(f"{place}: the label is {label}, but {allowed}: mend the label or the class names")
+    return StudyError(f"{place}: the label is {label}, but {allowed}: correct the label or the class names")

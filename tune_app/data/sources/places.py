@@ -1,4 +1,4 @@
-"""Folders: where a source lies, and where what is downloaded or decoded is kept."""
+"""Folders of a source: its location, and the cache for downloads and decoded images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search_spaces.errors import StudyError
 ROOT_VARIABLE = "TUNE_APP_DATA"
 
 
-def kept_folder() -> Path:
+def cache_folder() -> Path:
     """Return the folder for downloads and decoded images: ``$TUNE_APP_DATA``, or ``~/.cache/tune-app``."""
     return Path(os.environ.get(ROOT_VARIABLE) or "~/.cache/tune-app").expanduser().absolute()
 
@@ -24,5 +24,5 @@ def named_folder(config: DataConfig) -> Path:
         )
     folder = Path(config.path).expanduser().resolve()
     if not folder.is_dir():
-        raise StudyError(f"`data.path` is {config.path!r}, but there is no folder {folder}: mend the path")
+        raise StudyError(f"`data.path` is {config.path!r}, but there is no folder {folder}: correct the path")
     return folder

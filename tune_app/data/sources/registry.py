@@ -1,4 +1,4 @@
-"""Sources of images: one registry from a source's name to what reads it."""
+"""Sources of images: the registry from a source's name to its reader."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from tune_app.data.sources.digits import load_digits
 from tune_app.data.sources.downloads import read_download
 from tune_app.data.sources.image_folder import read_image_folder
 from tune_app.data.sources.parquet import read_parquet
-from tune_app.data.sources.places import kept_folder
+from tune_app.data.sources.places import cache_folder
 from tune_app.data.sources.synthetic import make_synthetic
+from tune_app.user_code import CodeSource
 
 
 @dataclass(frozen=True)
 class Source:
-    """What reads a source, given the folder for what is downloaded or decoded."""
+    """A reader of a source: ``load(config, cache folder)``, and which config fields it uses."""
 
     load: Callable[[DataConfig, Path], ImageArrays]
     has_path: bool = False
-    resizes: bool = False  # whether images are resized as they are decoded; otherwise the loaders do it
+    resizes: bool = False  # whether images are resized during decoding; otherwise the loaders resize them
 
 
 SOURCES: Mapping[str, Source] = {
@@ -37,21 +38,21 @@ SOURCES: Mapping[str, Source] = {
 }
 
 
-def load_source(config: DataConfig, cache_dir: Path | None = None) -> ImageArrays:
-    """Return the images of the source that ``config`` names, all of them: ``make_splits`` chooses.
+def load_source(config: DataConfig, cache_dir: Path | None = None, code: CodeSource | None = None) -> ImageArrays:
+    """Return all images of the source that ``config`` names; ``make_splits`` selects from them.
 
-    What is downloaded or decoded on the way is kept in ``cache_dir``, or else in the folder that the environment
-    variable TUNE_APP_DATA names, or else in ``~/.cache/tune-app``.
+    Downloaded and decoded files are cached in ``cache_dir``, or else in the folder that the environment variable
+    TUNE_APP_DATA names, or else in ``~/.cache/tune-app``.
 
-    Raises StudyError, with the file, the row and the remedy, for data that cannot be had or used.
+    Raises StudyError, with the file, the row and the remedy, for data that cannot be found or used.
     """
-    return _source(config).load(config, kept_folder() if cache_dir is None else cache_dir)
+    return _source(config).load(config, cache_folder() if cache_dir is None else cache_dir)
 
 
 def source_key(config: DataConfig) -> str:
-    """Return a text that is equal for configs that read the same arrays: "digits", "parquet:/the/folder@64".
+    """Return a key that is equal for configs that read the same arrays: "digits", "parquet:/the/folder@64".
 
-    The resolution after the @ is part of it where images are resized as they are decoded.
+    The resolution after the @ is included for sources that resize images during decoding.
     """
     source = _source(config)
     key: str = config.source

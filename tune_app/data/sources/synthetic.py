@@ -1,4 +1,4 @@
-"""Images made up on the spot, for tests and first steps: ten smooth colour patterns under noise."""
+"""Synthetic images for tests and examples: ten smooth colour patterns with noise."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _CLASSES, _SIDE, _TRAIN, _TEST = 10, 32, 1000, 200
 _FREQUENCIES = 3
 
 
-def make_synthetic(config: DataConfig, kept: Path) -> ImageArrays:
-    """Return 1,000 training and 200 test images of 32x32x3, as many of each of ten classes; always the same ones.
+def make_synthetic(config: DataConfig, cache_dir: Path) -> ImageArrays:
+    """Return 1,000 training and 200 test images of 32x32x3 in ten classes of equal size; always the same images.
 
-    A class is a sum of cosines of low frequency with random amplitudes; an image is its class's pattern, brighter or
-    darker and of more or less contrast, under white noise.
+    A class is a sum of cosines of low frequency with random amplitudes; an image is the pattern of its class with
+    random brightness and contrast, plus white noise.
     """
     rng = np.random.default_rng(0)
     patterns = _patterns(rng)

@@ -1,4 +1,4 @@
-"""The loss around a trained model: directions, the surface on their plane, the curvature at its centre."""
+"""The loss landscape of a trained model: directions, the surface on their plane, the curvature at its centre."""
 
 from tune_app.training.landscape.curvature import Eigenvalue, top_eigenvalue
 from tune_app.training.landscape.directions import Directions, filter_normalized, plane_directions

@@ -15,7 +15,7 @@ Product: TypeAlias = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Eigenvalue:
-    """An eigenvalue, the Hessian-vector products it took, and ||Hv - value v|| / |value| at the end."""
+    """An eigenvalue, the number of Hessian-vector products, and the final ||Hv - value v|| / |value|."""
 
     value: float
     iterations: int
@@ -32,9 +32,9 @@ def top_eigenvalue(
 ) -> Eigenvalue:
     """Return the largest eigenvalue of the Hessian of the mean cross entropy over all images of the batches.
 
-    Over all trainable parameters, in eval mode. The mean is over images, so the value depends neither on their number
-    nor on how they are cut into batches. Ends when the residual is at most ``tolerance``, or after ``max_iterations``
-    for each of at most two passes (see `largest`); the residual tells which.
+    Over all trainable parameters, in eval mode. The mean is over images, so the value does not depend on the batch
+    size. Stops when the residual is at most ``tolerance``, or after ``max_iterations`` in each of at most two passes
+    (see `largest`); the residual shows which.
     """
     model.eval()
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -46,8 +46,8 @@ def top_eigenvalue(
 def largest(product: Product, start: Tensor, tolerance: float, max_iterations: int) -> Eigenvalue:
     """Return the largest eigenvalue of a symmetric matrix H, given as v -> Hv.
 
-    Power iteration finds the eigenvalue of the largest magnitude. Where that is negative, m, a second pass over H - mI,
-    whose eigenvalues are none of them negative, finds the largest.
+    Power iteration finds the eigenvalue of the largest magnitude. If that is negative, m, a second pass over H - mI,
+    which has no negative eigenvalues, finds the largest.
     """
     found = _power_iteration(product, start, 0.0, tolerance, max_iterations)
     if found.value >= 0:
@@ -57,7 +57,7 @@ def largest(product: Product, start: Tensor, tolerance: float, max_iterations: i
 
 
 def _power_iteration(product: Product, start: Tensor, shift: float, tolerance: float, limit: int) -> Eigenvalue:
-    """Return H's eigenvalue that is furthest from ``shift``, by power iteration on H - shift I."""
+    """Return the eigenvalue of H with the largest distance from ``shift``, by power iteration on H - shift I."""
     vector = start / start.norm()
     value, residual = 0.0, 0.0
     for iteration in range(1, limit + 1):
@@ -76,7 +76,7 @@ def _power_iteration(product: Product, start: Tensor, shift: float, tolerance: f
 def hessian_product(
     model: nn.Module, parameters: Sequence[Tensor], batches: Sequence[tuple[Tensor, Tensor]]
 ) -> Product:
-    """Return v -> Hv for the Hessian of the mean cross entropy by these parameters, flattened one after the other."""
+    """Return v -> Hv for the Hessian of the mean cross entropy in these parameters, flattened and concatenated."""
     images = sum(len(labels) for _, labels in batches)
     shapes = [p.shape for p in parameters]
     sizes = [p.numel() for p in parameters]

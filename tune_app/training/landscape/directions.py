@@ -1,9 +1,9 @@
 """Random directions in weight space, normalised filter by filter (Li et al. 2018, arXiv 1712.09913).
 
-A network with ReLU and norm layers computes the same when a filter is scaled up and its norm makes up for it, so a step
-of fixed length means nothing by itself. Each filter of a direction is therefore given the norm of the filter it moves:
-a step of 1 replaces as much as is there. As in the authors' implementation a filter is a slice along the first
-dimension of a tensor, of linear layers too, and tensors of one dimension or none (biases, norm layers) stay put.
+A network with ReLU and norm layers is invariant to the scale of its filters, so a step of fixed length has no absolute
+meaning. Each filter of a direction is therefore scaled to the norm of the corresponding filter of the model. As in the
+authors' implementation, a filter is a slice along the first dimension of a tensor, also in linear layers, and tensors
+of one dimension or none (biases, norm layers) do not move.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 Directions = tuple[dict[str, Tensor], dict[str, Tensor]]
-"""The two directions of a plane, by the name of the parameter that they move; what does not move is left out."""
+"""The two directions of a plane: parameter name -> tensor; parameters that do not move are omitted."""
 
-_EPS = 1e-10  # as the authors' implementation has it: a filter of zeros in the direction stays one
+_EPS = 1e-10  # as in the authors' implementation: a filter of zeros in the direction remains zero
 
 
 def plane_directions(
@@ -25,10 +25,10 @@ def plane_directions(
 ) -> Directions:
     """Return two random directions from these weights, normalised filter by filter.
 
-    A tensor's draw depends on ``seed``, ``stream`` and the parameter's name and shape alone: models that share a stream
-    share the draw of every parameter that they have in common. ``orthogonal`` makes each filter of the second
-    direction orthogonal to the first's before it is normalised, so that the directions as a whole are orthogonal, too;
-    the authors leave them as drawn. A filter of a single weight has no second direction then, and stays put.
+    The draw for a tensor depends only on ``seed``, ``stream`` and the parameter's name and shape: models with the same
+    stream have the same draws for the parameters that they have in common. ``orthogonal`` makes each filter of the
+    second direction orthogonal to that of the first before normalisation, so the directions as a whole are orthogonal
+    too; the authors do not do this. A filter of a single weight then has no second direction and does not move.
     """
     weights = {name: weight.detach() for name, weight in weights.items()}
     first, second = (
@@ -56,7 +56,7 @@ def _filter_norms(tensor: Tensor) -> Tensor:
 
 
 def _without(direction: Tensor, other: Tensor) -> Tensor:
-    """Return ``direction`` less its part along ``other``, filter by filter."""
+    """Return ``direction`` minus its projection on ``other``, filter by filter."""
     if direction[0].numel() == 1:
         return torch.zeros_like(direction)
     inner = tuple(range(1, direction.dim()))
@@ -65,7 +65,7 @@ def _without(direction: Tensor, other: Tensor) -> Tensor:
 
 
 def _draw(weight: Tensor, key: str) -> Tensor:
-    """Return standard normal numbers of the weight's shape, memory format and device; drawn on the CPU."""
+    """Return standard normal numbers with the shape, memory format and device of ``weight``; drawn on the CPU."""
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) >> 1
     drawn = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
     return torch.empty_like(weight).copy_(drawn)

@@ -1,4 +1,4 @@
-"""The images a landscape is evaluated on, normalised once, as arrays that processes can share."""
+"""The images that a landscape is evaluated on, normalised once, as arrays that processes can share."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def evaluation_images(
 ) -> EvaluationImages:
     """Return the first ``count`` images of a split (all if None), not augmented, normalised as in training.
 
-    Splits are in a stratified order, so that the first images hold every class as often as the whole does. Raises
-    StudyError for a split that is not there, or that has fewer images.
+    Splits are in a stratified order, so the first images have the class fractions of the whole split. Raises
+    StudyError for an unknown split, or one with fewer images.
     """
     if split not in ("train", "val", "test"):
         raise StudyError(f"`--split` is {split!r}, but must be train, val or test")

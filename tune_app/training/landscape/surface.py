@@ -25,14 +25,14 @@ class Point:
 
 
 class Surface:
-    """Evaluates a model anywhere on a plane through the weights that it has when it comes here.
+    """Evaluates a model on a plane through its weights at construction.
 
-    In eval mode, with the norm layers' running statistics as they are, in the precision of the weights. The model's
-    weights are moved in place; ``restore`` takes them back.
+    In eval mode, with unchanged running statistics of the norm layers, in the precision of the weights. The weights of
+    the model are changed in place; ``restore`` restores them.
     """
 
     def __init__(self, model: nn.Module, directions: Directions, batches: Sequence[Batch]) -> None:
-        """Take the model, a plane and the images, normalised, that every point is evaluated on."""
+        """Set the model, the plane and the batches of normalised images that every point is evaluated on."""
         self._model = model.eval()
         self._batches = batches
         parameters = dict(model.named_parameters())
@@ -42,7 +42,7 @@ class Surface:
         self._first, self._second = ([direction[name] for name in moved] for direction in directions)
 
     def points(self, xs: Iterable[float], y: float) -> list[Point]:
-        """Return the points of one row of a grid. A point's figures do not depend on the points before it."""
+        """Return the points of one row of a grid. The value of a point does not depend on the points before it."""
         with torch.inference_mode():
             row = torch._foreach_add(self._center, self._second, alpha=y)
             try:
@@ -51,7 +51,7 @@ class Surface:
                 self.restore()
 
     def restore(self) -> None:
-        """Put the trained weights back."""
+        """Restore the trained weights."""
         with torch.inference_mode():
             torch._foreach_copy_(self._weights, self._center)
 
@@ -65,6 +65,6 @@ class Surface:
 
 
 def _sums(logits_NK: Tensor, y_N: Tensor) -> Tensor:
-    """Return the sum of the cross entropies and the number of correct answers, float64 (2,), without waiting."""
+    """Return the sum of the cross entropies and the number of correct predictions, float64 (2,), without waiting."""
     losses = F.cross_entropy(logits_NK, y_N, reduction="none").double().sum()
     return torch.stack([losses, (logits_NK.argmax(1) == y_N).sum().double()])

@@ -1,4 +1,4 @@
-"""A trained model out of its checkpoint."""
+"""A trained model, read from its checkpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tune_app.training.checkpoints import BEST, CorruptCheckpoint, read_checkpoi
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """All that it takes to build a trained model again, weights on the CPU."""
+    """Everything that is needed to rebuild a trained model, weights on the CPU."""
 
     config: TrialConfig
     channels: int
@@ -36,21 +36,21 @@ class TrainedModel:
 def read_best(folder: Path | str, config: TrialConfig, arrays: ImageArrays) -> TrainedModel:
     """Return the model of the best epoch of the trial of ``config``, from ``best.pt`` in its folder of checkpoints.
 
-    StudyError where there is none, or it is damaged or of another trial.
+    StudyError if there is none, or if it is damaged or of another trial.
     """
     try:
         payload = read_checkpoint(folder, BEST, torch.device("cpu"))
     except FileNotFoundError:
         raise StudyError(
-            f"{folder}/{BEST} is not there: the study does not `keep: [best]`, or its results were moved without "
-            "the checkpoints; train it again with it"
+            f"{folder}/{BEST} does not exist: the study has no `keep: [best]`, or its results were moved without "
+            "the checkpoints; train it again with `keep: [best]`"
         ) from None
     except CorruptCheckpoint as error:
         raise StudyError(f"{error}; train the trial again") from None
     if payload["digest"] != config.digest() or payload["fingerprint"] != arrays.fingerprint:
         raise StudyError(
             f"{folder}/{BEST} is of trial {payload['digest']} on data {payload['fingerprint']}, not of "
-            f"{config.digest()} on {arrays.fingerprint}; give the data that it was trained on"
+            f"{config.digest()} on {arrays.fingerprint}; use the data that it was trained on"
         )
     _, height, _, channels = arrays.train_images.shape
     resolution = config.data.resolution or height

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from search_spaces.store_schema import TABLES
+from search_spaces.store_schema import TABLES, metric_columns, table_schema
 from tune_app.storage import Folder
 from tune_app.tuning.store.writer import COMPACT, ResultsStore
 
@@ -35,10 +35,20 @@ def compact(store: ResultsStore) -> int:
 
 
 def _merge(folder: Folder, table: str, names: Sequence[str]) -> None:
-    schema = pa.schema([field.remove_metadata() for field in TABLES[table]])
-    parts = [pq.read_table(io.BytesIO(folder.read(name))).select(schema.names).cast(schema) for name in names]
+    """Merge files of any schema version and any metrics: a column that one of them lacks is null in its rows."""
+    parts = [pq.read_table(io.BytesIO(folder.read(name))) for name in names]
+    metrics = dict.fromkeys(name for part in parts for name in metric_columns(table, part.schema))
+    schema = pa.schema([field.remove_metadata().with_nullable(True) for field in table_schema(table, metrics)])
     sink = io.BytesIO()
-    pq.write_table(pa.concat_tables(parts), sink, compression="zstd")
+    pq.write_table(pa.concat_tables([_conformed(part, schema) for part in parts]), sink, compression="zstd")
     identity = hashlib.sha256("".join(names).encode()).hexdigest()[:16]
     folder.write(f"{COMPACT}{identity}.parquet", sink.getvalue())
     folder.remove_files(names)
+
+
+def _conformed(part: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns = [
+        part[field.name].cast(field.type) if field.name in part.column_names else pa.nulls(len(part), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from search_spaces.store_schema import METRICS, SCHEMA_VERSION
+from search_spaces.store_schema import EPOCHS, SCHEMA_VERSION, TRIALS, metric_columns
+from search_spaces.study import StudySpec
 from tune_app.tuning.jobs import Job
+
+_NOT_METRICS = frozenset(EPOCHS.names) - set(metric_columns("epochs", EPOCHS))
+"""Columns that the epochs table of every task has."""
+_OWN = frozenset(TRIALS.names) - set(metric_columns("trials", TRIALS))
 
 
 @dataclass
 class TrialRecord:
-    """What has been heard of one trial so far."""
+    """What one trial reported so far. ``choose_by`` is the metric that chooses its best epoch."""
 
     job: Job
     cpus: float
+    choose_by: str = "val_accuracy"
+    higher_is_better: bool = True
     node: str = ""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
     quantiles: dict[tuple[int, str, float], dict[str, Any]] = field(default_factory=dict)
     columns: dict[str, Any] = field(default_factory=dict)
 
-    def hear(self, report: Mapping[str, Any]) -> None:
-        """Take in a report; an epoch heard twice, after a restart, counts once."""
+    def add(self, report: Mapping[str, Any]) -> None:
+        """Add a report; an epoch that is reported twice, after a restart, counts once."""
         self.node = report.get("hostname", self.node)
         self.epochs |= {row["epoch"]: row for row in report["epochs"]}
         self.quantiles |= {(row["epoch"], row["layer"], row["percentile"]): row for row in report["quantiles"]}
@@ -33,13 +41,21 @@ class TrialRecord:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch of the best validation accuracy, the earliest of equals."""
-        finite = [row for row in self.epochs.values() if row["val_accuracy"] == row["val_accuracy"]]
-        best = max(finite, key=lambda row: (row["val_accuracy"], -row["epoch"]), default=None)
-        return None if best is None else int(best["epoch"])
+        """The epoch that is best by ``choose_by``, the earliest of equals; None where none has a finite value."""
+        values = {epoch: row.get(self.choose_by) for epoch, row in self.epochs.items()}
+        finite = {epoch: value for epoch, value in values.items() if value is not None and math.isfinite(value)}
+        sign = 1 if self.higher_is_better else -1
+        return max(finite, key=lambda epoch: (sign * finite[epoch], -epoch), default=None)
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics that it reported, in its epochs or at its end."""
+        names = dict.fromkeys(name for row in self.epochs.values() for name in row)
+        final = [name for name, value in self.columns.items() if isinstance(value, float) and name not in _OWN]
+        return [name for name in dict.fromkeys([*names, *final]) if name not in _NOT_METRICS]
 
 
-def trial_row(record: TrialRecord, status: str, study: str, mode: str) -> dict[str, Any]:
+def trial_row(record: TrialRecord, status: str, spec: StudySpec) -> dict[str, Any]:
     """Return the row of the trials table."""
     job = record.job
     best = record.epochs.get(record.best_epoch or 0, {})
@@ -47,8 +63,10 @@ def trial_row(record: TrialRecord, status: str, study: str, mode: str) -> dict[s
         "digest": job.digest,
         "fingerprint": job.fingerprint,
         "schema_version": SCHEMA_VERSION,
-        "study": study,
-        "mode": mode,
+        "study": spec.name,
+        "mode": spec.mode,
+        "task": spec.task.run if spec.task else None,
+        "code": job.config.code if job.config.references() else None,
         "arm": job.arm,
         "is_baseline": job.is_baseline,
         "levels": json.dumps(job.levels),
@@ -58,7 +76,8 @@ def trial_row(record: TrialRecord, status: str, study: str, mode: str) -> dict[s
         "epochs_planned": job.config.epochs,
         "epochs_trained": len(record.epochs),
         "best_epoch": record.best_epoch,
-        **{f"{split}_{m}": best.get(f"{split}_{m}") for split in ("train", "val") for m in METRICS},
+        "choose_by": record.choose_by,
+        **{name: best[name] for name in record.metrics if name in best},
         "node": record.node,
         "cpus": record.cpus,
         "gpus": job.gpus,
@@ -77,8 +96,3 @@ def epoch_tables(record: TrialRecord) -> dict[str, list[dict[str, Any]]]:
         "epochs": [keys | record.epochs[epoch] for epoch in sorted(record.epochs)],
         "quantiles": [keys | record.quantiles[at] for at in sorted(record.quantiles)],
     }
-
-
-def last_line(text: str) -> str:
-    """Return the last line of a traceback: what was raised."""
-    return text.strip().rsplit("\n", 1)[-1]

@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 import yaml
 
 from search_spaces.errors import StudyError
-from search_spaces.store_schema import METRICS, SPLITS, TABLES, key
+from search_spaces.metrics import IMAGE_METRICS
+from search_spaces.store_schema import TABLES, check_version, key, metric_columns, table_schema
 from tune_app.storage import UNFINISHED, Folder, StorageError
 
 COMPACT = "compact-"
-_METRIC_COLUMNS = [f"{split}_{metric}" for split in SPLITS for metric in METRICS]
-_COLUMNS = ["digest", "fingerprint", "status", "arm", "seed", "config", "seconds", *_METRIC_COLUMNS]
+_KEYS = ("digest", "fingerprint")
+_COLUMNS = (*_KEYS, "schema_version", "status", "arm", "seed", "config", "seconds", "task", "code", "choose_by")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class Stored:
     config: Mapping[str, Any]
     seconds: float | None
     metrics: Mapping[str, float | None]
+    task: str | None = None
+    """None for image classification."""
+    code: str | None = None
+    """Fingerprint of the user's code, where there was some."""
+    choose_by: str | None = None
+    """The metric that chose the best epoch; None: val_accuracy."""
 
 
 class ResultsStore:
@@ -46,6 +53,12 @@ class ResultsStore:
     def __init__(self, results: str, study: str) -> None:
         """Open (not yet make) the store of a study under a results folder or URL."""
         self.folder = Folder(results) / study
+        self._damage: dict[str, str] = {}
+
+    @property
+    def damage(self) -> list[str]:
+        """Sentences about the files that could not be read so far: their cells count as missing."""
+        return list(self._damage.values())
 
     def prepare(self) -> None:
         """Make the folder and try to write in it, so that a store that cannot be written is known before training."""
@@ -79,24 +92,34 @@ class ResultsStore:
         self.folder.write("study.yaml", yaml.safe_dump(dict(study), sort_keys=False, allow_unicode=True).encode())
         self.folder.write("environment.json", json.dumps(environment, indent=2).encode())
 
-    def write_trial(self, row: Mapping[str, Any], tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-        """Write one trial: its rows of the other tables first, its own row last, each file whole."""
+    def write_trial(
+        self,
+        row: Mapping[str, Any],
+        tables: Mapping[str, Sequence[Mapping[str, Any]]],
+        metrics: Iterable[str] = tuple(IMAGE_METRICS),
+    ) -> None:
+        """Write one trial: its rows of the other tables first, its own row last, each file whole.
+
+        ``metrics`` are those that the task declares: each is a column of ``trials`` and ``epochs``.
+        """
         name = f"{key(row['digest'], row['fingerprint'])}.parquet"
         for table, rows in tables.items():
             if rows:
-                self.folder.write(f"{table}/{name}", parquet_bytes(table, rows))
-        self.folder.write(f"trials/{name}", parquet_bytes("trials", [row]))
+                self.folder.write(f"{table}/{name}", parquet_bytes(table, rows, metrics))
+        self.folder.write(f"trials/{name}", parquet_bytes("trials", [row], metrics))
 
     def trials(self) -> list[Stored]:
-        """Return every trial that the store holds; a file that cannot be read counts as not there.
+        """Return every trial that the store holds, of any schema version up to this release's.
 
-        A trial's own file counts before a compacted one, whatever the clocks said: it was written later.
+        A trial's own file counts before a compacted one, whatever the clocks said: it was written later. A file that
+        cannot be read counts as not there, and `damage` names it. Raises StudyError for a newer schema version.
         """
         names = (self.folder / "trials").names(".parquet")
         found: dict[tuple[str, str], Stored] = {}
         for name in sorted(names, key=lambda name: not name.startswith(COMPACT)):
-            for row in self._rows("trials", name, _COLUMNS):
-                found[row["digest"], row["fingerprint"]] = _stored(row)
+            rows = self._rows("trials", name, _COLUMNS, with_metrics=True)
+            check_version((row["schema_version"] for row in rows if row["schema_version"]), self.folder.url)
+            found |= {(row["digest"], row["fingerprint"]): _stored(row) for row in rows}
         return list(found.values())
 
     def finished(self, statuses: Iterable[str] = ("completed", "diverged")) -> set[tuple[str, str]]:
@@ -112,34 +135,55 @@ class ResultsStore:
         names = (self.folder / "epochs").names(".parquet")
         found: dict[str, dict[int, float]] = {}
         for name in sorted(names, key=lambda name: not name.startswith(COMPACT)):
-            for row in self._rows("epochs", name, ["digest", "fingerprint", "epoch", column]):
+            for row in self._rows("epochs", name, (*_KEYS, "epoch", column)):
                 if row[column] is not None and math.isfinite(row[column]):
                     found.setdefault(key(row["digest"], row["fingerprint"]), {})[row["epoch"]] = row[column]
         return found
 
-    def _rows(self, table: str, name: str, columns: list[str]) -> list[dict[str, Any]]:
+    def _rows(self, table: str, name: str, columns: Iterable[str], with_metrics: bool = False) -> list[dict[str, Any]]:
+        """Return these columns of a file, and its metrics where asked for; null where the file lacks a column."""
         try:
-            content = (self.folder / table).read(name)
-            return list(pq.read_table(io.BytesIO(content), columns=columns).to_pylist())
+            with pq.ParquetFile(io.BytesIO((self.folder / table).read(name))) as file:
+                own = file.schema_arrow
+                wanted = [*columns, *(metric_columns(table, own) if with_metrics else ())]
+                lacking = dict.fromkeys(set(wanted) - set(own.names))
+                if lacking.keys() & set(_KEYS):
+                    raise pa.ArrowInvalid("it has no column digest or fingerprint")
+                rows = file.read(columns=[column for column in wanted if column in own.names]).to_pylist()
         except StorageError:
             raise
-        except (OSError, pa.ArrowInvalid, KeyError):
+        except (OSError, pa.ArrowException) as error:
+            self._note(f"{table}/{name}", str(error).split("\n")[0].removesuffix("."))
             return []
+        return [lacking | row for row in rows]
 
     def _is_whole(self, name: str) -> bool:
         """Return whether a trial's own files of the other tables, where it has any, end as Parquet files do.
 
-        Only disks are looked at: they may lose the end of a file in a crash, an object store has it whole or not.
+        Only local disks are checked: they may lose the end of a file in a crash, an object store has it whole or not.
         """
         if not self.folder.is_local:
             return True
-        paths = [Path(self.folder.root) / table / f"{name}.parquet" for table in TABLES]
-        return all(_ends_well(path) for path in paths if path.exists())
+        places = [f"{table}/{name}.parquet" for table in TABLES]
+        paths = {place: Path(self.folder.root) / place for place in places}
+        cut = [place for place, path in paths.items() if path.exists() and not _ends_well(path)]
+        for place in cut:
+            self._note(place, "its end is missing")
+        return not cut
+
+    def _note(self, place: str, reason: str) -> None:
+        self._damage[place] = f"{place} of {self.folder.url} cannot be read ({reason}): its cells count as missing"
 
     @property
     def checkpoints_url(self) -> str:
         """The folder of all checkpoints as a URL that is the same from every process."""
         folder = self.folder / "checkpoints"
+        return str(folder.filesystem.unstrip_protocol(folder.root))
+
+    @property
+    def artifacts_url(self) -> str:
+        """The folder of the files that training functions keep, as a URL that is the same from every process."""
+        folder = self.folder / "artifacts"
         return str(folder.filesystem.unstrip_protocol(folder.root))
 
     @property
@@ -162,16 +206,22 @@ def _ends_well(path: Path) -> bool:
 
 
 def _stored(row: Mapping[str, Any]) -> Stored:
+    own = ("digest", "fingerprint", "status", "arm", "seed", "seconds", "task", "code", "choose_by")
     return Stored(
-        **{name: row[name] for name in ("digest", "fingerprint", "status", "arm", "seed", "seconds")},
+        **{name: row[name] for name in own},
         config=json.loads(row["config"]),
-        metrics={name: row[name] for name in _METRIC_COLUMNS},
+        metrics={name: value for name, value in row.items() if name not in _COLUMNS},
     )
 
 
-def parquet_bytes(table: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return rows of a table as a Parquet file; a column that the schema lacks is our mistake (AssertionError)."""
-    schema = pa.schema([field.remove_metadata() for field in TABLES[table]])
+def parquet_bytes(
+    table: str, rows: Sequence[Mapping[str, Any]], metrics: Iterable[str] = tuple(IMAGE_METRICS)
+) -> bytes:
+    """Return rows of a table as a Parquet file with a column for each of ``metrics``.
+
+    A column that is neither in the schema nor a metric is our mistake (AssertionError).
+    """
+    schema = pa.schema([field.remove_metadata() for field in table_schema(table, metrics)])
     unknown = {column for row in rows for column in row} - set(schema.names)
     assert not unknown, f"{table} has no column {sorted(unknown)}"
     sink = io.BytesIO()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,7 @@ def apply(name: str, strength: float, image_HW: np.ndarray) -> np.ndarray:
 
 
 def test_policies_are_those_of_the_vocabulary() -> None:
-    assert set(AUGMENTATIONS) == set(AugmentationPolicy.__args__)
+    assert set(AUGMENTATIONS) == set(get_args(AugmentationPolicy))
 
 
 def test_crop_equals_cropping_each_padded_image_at_its_offsets() -> None:
@@ -185,7 +187,7 @@ def test_what_is_switched_off_does_nothing() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_grid_shows_the_original_and_what_twelve_operations_make_of_it(channels: int) -> None:
+def test_the_grid_shows_the_original_and_the_result_of_twelve_operations(channels: int) -> None:
     image = images(1, channels, side=32)[0].numpy()
     grid = augmentation_grid(image, magnitude=20)
     assert [label for label, _ in grid] == [

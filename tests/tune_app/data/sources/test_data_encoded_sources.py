@@ -16,7 +16,6 @@ from PIL import Image
 from search_spaces.config.trial import DataConfig
 from search_spaces.errors import StudyError
 from tune_app.data import ImageArrays, load_source
-from tune_app.data.sources import cache
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (4, 6, 6, 3), dtype=np.uint8)
@@ -66,7 +65,7 @@ def write_parquets(root: Path, **kind: Any) -> Path:
 
 
 def load(source: Any, root: Path, tmp_path: Path, **fields: Any) -> ImageArrays:
-    return load_source(DataConfig(source=source, path=str(root), **fields), tmp_path / "kept")
+    return load_source(DataConfig(source=source, path=str(root), **fields), tmp_path / "cache")
 
 
 def test_a_folder_gives_its_images_in_order_of_class_and_name(tmp_path: Path) -> None:
@@ -98,7 +97,7 @@ def test_class_names_come_from_the_list_beside_the_files_or_else_their_metadata(
     assert first.fingerprint != second.fingerprint
 
 
-def test_the_fingerprint_does_not_depend_on_where_or_how_the_images_lie(tmp_path: Path) -> None:
+def test_the_fingerprint_does_not_depend_on_the_location_or_format_of_the_images(tmp_path: Path) -> None:
     kind = {"contents": [PNGS[0], PNGS[2], PNGS[1], PNGS[3]], "labels": (0, 0, 1, 1), "names": ["cat", "dog"]}
     parquet = load("parquet", write_parquets(tmp_path / "a", **kind), tmp_path)
     folder = load("folder", write_folder(tmp_path / "b"), tmp_path)
@@ -145,7 +144,7 @@ def test_images_that_differ_in_size_are_named_with_the_remedy(tmp_path: Path) ->
         load("parquet", root, tmp_path)
 
 
-def test_decoding_happens_once_and_what_is_kept_is_mapped_read_only(
+def test_decoding_happens_once_and_the_cache_is_mapped_read_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = write_folder(tmp_path / "data")
@@ -189,36 +188,36 @@ def flip_a_bit(file: Path) -> None:
         ("manifest.json", lambda file: file.write_text("{}")),
     ],
 )
-def test_damaged_files_are_found_out_and_replaced(tmp_path: Path, name: str, damage: Callable[[Path], None]) -> None:
+def test_damaged_files_are_detected_and_replaced(tmp_path: Path, name: str, damage: Callable[[Path], None]) -> None:
     root = write_folder(tmp_path / "data")
     first = load("folder", root, tmp_path)
     images = first.train_images.copy()
-    (file,) = (tmp_path / "kept").rglob(name)
+    (file,) = (tmp_path / "cache").rglob(name)
     whole = file.read_bytes()
     damage(file)
     again = load("folder", root, tmp_path)
     assert again.fingerprint == first.fingerprint
     assert np.array_equal(again.train_images, images)
     assert file.read_bytes() == whole
-    assert not list((tmp_path / "kept").rglob(".*.npy.*"))
+    assert not list((tmp_path / "cache").rglob(".*.npy.*"))
 
 
-def test_a_crash_while_writing_leaves_nothing_half_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_writing_leaves_no_partial_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def save(file: Any, arr: np.ndarray) -> None:
         file.write(b"half")
         raise OSError("No space left on device")
 
     root = write_folder(tmp_path / "data")
     with monkeypatch.context() as patch:
-        patch.setattr(cache.np, "save", save)
-        with pytest.raises(StudyError, match=r"cannot be kept there \(No space left on device\): set TUNE_APP_DATA"):
+        patch.setattr(np, "save", save)
+        with pytest.raises(StudyError, match=r"cannot be cached there \(No space left on device\): set TUNE_APP_DATA"):
             load("folder", root, tmp_path)
-    assert [path.name for path in (tmp_path / "kept").rglob("*") if path.is_file()] in ([], ["lock"])
+    assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] in ([], ["lock"])
     assert len(load("folder", root, tmp_path).train_images) == 4
 
 
 @pytest.mark.parametrize("source", ["folder", "parquet"])
-def test_a_missing_folder_is_told_as_an_absolute_path(
+def test_the_error_for_a_missing_folder_gives_its_absolute_path(
     source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -228,7 +227,7 @@ def test_a_missing_folder_is_told_as_an_absolute_path(
         load_source(DataConfig(source=source), tmp_path)
 
 
-def test_what_a_folder_lacks_is_named(tmp_path: Path) -> None:
+def test_the_error_names_what_is_missing_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(StudyError, match=r"there is no folder .*a/train"):
         load("folder", tmp_path / "a", tmp_path)
@@ -258,10 +257,10 @@ def test_a_corrupt_image_is_named(tmp_path: Path, content: bytes) -> None:
     root = write_folder(tmp_path / "a")
     (root / "train" / "dog" / "two.PNG").write_bytes(content)
     with pytest.raises(
-        StudyError, match=r"train/dog/two.PNG: not an image that can be read \(.*\): write it anew"
-    ) as told:
+        StudyError, match=r"train/dog/two.PNG: not an image that can be read \(.*\): write it again"
+    ) as raised:
         load("folder", root, tmp_path)
-    assert "0x" not in str(told.value)
+    assert "0x" not in str(raised.value)
     table = write_parquets(tmp_path / "b", contents=[*PNGS[:2], content, PNGS[3]])
     with pytest.raises(StudyError, match=r"b/train.parquet, row 2: not an image that can be read"):
         load("parquet", table, tmp_path)
@@ -309,11 +308,11 @@ def test_train_and_test_files_must_have_the_same_classes(tmp_path: Path) -> None
         load("parquet", root, tmp_path)
 
 
-def test_what_parquet_files_lack_is_named(tmp_path: Path) -> None:
+def test_the_error_names_what_is_missing_in_parquet_files(tmp_path: Path) -> None:
     root = write_parquets(tmp_path / "a")
     for table, message in (
-        (pa.table({"img": [b""], "label": [0]}), r"train.parquet: there is no column `image`, but img, label"),
-        (pa.table({"image": [{"bytes": b""}]}), r"train.parquet: there is no column `label`, but image"),
+        (pa.table({"img": [b""], "label": [0]}), r"train.parquet: there is no column `image`, only img, label"),
+        (pa.table({"image": [{"bytes": b""}]}), r"train.parquet: there is no column `label`, only image"),
         (pa.table({"image": [b""], "label": [0]}), r"the column `image` is binary, but must be a struct"),
     ):
         pq.write_table(table, root / "train.parquet")
@@ -345,5 +344,5 @@ def test_a_parquet_file_damaged_in_the_middle_is_named(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "a")
     (root / "train" / "cat" / "link.png").symlink_to(root / "gone.png")
-    with pytest.raises(StudyError, match=r"link.png: cannot be read \(.*\): check that it is there"):
+    with pytest.raises(StudyError, match=r"link.png: cannot be read \(.*\): check that it exists"):
         load("folder", root, tmp_path)

@@ -7,7 +7,7 @@ import pickle
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -31,10 +31,10 @@ def is_well_formed(arrays: ImageArrays) -> bool:
 
 
 def test_sources_are_those_of_the_vocabulary() -> None:
-    assert set(SOURCES) == set(Source.__args__)
+    assert set(SOURCES) == set(get_args(Source))
 
 
-def test_an_unknown_source_is_told_what_there_is(tmp_path: Path) -> None:
+def test_the_error_for_an_unknown_source_lists_the_sources(tmp_path: Path) -> None:
     config = DataConfig.model_construct(source="cifar")
     with pytest.raises(
         StudyError, match=r"`data.source` is 'cifar', but must be one of digits, .*did you mean 'cifar1"
@@ -87,7 +87,7 @@ def test_the_fingerprint_is_of_images_labels_and_classes() -> None:
     assert len({plain, *(other.fingerprint for other in others)}) == 5
 
 
-def test_source_keys_tell_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_source_keys_identify_the_arrays_that_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert source_key(DataConfig(source="digits", resolution=16, train_size=50)) == "digits"
     assert source_key(DataConfig(source="digits", path="ignored")) == "digits"
@@ -122,7 +122,7 @@ def write_cifar(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, key: s
 @pytest.mark.parametrize(
     ("source", "name", "key"), [("cifar10", "CIFAR10", "labels"), ("cifar100", "CIFAR100", "fine_labels")]
 )
-def test_cifar_is_read_as_torchvision_keeps_it(
+def test_cifar_is_read_in_the_layout_of_torchvision(
     source: Any, name: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = write_cifar(tmp_path / "torchvision", monkeypatch, name, key, ["cat", "dog"])
@@ -137,9 +137,7 @@ def test_cifar_is_read_as_torchvision_keeps_it(
     assert load_source(DataConfig(source=source)).fingerprint == arrays.fingerprint
 
 
-def test_a_folder_that_nobody_may_change_is_read_without_a_lock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_folder_is_read_without_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_cifar(tmp_path, monkeypatch, "CIFAR10", "labels", ["cat", "dog"])
     monkeypatch.setattr("tune_app.data.sources.downloads.os.access", lambda path, mode: False)
     load_source(DataConfig(source="cifar10", path=str(tmp_path)))
@@ -171,7 +169,7 @@ def test_fashion_mnist_is_gray(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["cifar10", "cifar100", "fashion_mnist"])
-def test_without_a_network_the_folder_and_the_command_to_run_are_told(
+def test_without_a_network_the_error_gives_the_folder_and_the_command_to_run(
     source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*args: object, **kwargs: object) -> io.BytesIO:

@@ -130,7 +130,7 @@ def test_images_that_are_not_there_are_refused(arrays, config_with, split, count
 
 def test_a_checkpoint_that_is_missing_damaged_or_anothers_is_refused(arrays, arrays_of, config_with, tmp_path) -> None:
     config = config_with(epochs=1)
-    with pytest.raises(StudyError, match="not there"):
+    with pytest.raises(StudyError, match="does not exist"):
         read_best(tmp_path, config, arrays)
     list(fit(config, arrays, checkpoints=tmp_path))
     with pytest.raises(StudyError, match="is of trial"):

@@ -79,5 +79,5 @@ def test_a_studys_landscapes_are_computed_once_and_are_those_of_one_process(trai
     assert (more.models, more.computed, more.already) == (4, 18, 18)
 
     (trained / "tiny/checkpoints" / lost.name[:33] / "best.pt").unlink()
-    with pytest.raises(StudyError, match="is not there"):
+    with pytest.raises(StudyError, match="does not exist"):
         compute_landscapes("tiny", str(trained), SurfaceSpec(points=3, shared=True), cell=lost.name[:16])

@@ -16,22 +16,22 @@ def test_a_job_survives_its_travel_as_text(job):
     assert (later.history, later.gpus, later.digest) == (("error: x",), 0.5, job.digest)
 
 
-def test_the_trials_row_has_the_figures_of_the_best_epoch(record):
-    record.hear(report(0.75, 0.5, first=3, status="completed", test_accuracy=0.6, parameters=7))
-    row = trial_row(record, "completed", "tiny", "ablation")
+def test_the_trials_row_has_the_figures_of_the_best_epoch(record, spec):
+    record.add(report(0.75, 0.5, first=3, status="completed", test_accuracy=0.6, parameters=7))
+    row = trial_row(record, "completed", spec)
     assert row["best_epoch"] == 2  # the earliest of equals
     assert row["val_accuracy"] == 0.75
     assert (row["epochs_trained"], row["epochs_planned"]) == (4, 2)
     assert (row["test_accuracy"], row["parameters"], row["attempts"]) == (0.6, 7, 1)
     assert set(row) <= set(TRIALS.names)
     assert set(TRIALS.names) - set(row) <= {*(name for name in TRIALS.names if name.startswith("test_")), "classes"} | {
-        *("error", "precision", "device", "device_name")
+        *("error", "precision", "device", "device_name", "task", "code", "artifacts")
     }
     parquet_bytes("trials", [row])
 
 
-def test_an_epoch_heard_twice_counts_once(record):
-    record.hear(report(0.25, 0.75, 0.5))
+def test_an_epoch_reported_twice_counts_once(record):
+    record.add(report(0.25, 0.75, 0.5))
     tables = epoch_tables(record)
     assert [row["epoch"] for row in tables["epochs"]] == [1, 2, 3]
     assert [row["epoch"] for row in tables["quantiles"]] == [1, 2, 3]
@@ -39,23 +39,31 @@ def test_an_epoch_heard_twice_counts_once(record):
     assert set(tables["quantiles"][0]) == set(QUANTILES.names)
 
 
-def test_an_epoch_whose_accuracy_is_no_number_is_never_the_best(job):
+def test_an_epoch_whose_accuracy_is_no_number_is_never_the_best(job, spec):
     record = TrialRecord(job, cpus=1.0)
     record.epochs = {1: epoch_row(1, float("nan"))}
     assert record.best_epoch is None
-    row = trial_row(record, "diverged", "tiny", "ablation")
+    row = trial_row(record, "diverged", spec)
     assert row["best_epoch"] is None
-    assert row["val_accuracy"] is None
+    assert row.get("val_accuracy") is None
 
 
-def test_what_went_wrong_before_is_kept(job):
+def test_the_best_epoch_follows_the_chosen_metric_and_its_direction(job, spec):
+    record = TrialRecord(job, 1.0, "val_loss", higher_is_better=False)
+    record.epochs = {epoch: epoch_row(epoch) | {"val_loss": loss} for epoch, loss in ((1, 0.4), (2, 0.2), (3, 0.2))}
+    assert record.best_epoch == 2
+    row = trial_row(record, "completed", spec)
+    assert (row["val_loss"], row["choose_by"]) == (0.2, "val_loss")
+
+
+def test_what_went_wrong_before_is_kept(job, spec):
     record = TrialRecord(job.again("error: ValueError").again("node lost"), cpus=1.0)
-    row = trial_row(record, "completed", "tiny", "ablation")
+    row = trial_row(record, "completed", spec)
     assert json.loads(row["history"]) == ["error: ValueError", "node lost"]
     assert row["attempts"] == 3
 
 
-def test_a_column_that_the_schema_lacks_is_our_mistake(record):
-    row = trial_row(record, "completed", "tiny", "ablation") | {"surprise": 1}
+def test_a_column_that_the_schema_lacks_is_our_mistake(record, spec):
+    row = trial_row(record, "completed", spec) | {"surprise": 1}
     with pytest.raises(AssertionError, match="surprise"):
         parquet_bytes("trials", [row])

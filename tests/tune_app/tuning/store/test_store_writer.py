@@ -1,16 +1,23 @@
+import dataclasses
+import io
 import json
 import os
 import stat
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from search_spaces.errors import StudyError
 from search_spaces.store_schema import SCHEMA_VERSION, TRIALS
+from search_spaces.study import StudySpec
+from tune_app.tuning.store.compact import compact
 from tune_app.tuning.store.locks import hold
-from tune_app.tuning.store.rows import epoch_tables, trial_row
+from tune_app.tuning.store.rows import TrialRecord, epoch_tables, trial_row
 from tune_app.tuning.store.writer import ResultsStore
+
+SPEC = StudySpec.model_validate({"name": "tiny", "factors": {"model.norm": ["none"]}})
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -19,7 +26,7 @@ def store(request, tmp_path):
 
 
 def write(store, record, status="completed"):
-    store.write_trial(trial_row(record, status, "tiny", "ablation"), epoch_tables(record))
+    store.write_trial(trial_row(record, status, SPEC), epoch_tables(record))
 
 
 def test_a_trial_is_one_file_in_each_table_and_reads_as_written(tmp_path, record):
@@ -57,10 +64,77 @@ def test_a_later_row_of_a_trial_replaces_the_earlier(store, record):
     assert trial.metrics["val_accuracy"] == 0.75
 
 
-def test_a_file_that_cannot_be_read_counts_as_not_there(store, record):
+def test_a_file_that_cannot_be_read_counts_as_not_there_and_is_named(store, record):
     write(store, record)
+    assert store.damage == []
     (store.folder / "trials").write("0-0.parquet", b"PAR1 half")
-    assert len(store.trials()) == 1
+    assert len(store.trials()) == len(store.finished()) == 1
+    [sentence] = store.damage
+    assert sentence.startswith(f"trials/0-0.parquet of {store.folder.url} cannot be read (")
+    assert sentence.endswith("its cells count as missing")
+
+
+def test_a_cell_whose_epochs_lost_their_end_counts_as_missing_and_is_named(tmp_path, record):
+    store = ResultsStore(str(tmp_path), "tiny")
+    write(store, record)
+    name = f"epochs/{record.job.digest}-{record.job.fingerprint}.parquet"
+    store.folder.write(name, store.folder.read(name)[:-20])
+    assert store.finished() == set()
+    assert [sentence.split(" ")[0] for sentence in store.damage] == [name]
+
+
+def edited(store, record, change):
+    name = f"trials/{record.job.digest}-{record.job.fingerprint}.parquet"
+    table = change(pq.read_table(io.BytesIO(store.folder.read(name))))
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    store.folder.write(name, sink.getvalue())
+
+
+def test_a_column_that_an_older_file_lacks_is_null_and_its_cell_stays_finished(store, record):
+    write(store, record)
+    edited(store, record, lambda table: table.drop_columns(["choose_by", "code", "test_f1_macro", "seconds"]))
+    (trial,) = store.trials()
+    assert (trial.choose_by, trial.code, trial.seconds) == (None, None, None)
+    assert "test_f1_macro" not in trial.metrics
+    assert store.finished() == {(record.job.digest, "f" * 16)}
+    assert store.damage == []
+
+
+def test_rows_of_a_newer_schema_version_are_refused(store, record):
+    write(store, record)
+    newer = pa.array([SCHEMA_VERSION + 1])
+    edited(store, record, lambda table: table.set_column(2, "schema_version", newer))
+    with pytest.raises(StudyError, match=rf"schema version {SCHEMA_VERSION + 1}, but this .* up to {SCHEMA_VERSION};"):
+        store.finished()
+
+
+def test_each_declared_metric_is_a_float_column_and_comes_back(store, record):
+    record.choose_by, record.higher_is_better = "val_rmse", False
+    for epoch, row in record.epochs.items():
+        for name in [name for name in row if name.startswith(("train_", "val_"))]:
+            del row[name]
+        row |= {"val_rmse": 3.0 - epoch, "tokens_per_second": 5.0}
+    row = trial_row(record, "completed", SPEC) | {"test_rmse": 1.5}
+    store.write_trial(row, epoch_tables(record), ("val_rmse", "test_rmse", "tokens_per_second"))
+    (trial,) = store.trials()
+    assert (row["best_epoch"], trial.choose_by) == (2, "val_rmse")
+    assert trial.metrics == {"val_rmse": 1.0, "test_rmse": 1.5, "tokens_per_second": 5.0}
+    assert store.curves("val_rmse") == {f"{record.job.digest}-{'f' * 16}": {1: 2.0, 2: 1.0}}
+
+
+def test_files_of_different_metrics_and_versions_are_merged(store, record):
+    write(store, record)
+    edited(store, record, lambda table: table.drop_columns(["task", "code", "choose_by", "artifacts"]))
+    other = TrialRecord(dataclasses.replace(record.job, fingerprint="e" * 16), 1.0, "val_rmse", False)
+    other.epochs = {1: {"epoch": 1, "val_rmse": 0.5}}
+    store.write_trial(trial_row(other, "completed", SPEC), epoch_tables(other), ("val_rmse",))
+    before = sorted(store.trials(), key=lambda trial: trial.fingerprint)
+    assert compact(store) == 2
+    after = sorted(store.trials(), key=lambda trial: trial.fingerprint)
+    assert [trial.metrics.get("val_rmse") for trial in after] == [0.5, None]
+    assert [trial.choose_by for trial in after] == [trial.choose_by for trial in before] == ["val_rmse", None]
+    assert after[1].metrics["val_accuracy"] == before[1].metrics["val_accuracy"] == 0.75
 
 
 def test_the_curve_of_a_trial_leaves_out_what_is_no_number(store, record):

@@ -24,9 +24,11 @@ def factorize(
     out_dir: str | Path,
     starts: int = 5,
     seed: int = 0,
-    metric: str = "val_accuracy",
+    metric: str | None = None,
 ) -> FactorizationReport:
     """Check ALS at ``rank`` on a matrix, or on a study's trials x epochs of ``metric``, and write the findings.
+
+    ``metric`` is that which the study chooses by if None.
 
     Writes convergence.png, spectrum.png, rates.png, checks.csv and checks.md into ``out_dir``. Of a study only the
     trials that have every epoch are taken; the report's notes say how many were left out. Raises StudyError for a
@@ -65,7 +67,8 @@ def to_markdown(report: FactorizationReport) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _of_study(results: StudyResults, metric: str) -> tuple[Matrix, tuple[str, ...]]:
+def _of_study(results: StudyResults, metric: str | None) -> tuple[Matrix, tuple[str, ...]]:
+    metric = metric or results.choose_by
     curves = curves_matrix(results, metric)
     whole = curves.dropna()
     if whole.empty:

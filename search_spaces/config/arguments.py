@@ -1,0 +1,96 @@
+"""Arguments of user code: checked against the JSON Schema of its parameters, with defaults filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jsonschema
+
+from search_spaces.config.base import must, refused
+from search_spaces.errors import dotted, nearest, shown
+
+Schema = Mapping[str, Any]
+
+
+def checked_arguments(
+    field: str, arguments: Mapping[str, Any], schema: Schema | None, reference: str
+) -> dict[str, Any]:
+    """Return the arguments with defaults filled in, in the schema's types; the error of the first that is refused.
+
+    ``schema`` is the JSON Schema of the parameters, None where the code has not been looked at: then every argument is
+    accepted. A whole number where a number is wanted becomes a float, so that 1 and 1.0 are the same argument.
+    """
+    if schema is None:
+        return dict(arguments)
+    properties = schema.get("properties", {})
+    for name, value in arguments.items():
+        if name not in properties and schema.get("additionalProperties") is False:
+            names = ", ".join(sorted(properties)) or "none"
+            has = f"has no such parameter{nearest(name, properties)}; it has {names}" if properties else "takes none"
+            sentence = f"is {shown(value)}, but {reference} {has}"
+            raise refused(f"{field}.{name}".lstrip("."), value, sentence)
+    filled = {name: part["default"] for name, part in properties.items() if "default" in part} | dict(arguments)
+    typed = _typed(filled, schema, schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    error = next(iter(sorted(validator.iter_errors(typed), key=lambda e: list(map(str, e.absolute_path)))), None)
+    if error is not None:
+        raise _explained(field, error, reference)
+    return dict(typed)
+
+
+def _typed(value: Any, schema: Schema, root: Schema) -> Any:
+    """Return the value with whole numbers as floats where the schema wants a number."""
+    if "$ref" in schema:
+        schema = root.get("$defs", {}).get(schema["$ref"].rsplit("/", 1)[-1], {})
+    kinds = {schema.get("type"), *(option.get("type") for option in schema.get("anyOf", ()))}
+    if isinstance(value, int) and not isinstance(value, bool) and "number" in kinds and "integer" not in kinds:
+        return float(value)
+    if isinstance(value, dict):
+        inner = schema.get("properties", {})
+        return {name: _typed(part, inner.get(name, {}), root) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_typed(part, schema.get("items", {}) or {}, root) for part in value]
+    return value
+
+
+def _explained(field: str, error: jsonschema.ValidationError, reference: str) -> Exception:
+    place = dotted([field, *error.absolute_path] if field else error.absolute_path)
+    expected: Any = error.validator_value
+    match error.validator:
+        case "required":
+            given: Any = error.instance
+            missing = next(name for name in expected if name not in given)
+            return refused(f"{place}.{missing}".lstrip("."), None, f"is missing: {reference} has no default for it")
+        case "enum" | "const":
+            allowed = [expected] if error.validator == "const" else expected
+            names = ", ".join(map(str, allowed))
+            return must(place, error.instance, f"one of {names}{nearest(error.instance, map(str, allowed))}")
+        case "type":
+            wanted = expected
+            kinds = [wanted] if isinstance(wanted, str) else wanted
+            return must(place, error.instance, " or ".join(_KINDS.get(kind, kind) for kind in kinds))
+        case "anyOf":
+            kinds = [option.get("type") for option in expected if option.get("type")]
+            return must(place, error.instance, " or ".join(_KINDS.get(kind, kind) for kind in kinds) or "another value")
+        case kind if kind in _LIMITS:
+            return must(place, error.instance, f"{_LIMITS[kind]} {expected}")
+    return must(place, error.instance, f"accepted by {reference}: {error.message}")
+
+
+_KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "array": "a list: [a, b]",
+    "object": "a mapping",
+    "null": "null",
+}
+_LIMITS = {
+    "minimum": "at least",
+    "maximum": "at most",
+    "exclusiveMinimum": "above",
+    "exclusiveMaximum": "below",
+    "multipleOf": "a multiple of",
+}

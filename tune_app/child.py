@@ -1,0 +1,60 @@
+"""A process of its own that looks at the user's code: ``python -m tune_app.child REQUEST`` writes an answer file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from search_spaces.errors import StudyError
+from tune_app.signatures import parameters
+from tune_app.user_code import CodeSource, is_adapter, make_importable, resolve, user_traceback
+
+
+def describe(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of each reference; a library's own names take any argument."""
+    return {r: {} if is_adapter(r) else _described(r) for r in request["references"]}
+
+
+def _described(reference: str) -> dict[str, Any]:
+    function = resolve(reference)
+    try:
+        schema = parameters(function)
+        json.dumps(schema)
+    except Exception as error:  # pydantic raises many kinds for types that no study file can hold
+        raise StudyError(
+            f"`{reference}`: its parameters cannot be described ({str(error).splitlines()[0]}); annotate them with "
+            "plain types (int, float, str, bool, lists of these) and give defaults that a study file can hold"
+        ) from error
+    return schema
+
+
+def load_arrays(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Call a user's data function and write its arrays as .npy files."""
+    from tune_app.data.sources.own import save_arrays
+
+    return save_arrays(resolve(request["reference"])(**request["args"]), Path(request["folder"]), request["reference"])
+
+
+ANSWERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {"describe": describe, "load": load_arrays}
+
+
+def main() -> None:
+    """Answer the request in the first argument."""
+    request = json.loads(sys.argv[1])
+    root = request["root"]
+    make_importable(CodeSource(root))
+    try:
+        answer = {"result": ANSWERS[request["what"]](request)}
+        text = json.dumps(answer)
+    except StudyError as error:
+        text = json.dumps({"error": str(error)})
+    except Exception as error:
+        text = json.dumps({"error": user_traceback(error, [root]).split("\n\nTraceback")[0]})
+    Path(request["answer"]).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""One trial after the other in one process, step by step: what every executor runs, with Ray or without."""
+
+from __future__ import annotations
+
+import errno
+import json
+import time
+import traceback
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from search_spaces.errors import StudyError
+from search_spaces.metrics import Metric
+from search_spaces.study import ProbeConfig
+from tune_app.storage import StorageError
+from tune_app.tasks import EpochReport, Task, TrialSetup
+from tune_app.tuning.jobs import Job
+from tune_app.user_code import CodeSource, make_importable, user_traceback
+
+OUT_OF_MEMORY, UNWRITABLE = "out_of_memory", "unwritable"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """What all trials of a run share. ``report_seconds``: epochs are reported together for at most so long."""
+
+    task: Task
+    choose: Metric
+    metric: str
+    checkpoints: str
+    artifacts: str
+    checkpoint_seconds: float
+    probes: ProbeConfig
+    cpus: float
+    report_seconds: float
+    code: CodeSource
+
+
+class CellRunner:
+    """Trains one job after another; an error inside a job ends the job, not the process.
+
+    Each report carries the rows of the epochs since the last one, so that the driver can write the store alone. After a
+    restart the first report brings all the earlier epochs again, from the checkpoint.
+    """
+
+    def __init__(self, shared: Mapping[str, Any], settings: TrialSettings) -> None:
+        """Take what the trials share, and let this process import the user's code."""
+        self._shared, self.settings = shared, settings
+        make_importable(settings.code)
+        self._epochs: Iterator[EpochReport] | None = None
+
+    def begin(self, job: Job) -> None:
+        """Take the next job; what is left of the one before is closed."""
+        self.close()
+        self.job = job
+        self._seconds, self._last_epoch = 0.0, 0
+
+    def close(self) -> None:
+        """End the training: its ``finally`` blocks run, its memory is released."""
+        epochs, self._epochs = self._epochs, None
+        if isinstance(epochs, Generator):
+            epochs.close()
+
+    def step(self) -> dict[str, Any]:
+        """Train until there is something to report, and return the report."""
+        try:
+            return self._report(self._train())
+        except torch.OutOfMemoryError:
+            return self.failed(OUT_OF_MEMORY)
+        except StorageError as error:
+            return self.failed(UNWRITABLE, str(error))
+        except StudyError as error:
+            return self.failed("failed", str(error), final=True)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                return self.failed(UNWRITABLE, str(error))
+            return self.failed("failed", self._text(error))
+        except Exception as error:
+            return self.failed("failed", self._text(error))
+
+    def failed(self, status: str, error: str = "", final: bool = False) -> dict[str, Any]:
+        """Return the report of an error; ``final`` says that another attempt would meet it again."""
+        self.close()
+        return {
+            "epoch": self._last_epoch,
+            "epochs": [],
+            "quantiles": [],
+            "status": status,
+            "trial": {"error": error, "seconds": self._seconds},
+            "final": final,
+            "done": True,
+        }
+
+    def _text(self, error: Exception) -> str:
+        source = self.settings.code
+        return user_traceback(error, [source.root]) if source.root else traceback.format_exc()
+
+    def _start(self) -> Iterator[EpochReport]:
+        job, settings = self.job, self.settings
+        name = f"{job.digest}-{job.fingerprint}"
+        setup = TrialSetup(
+            cpus=settings.cpus,
+            gpus=job.gpus,
+            checkpoints=f"{settings.checkpoints}/{name}",
+            checkpoint_seconds=settings.checkpoint_seconds,
+            choose=settings.choose,
+            metric=settings.metric,
+            probes=settings.probes,
+            artifacts=f"{settings.artifacts}/{name}",
+        )
+        return settings.task.train(job.config, self._shared, setup)
+
+    def _train(self) -> list[EpochReport]:
+        if self._epochs is None:
+            self._epochs = self._start()
+        began = time.monotonic()
+        done: list[EpochReport] = []
+        while not done or (done[-1].status == "running" and time.monotonic() - began < self.settings.report_seconds):
+            done.append(next(self._epochs))
+        return done
+
+    def _report(self, epochs: list[EpochReport]) -> dict[str, Any]:
+        last = epochs[-1]
+        self._last_epoch = last.epoch
+        self._seconds += sum(epoch.seconds for epoch in epochs)
+        columns = {name: value for epoch in epochs for name, value in epoch.columns.items()}
+        if "artifacts" in columns:
+            columns["artifacts"] = json.dumps(columns["artifacts"])
+        report: dict[str, Any] = {
+            "epoch": last.epoch,
+            "epochs": [dict(epoch.row) for epoch in epochs],
+            "quantiles": [row for epoch in epochs for row in epoch.tables.get("quantiles", ())],
+            "status": last.status,
+            "trial": {**columns, "best_epoch": last.best_epoch, "seconds": self._seconds},
+            "done": last.status != "running",
+        }
+        if last.status != "diverged":
+            report["objective"] = last.row[self.settings.choose.name]
+        if report["done"]:
+            self.close()
+        return report

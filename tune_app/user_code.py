@@ -1,0 +1,198 @@
+"""The user's own code: import it by reference, ship it as an archive, look at it in a process of its own.
+
+User code may crash, exit, hang or take a GPU. So the driver never imports it to look at it: a child process does,
+without GPUs and with a time limit. Workers import it to train.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search_spaces.code import ADAPTERS, code_files, module_of
+from search_spaces.errors import StudyError
+from search_spaces.study import StudySpec
+from tune_app.storage import Folder
+
+CHILD_SECONDS = 120.0
+"""How long a look at the user's code may take: importing large packages from a cold disk takes tens of seconds."""
+
+
+@dataclass(frozen=True)
+class CodeSource:
+    """Where a worker imports the user's code from: a folder that it sees, or an archive that travels to it.
+
+    ``objects`` maps references to function objects that live in no file, such as those of a notebook.
+    """
+
+    root: str = ""
+    archive: bytes | None = None
+    fingerprint: str = ""
+    objects: tuple[tuple[str, Any], ...] = ()
+
+
+def code_source(spec: StudySpec, ship: bool = False) -> CodeSource:
+    """Return where the code of a study is imported from; ``ship``: as an archive, for machines without the folder."""
+    if spec.code is None:
+        return CodeSource()
+    archive = code_archive(spec) if ship else None
+    return CodeSource(spec.code.root, archive, spec.code.fingerprint or "")
+
+
+def code_archive(spec: StudySpec) -> bytes:
+    """Return the files of a study's code as a ZIP archive, the same bytes for the same files."""
+    assert spec.code is not None
+    root = Path(spec.code.root)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in code_files(root, spec.code.include, _references(spec)):
+            entry = zipfile.ZipInfo(path.relative_to(root).as_posix(), date_time=(1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, path.read_bytes())
+    return buffer.getvalue()
+
+
+def _references(spec: StudySpec) -> list[str]:
+    assert spec.code is not None
+    return list(dict.fromkeys([*spec.code.schemas, *spec.baseline.references()]))
+
+
+def make_importable(source: CodeSource) -> None:
+    """Let this process import the user's code."""
+    folder = source.root
+    if source.archive is not None:
+        folder = str(Path(tempfile.gettempdir()) / f"tune-app-code-{os.getuid()}-{source.fingerprint}")
+        _unpack(source.archive, Path(folder))
+    if folder and folder not in sys.path:
+        sys.path.insert(0, folder)
+        importlib.invalidate_caches()
+    _OBJECTS.update(dict(source.objects))
+
+
+_OBJECTS: dict[str, Any] = {}
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be computed again: TUNE_APP_DATA, or tune-app among the user's caches."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("TUNE_APP_DATA") or cache / "tune-app").expanduser()
+
+
+def _unpack(archive: bytes, folder: Path) -> None:
+    """Unpack into a private folder, once; a second process that does the same at the same time does no harm."""
+    if (folder / ".complete").exists() and folder.stat().st_uid == os.getuid():
+        return
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise StudyError(f"{folder} belongs to another user; remove it, or set TMPDIR to a folder of your own")
+    with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+        packed.extractall(folder)
+    (folder / ".complete").touch()
+
+
+def resolve(reference: str) -> Any:
+    """Return the object that a reference names; StudyError where its module or the name in it cannot be had."""
+    if reference in _OBJECTS:
+        return _OBJECTS[reference]
+    module_name, _, attribute = reference.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise
+        raise StudyError(
+            f"`{reference}`: there is no module {error.name!r}; `code.root` must be the folder that it is imported from"
+        ) from None
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise StudyError(f"`{reference}`: {module_name} has no {part!r}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise StudyError(f"`{reference}` is no function or class, so it cannot be called")
+    return found
+
+
+def is_adapter(reference: str) -> bool:
+    """Return whether a reference names a library through one of our adapters: ``timm:resnet18``."""
+    return module_of(reference) in ADAPTERS
+
+
+def user_traceback(error: BaseException, roots: Sequence[str]) -> str:
+    """Return an error as text: first the line of the user's code that raised it, then the whole traceback.
+
+    The line is "my_pkg/train.py, line 12, in train: ValueError: message"; without a frame in ``roots`` the text is the
+    traceback alone.
+    """
+    whole = "".join(traceback.format_exception(error))
+    places = [root for root in roots if root]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        root = next((root for root in places if frame.filename.startswith(f"{root.rstrip('/')}/")), None)
+        if root is not None:
+            file = os.path.relpath(frame.filename, root)
+            message = "".join(traceback.format_exception_only(error)).strip()
+            return f"{file}, line {frame.lineno}, in {frame.name}: {message}\n\n{whole}"
+    return whole
+
+
+def describe(root: Path, references: Sequence[str], fingerprint: str) -> dict[str, Any]:
+    """Return the JSON Schema of the parameters of each reference, read in a child process, cached by fingerprint.
+
+    Raises StudyError, with the user's own file and line, where the code cannot be imported, crashes or takes longer
+    than CHILD_SECONDS.
+    """
+    name = "\n".join([*sorted(references), fingerprint, sys.version, str(Path(__file__).stat().st_mtime_ns)])
+    cached = cache_folder() / "parameters" / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
+    try:
+        return dict(json.loads(cached.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        found = dict(in_child("describe", root, {"references": list(references)}))
+    with suppress(OSError):  # a cache that cannot be written costs a second next time
+        Folder(cached.parent).write(cached.name, json.dumps(found).encode())
+    return found
+
+
+def in_child(what: str, root: Path, payload: dict[str, Any], seconds: float = CHILD_SECONDS) -> Any:
+    """Return what `tune_app.child` answers for the user's code under ``root``; StudyError where it does not."""
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    home = str(Path(__file__).resolve().parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (home, environment.get("PYTHONPATH"))))
+    with tempfile.TemporaryDirectory(prefix="tune-app-") as folder:
+        answer = Path(folder) / "answer.json"
+        request = {"what": what, "root": str(root), "answer": str(answer), **payload}
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "tune_app.child", json.dumps(request)],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=seconds,
+            )
+        except subprocess.TimeoutExpired:
+            raise StudyError(
+                f"the code in {root} did not finish importing or answering within {seconds:.0f} s; "
+                "keep training and downloads out of the module's top level"
+            ) from None
+        if not answer.exists():
+            said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])
+            raise StudyError(
+                f"the code in {root} ended its process (exit code {done.returncode}) when it was imported: {said}"
+            )
+        found = json.loads(answer.read_text(encoding="utf-8"))
+    if "error" in found:
+        raise StudyError(found["error"])
+    return found["result"]
