@@ -10,7 +10,19 @@ from typing import NoReturn
 import typer
 
 from search_spaces.errors import StudyError
-from tune_app.cli import augmentations, compact, factorize, jobs, landscape, params, report, reproduce, run, studies
+from tune_app.cli import (
+    augmentations,
+    compact,
+    factorize,
+    jobs,
+    landscape,
+    params,
+    report,
+    reproduce,
+    run,
+    serve,
+    studies,
+)
 from tune_app.cli.common import console
 
 app = typer.Typer(
@@ -27,6 +39,7 @@ for verb in (
     studies.validate,
     studies.plan,
     run.run,
+    serve.serve,
     jobs.submit,
     jobs.status,
     jobs.logs,
@@ -42,6 +55,7 @@ for verb in (
     params.params,
 ):
     app.command()(verb)
+app.add_typer(serve.tokens, name="token")
 
 
 def main() -> None:
