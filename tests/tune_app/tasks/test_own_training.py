@@ -10,11 +10,11 @@ import zipfile
 import pandas as pd
 import pytest
 import yaml
-from own_code import STUDY, TRAIN, write_package
 
 from analysis import load_study
 from search_spaces.errors import StudyError
 from search_spaces.plan import make_plan
+from tests.support.own_code import STUDY, TRAIN, write_package
 from tune_app.studies import read_study
 from tune_app.tuning.rehearsal import rehearse
 from tune_app.tuning.runner import run_study
