@@ -55,5 +55,5 @@ def write(
         row = {name: value - sign * left for name, value in final.items() if not name.startswith("test_")}
         record.epochs[epoch] = {"epoch": epoch, **row, "seconds": 1.0}
     test = {name: value for name, value in final.items() if name.startswith("test_")} if status == "completed" else {}
-    row = trial_row(record, status, spec.name, spec.mode) | test | {"seconds": float(job.config.epochs)}
+    row = trial_row(record, status, spec) | test | {"seconds": float(job.config.epochs)}
     store.write_trial(row, epoch_tables(record), tuple(spec.metric_records()))
