@@ -27,7 +27,7 @@ def decide(statements: list[Config], action: str, resource: str, context: Mappin
         for statement in statements
         if _matches(statement["Action"], action, fold=True)
         and _matches(statement["Resource"], resource)
-        and all(_holds(*condition, context or {}) for condition in statement.get("Condition", {}).items())
+        and all(_holds(operator, keys, context or {}) for operator, keys in statement.get("Condition", {}).items())
     }
     return "Deny" if "Deny" in effects else "Allow" if "Allow" in effects else ""
 
