@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-cluster chaos check audit bench scale clean
+.PHONY: setup demo test test-cluster chaos check audit bench scale verdicts clean
 
 setup: $(STAMP)
 
@@ -48,6 +48,11 @@ bench: setup
 # Trials that do no work: what the driver and the store can take; writes the table in docs/scaling.md.
 scale: setup
 	$(BIN)/python -m bench.scale 300 1000 3000 10000
+
+# How often verdicts are wrong in simulated studies, before and after the rules; writes the tables in docs/verdicts.md.
+STUDIES ?= 2000
+verdicts: setup
+	$(BIN)/python -m bench.verdicts --studies $(STUDIES)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage* bench.json

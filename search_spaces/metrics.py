@@ -136,6 +136,11 @@ def f1_macro(counts: Counts) -> float:
     return float(np.mean(2 * np.diag(counts.confusion)[met] / pairs[met]))
 
 
+def top5_accuracy(counts: Counts) -> float:
+    """Return the fraction of images whose true class is among the five with the highest scores; 1 for five classes."""
+    return float(counts.ranks[:5].sum() / counts.images)
+
+
 IMAGE_QUANTITIES: Mapping[str, Quantity] = {
     quantity.name: quantity
     for quantity in (
@@ -144,6 +149,7 @@ IMAGE_QUANTITIES: Mapping[str, Quantity] = {
         # With one label an image every error is one false positive and one false negative: micro F1 is the accuracy.
         Quantity("f1_micro", "micro F1", accuracy),
         Quantity("f1_macro", "macro F1", f1_macro),
+        Quantity("top5_accuracy", "top-5 accuracy", top5_accuracy),
     )
 }
 """Name -> quantity of image classification. An entry here is all that a new one needs."""

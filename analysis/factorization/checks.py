@@ -1,7 +1,7 @@
 """What must hold for alternating least squares on a matrix, each claim as a check that can fail.
 
 Three outcomes: passed, failed, and not applicable (None), where the claim says nothing about this matrix or the run
-was too short to tell; a check never passes for want of evidence.
+was too short to decide; a check never passes because evidence is missing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RELATIVE_PRODUCT = 1e-7
 ANGLE = 1e-7
 MISFIT = 1e-8
 TOO_SHORT = 1e-3
-"""Where the law expects a relative error above this at the sweep limit, the run is too short to tell."""
+"""Where the law expects a relative error above this at the sweep limit, the run is too short to decide."""
 
 
 def check_descent(X: Matrix, svd: Svd, traces: Sequence[Trace]) -> CheckResult:

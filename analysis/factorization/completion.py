@@ -1,4 +1,4 @@
-"""An estimate of a matrix's missing cells, and whether to believe it."""
+"""An estimate of a matrix's missing cells, and whether it is reliable."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Completion:
     rank: int
     """Rank of the part beyond row and column effects; 0 for none."""
     heldout_rmse: float
-    """Error of the model on cells hidden from it, drawn anew once the rank was chosen; NaN where none could be."""
+    """Error of the model on cells hidden from it, drawn again after the rank was chosen; NaN where none could be."""
     baseline_rmse: float
     """The same for row and column effects alone (the additive model)."""
     spread: float
     """The same for column means: what has to be explained."""
-    believable: bool
+    reliable: bool
     """Whether the error is no more than the baseline's and less than a third of the spread: a ninth of the variance."""
     words: str
 
@@ -64,11 +64,9 @@ def complete(X: Matrix, rank: int | None = None, ridge: float = 0.03, seed: int 
     heldout = _heldout_rmse(X, draws, partial(_predict, rank=rank, ridge=ridge))
     baseline = _heldout_rmse(X, draws, partial(_predict, rank=0, ridge=ridge))
     spread = _heldout_rmse(X, draws, _column_means)
-    believable = bool(heldout <= baseline and heldout < spread / 3)
-    words = _words(observed, rank, heldout, baseline, spread, believable)
-    return Completion(
-        np.where(observed, X, _predict(X, rank, ridge)), rank, heldout, baseline, spread, believable, words
-    )
+    reliable = bool(heldout <= baseline and heldout < spread / 3)
+    words = _words(observed, rank, heldout, baseline, spread, reliable)
+    return Completion(np.where(observed, X, _predict(X, rank, ridge)), rank, heldout, baseline, spread, reliable, words)
 
 
 def _best_rank(X: Matrix, draws: Sequence[Mask], ridge: float) -> int:
@@ -103,7 +101,7 @@ def _column_means(X: Matrix) -> Matrix:
     return np.broadcast_to(means, X.shape)
 
 
-def _words(observed: Mask, rank: int, heldout: float, baseline: float, spread: float, believable: bool) -> str:
+def _words(observed: Mask, rank: int, heldout: float, baseline: float, spread: float, reliable: bool) -> str:
     missing = int((~observed).sum())
     words = f"{missing} of {observed.size} cells estimated by row and column effects"
     words += f" and a product of rank {rank}" if rank else ""
@@ -111,7 +109,7 @@ def _words(observed: Mask, rank: int, heldout: float, baseline: float, spread: f
         words += "; too few cells to hold any out, so nothing is known of the error"
     else:
         words += f"; error on held-out cells {heldout:.3g} (effects alone {baseline:.3g}, column means {spread:.3g})"
-    words += "" if believable else "; not to be relied on"
+    words += "" if reliable else "; not reliable"
     for axis, name in ((1, "row"), (0, "column")):
         if empty := int((~observed.any(axis=axis)).sum()):
             words += f"; {empty} {name}(s) wholly missing: the estimate there is an average"

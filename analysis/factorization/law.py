@@ -1,4 +1,4 @@
-"""Where ALS stands after any number of half-steps, in closed form.
+"""The state of ALS after any number of half-steps, in closed form.
 
 A half-step multiplies the span of the factor it keeps by X or X^T. Write that span, in the basis of X's singular
 vectors, as the columns of [I; T], with T of (p - r) x r: the tangents of its angles to the best subspace. The product

@@ -2,7 +2,7 @@
 
 Minimises 1/2 sum over observed (i, j) of (X_ij - a_i b_j)^2 + ridge / 2 (||A||_F^2 + ||B||_F^2). Without missing cells
 its optimum is the SVD with every singular value lowered by ``ridge``, down to 0 (Hastie, Mazumder, Lee and Zadeh
-2015, JMLR 16, theorem 1). Optionally X_ij has row and column effects p_i + q_j beside the product, fitted with it.
+2015, JMLR 16, theorem 1). Optionally X_ij has row and column effects p_i + q_j as well as the product.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def check_factorization(
     """Run ``als`` from several random starts on ``X`` (m x n) and check all that theory claims of it.
 
     Each run is as long as the contraction law says is needed, at most ``max_sweeps``; where the limit cuts runs
-    off, the tolerances are what the law expects there, and a claim that cannot be told by then is "not applicable".
+    off, the tolerances are what the law expects there, and a claim that cannot be decided by then is "not applicable".
     Raises StudyError for a matrix with missing cells, or a rank or number of starts that does not fit.
     """
     X = require_complete(X)

@@ -33,7 +33,7 @@ def curves_matrix(results: StudyResults, metric: str | None = None) -> pd.DataFr
 def arms_by_seeds(results: StudyResults, metric: str | None = None) -> pd.DataFrame:
     """Return arms x seeds of a trials metric (the study's own if None); NaN where a cell has no figure.
 
-    Arms stand in the order of ``results.trials``, seeds rise. StudyError where an arm has two trials of one seed.
+    Arms are in the order of ``results.trials``, seeds ascending. StudyError where an arm has two trials of one seed.
     """
     metric = metric or results.metric
     trials = _with_metric(results.trials, metric, "trials")

@@ -28,7 +28,7 @@ def curve_metrics(results: StudyResults) -> dict[str, Metric]:
     They are the training and validation figures of two quantities: that of `choose_by`, and the first other one.
     """
     epochs = results.epochs
-    recorded = [name for name in epochs.select_dtypes("float") if epochs[name].notna().any()]
+    recorded = [str(name) for name in epochs.select_dtypes("float") if epochs[name].notna().any()]
     records = results.metric_records(recorded)
     quantities = dict.fromkeys(record.quantity for record in records.values() if record.split == "val")
     own = quantity_of(results.choose_by)
@@ -43,7 +43,7 @@ def curve_data(epochs: pd.DataFrame, metrics: Iterable[str], confidence: float =
     """Return the points of learning curves, one row each: metric, arm, kind, trial, epoch, value, low, high, n.
 
     ``kind`` is "mean" (over the arm's completed trials, with the t interval of the mean; none for n = 1) or the status
-    of a trial that was not completed, which has a curve of its own. A mean over survivors would bend at every stop.
+    of a trial that was not completed, which has a curve of its own. A mean over all trials would jump where one stops.
     """
     parts = [_means(epochs, metric, confidence) for metric in metrics]
     parts += [_stopped(epochs, metric) for metric in metrics]
@@ -186,12 +186,15 @@ def draw_arms(
 
 
 def _panels(records: Records) -> dict[str, list[Metric]]:
-    """Return the metrics of each quantity by their axis label without the split: "loss (nats)" -> train, val."""
-    found: dict[str, list[Metric]] = {}
+    """Return the metrics of each quantity by its axis label, without the split: "loss (nats)" -> train, val."""
+    by_quantity: dict[str, list[Metric]] = {}
     for metric in records.values():
-        split = f"{SPLIT_LABELS[metric.split]} " if metric.split else ""
-        found.setdefault(metric.axis.removeprefix(split), []).append(metric)
-    return found
+        by_quantity.setdefault(metric.quantity, []).append(metric)
+    return {_without_split(metrics[-1]): metrics for metrics in by_quantity.values()}
+
+
+def _without_split(metric: Metric) -> str:
+    return metric.axis.removeprefix(f"{SPLIT_LABELS[metric.split]} ") if metric.split else metric.axis
 
 
 def _share_y(alike: list[Axes]) -> None:
@@ -222,7 +225,8 @@ def _label(ax: Axes, metric: Metric) -> None:
     ax.set_ylabel(metric.axis)
     ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    if metric.higher_is_better is False and metric.bounds == (0, None):
+    least, greatest = metric.bounds
+    if metric.higher_is_better is False and least == 0 and greatest is None:
         values = _line_values(ax)
         if len(values) and values.min() > 0 and values.max() / values.min() > 30:
             _set_log(ax)

@@ -45,11 +45,11 @@ def draw_importance(
     figure.legend(loc="outside lower center", ncols=1)
     first = next(iter(measures))
     said = "; ".join(f"{row.factor} {getattr(row, first):.0%}" for row in rows_of(rows.head(12)))
-    told = " ".join(f"{note[0].upper()}{note[1:]}." for note in notes)
+    warnings = " ".join(f"{note[0].upper()}{note[1:]}." for note in notes)
     return Picture(
         figure,
         "Which factor matters",
         f"Shares of each factor over n = {trials} completed trials (no interval). Each measure adds up to 100 % even "
-        f"where there is nothing but noise to share out. {told}".rstrip(),
+        f"where all differences are noise. {warnings}".rstrip(),
         f"Bars of importance. {measures[first]}: {said}.",
     )

@@ -58,7 +58,7 @@ def draw_parallel(search: pd.DataFrame, *, metric: Metric, width: float = PAGE, 
     some = f"n = {len(shown)}, the best of {len(search)}" if len(shown) < len(search) else f"n = {len(search)}"
     return Picture(
         figure,
-        "What each trial was given, and what it reached",
+        "Values and result of each trial",
         f"One line for each trial ({some} trials, one run each), at its best epoch; axes run from the lowest to the "
         "highest value tried, logarithmic where the values span more than a factor of 30.",
         f"Parallel coordinates of {', '.join(names)} and {metric.label}.",

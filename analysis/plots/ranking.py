@@ -1,4 +1,4 @@
-"""The critical-difference diagram (Demsar 2006): mean ranks of the arms, joined where they cannot be told apart."""
+"""The critical-difference diagram (Demsar 2006): mean ranks of the arms, joined within the critical difference."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def draw_ranking(found: Ranking, styles: Styles, *, width: float = PAGE, theme: 
         f"Mean rank of each arm over n = {len(found.seeds)} seeds, 1 being the best (Friedman's p = "
         f"{found.friedman_p:.3g}). Arms joined by a bar lie within Nemenyi's critical difference at 5 %. {notes}"
     )
-    alt = f"Critical-difference diagram. Mean ranks: {said}. Not told apart: {joined}."
+    alt = f"Critical-difference diagram. Mean ranks: {said}. Not significantly different: {joined}."
     return Picture(figure, "Mean ranks", caption.strip(), alt)
 
 

@@ -1,4 +1,4 @@
-"""Ours beside theirs: a value that others report, and our mean with its interval and n."""
+"""Published and measured values: the published number, and our mean with its interval and n."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def draw_reported(
     )
     return Picture(
         figure,
-        f"Ours beside what was reported: {metric.label}",
-        "Open bars: reported elsewhere, mostly a single run. Filled bars: our mean with its 95 % t interval "
+        f"Published and measured {metric.label}",
+        "Open bars: published, mostly from a single run. Filled bars: our mean with its 95 % t interval "
         f"(n = {seed_count(rows['n'])}). Settings differ, so the order of the arms is what can be compared.",
         f"Bars. {said}.",
     )

@@ -1,4 +1,4 @@
-"""The facts of a report beside verdicts: which trials ran, which did not finish, where, and at what cost."""
+"""The facts of a report apart from verdicts: which trials ran, which did not finish, where, and at what cost."""
 
 from __future__ import annotations
 
@@ -89,11 +89,17 @@ def unfinished(results: StudyResults) -> list[dict[str, Any]]:
 def other_cells(results: StudyResults) -> list[dict[str, Any]]:
     """Return the stored cells that the current study does not have: arm (of their time), seed, status, value, why."""
     metric = results.metric_record()
-    columns = ["arm", "seed", "status", "digest", "why"]
-    values = results.other.get(metric.name, pd.Series(index=results.other.index, dtype=float)).tolist()
+    other = results.other.reindex(columns=["arm", "seed", "status", "digest", "why", metric.name])
     return [
-        row | {"value": metric.show(value) if pd.notna(value) else "–"}
-        for row, value in zip(results.other.reindex(columns=columns).to_dict("records"), values, strict=True)
+        {
+            "arm": arm,
+            "seed": seed,
+            "status": status,
+            "digest": digest,
+            "why": why,
+            "value": metric.show(value) if pd.notna(value) else "–",
+        }
+        for arm, seed, status, digest, why, value in other.itertuples(index=False, name=None)
     ]
 
 

@@ -178,7 +178,7 @@ def _add_landscapes(gallery: Gallery, results: StudyResults) -> None:
 
 
 def reported_gallery(results: StudyResults, styles: Styles) -> Gallery:
-    """Return the pictures of the study's reported figures beside ours, one for each metric."""
+    """Return plots of the study's published and measured figures, one for each metric."""
     gallery = Gallery("reported")
     table = reported_data(results.trials, stated_figures(results))
     records = results.metric_records(dict.fromkeys(table["metric"]))

@@ -24,7 +24,7 @@ def question(results: StudyResults) -> str:
     if asked:
         return asked
     names = ", ".join(results.factors) or "the factors"
-    return f"What do {names} do to {results.metric_record().label}?"
+    return f"What {'does' if len(results.factors) == 1 else 'do'} {names} do to {results.metric_record().label}?"
 
 
 def summary(table: pd.DataFrame) -> str:

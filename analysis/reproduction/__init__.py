@@ -1,1 +1,1 @@
-"""Published results beside ours."""
+"""Published results compared with ours."""

@@ -10,20 +10,25 @@ import numpy as np
 import pandas as pd
 
 from analysis.stats.claims import OUTCOMES, claims, reported
+from analysis.stats.simultaneous import false_discovery_q
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
 from search_spaces.metrics import Metric
 
 CLAIM_COLUMNS = (
     *("study", "source", "table", "text", "arm", "against", "expect", "metric", "n", "difference", "low", "high"),
-    *("p_holm", "equivalent_holm", "verdict", "words"),
+    *("p_holm", "equivalent_holm", "beyond_holm", "p_claim", "q", "verdict", "words"),
 )
 FIGURE_COLUMNS = ("study", "source", "table", "arm", "metric", "theirs", "ours", "low", "high", "n", "note")
 
 
 def all_claims(studies: Sequence[StudyResults]) -> pd.DataFrame:
-    """Return the rows of `analysis.stats.claims.claims` of every study, with study, source and table before them."""
-    return _stacked(studies, claims, CLAIM_COLUMNS)
+    """Return the rows of `analysis.stats.claims.claims` of every study, with study, source and table before them.
+
+    ``q`` is the false discovery rate of ``p_claim`` over all these claims (Benjamini and Hochberg).
+    """
+    table = _stacked(studies, claims, tuple(name for name in CLAIM_COLUMNS if name != "q"))
+    return table.assign(q=false_discovery_q(table["p_claim"].to_numpy(float)))[list(CLAIM_COLUMNS)]
 
 
 def all_figures(studies: Sequence[StudyResults]) -> pd.DataFrame:
@@ -59,7 +64,7 @@ def write_summaries(studies: Sequence[StudyResults], out: Path) -> list[Path]:
 
 
 def summary(table: pd.DataFrame) -> str:
-    """Return a sentence with the numbers of claims that were supported, contradicted and undecided."""
+    """Return how many claims have each outcome, in a sentence."""
     if not len(table):
         return "None of these studies tests a claim."
     counts = [f"{(table['verdict'] == outcome).sum()} {outcome}" for outcome in OUTCOMES]
@@ -76,12 +81,13 @@ def printed_claims(table: pd.DataFrame, studies: Sequence[StudyResults]) -> pd.D
             "Claim": row.text,
             "Verdict": row.verdict,
             "Here": row.words,
+            "q": "–" if not np.isfinite(row.q) else "< 0.001" if row.q < 0.001 else f"{row.q:.3f}",
             "Tested as": f"{row.arm} {row.expect} {'to' if row.expect == 'equivalent' else 'than'} {row.against}, "
             f"{by_name[row.study].metric_record(row.metric).label}",
         }
         for row in rows_of(table)
     ]
-    return pd.DataFrame(rows, columns=["Study", "Source", "Claim", "Verdict", "Here", "Tested as"])
+    return pd.DataFrame(rows, columns=["Study", "Source", "Claim", "Verdict", "Here", "q", "Tested as"])
 
 
 def printed_figures(table: pd.DataFrame, studies: Sequence[StudyResults]) -> pd.DataFrame:

@@ -122,7 +122,7 @@ def _verdicts(results: StudyResults) -> str:
 
 
 def _add_pictures(gallery: Gallery, results: StudyResults, styles: Styles) -> None:
-    """Add ours beside theirs, the learning curves, the quantiles of a study that is about them, the landscapes."""
+    """Add published and measured figures, learning curves, quantiles of a study that is about them, landscapes."""
     table = reported_data(results.trials, stated_figures(results))
     if (table["metric"] == results.metric).any():
         gallery.add(draw_reported(table, styles, metric=results.metric_record()))

@@ -1,4 +1,4 @@
-"""Which effects a design cannot tell apart, read from the arms that are there.
+"""Which effects of a design are confounded, computed from the arms that are present.
 
 An effect is the space of its contrasts over the arms. Two effects are aliased where their spaces coincide (in a
 fraction of a two-level design: the columns of signs are equal or opposite); they are partly aliased where some
@@ -43,7 +43,7 @@ def alias_table(arms: pd.DataFrame, max_order: int = 3) -> pd.DataFrame:
 
 
 def estimable_terms(arms: pd.DataFrame, terms: Sequence[Term]) -> list[Term]:
-    """Return the terms that can be estimated beside those before them, in order."""
+    """Return the terms that can be estimated in addition to those before them, in order."""
     kept: list[Term] = []
     space = np.ones((len(arms), 1)) / np.sqrt(len(arms))
     for term in terms:

@@ -1,13 +1,12 @@
 """Main effects and interactions of a factorial study, with the seed as a block.
 
 Ordinary least squares of the metric on seed + factors + interactions, tested with type II sums of squares (Langsrud
-2003): each effect is tested beside all others that do not contain it. In a balanced study types I, II and III agree.
+2003): each effect is tested with all others that do not contain it. In a balanced study types I, II and III agree.
 Where cells are missing, type II has the greater power for main effects and does not depend on how levels are coded,
-whereas type III tests a main effect in the presence of its own interaction, at a weighting of levels that nobody asked
-for.
+whereas type III tests a main effect in the presence of its own interaction, with weights of the levels that have
+no meaning here.
 
-An effect that the design cannot tell from others (see `aliases`) is not in the model: the first of its chain
-stands for them all.
+Of effects that are confounded (see `aliases`) only the first of each chain is in the model: it represents them all.
 """
 
 from __future__ import annotations
@@ -57,7 +56,9 @@ def anova(results: StudyResults, metric: str | None = None, order: int = 2) -> A
     kept = estimable_terms(arms, terms)
     chains = alias_table(arms, max_order=max(order, 3)).set_index("effect")["aliased_with"]
     notes = [
-        f"{term_name(t)} cannot be estimated beside the other effects: not in the model" for t in terms if t not in kept
+        f"{term_name(t)} cannot be estimated together with the other effects: not in the model"
+        for t in terms
+        if t not in kept
     ]
     table, residual_df, residual_sd = _fit(cells, factors, kept)
     if not residual_df:

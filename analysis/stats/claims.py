@@ -1,9 +1,9 @@
-"""Claims of a study's reference, each with a verdict, and its reported figures beside ours."""
+"""Claims of a study's reference with their outcomes, and its published figures with the measured ones."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,16 +11,21 @@ import pandas as pd
 from analysis.stats.effects import compare_arms
 from analysis.stats.flatness import ROUGHNESS, roughness
 from analysis.stats.means import reported_data
+from analysis.stats.paired import ALPHA
 from analysis.store.load import StudyResults
+from search_spaces.metrics import require_direction
 from search_spaces.published import Claim, Figure
 
-OUTCOMES = ("supported", "contradicted", "undecided")
+OUTCOMES = ("held", "too small to matter", "did not hold", "undecided at this scale")
 RULE = (
-    "A claim is supported where the comparison's own verdict is the one it expects, contradicted where it is another, "
-    "and undecided where nothing could be shown. The comparisons are those of the effects, by paired t test and "
-    "equivalence test; Holm's family is a study's claims about one metric."
+    "A claim of better or worse held where this study shows that difference, and did not hold where it shows the "
+    "opposite or that there is no difference large enough to matter. Where the claimed difference is real but smaller "
+    "than what the study counts as relevant, the outcome is “too small to matter”. A claim of equivalence held where "
+    "the difference is shown to be smaller than that, and did not hold only where it is shown to be larger. Everything "
+    "else is undecided at this scale. The tests are those of the effects; Holm's family is a study's claims about one "
+    "metric, and q is the false discovery rate over all claims of the page (Benjamini and Hochberg)."
 )
-_COMPARED = ("n", "difference", "low", "high", "p_holm", "equivalent_holm", "words")
+_COMPARED = ("n", "difference", "low", "high", "p_holm", "equivalent_holm", "beyond_holm", "p_claim", "words")
 _COLUMNS = ["text", "arm", "against", "expect", "metric", *_COMPARED[:-1], "verdict", "words"]
 
 
@@ -28,9 +33,9 @@ def claims(results: StudyResults) -> pd.DataFrame:
     """Return one row for each claim of the study's reference, in its order.
 
     Columns: text, arm, against, expect, metric, n (pairs), difference (arm minus against), low, high (95 % t
-    interval), p_holm, equivalent_holm, verdict (supported, contradicted or undecided), words. A claim of "better" is
-    contradicted by "equivalent" too: no difference that would matter is there. A claim whose arms have no trials, or
-    whose metric was not measured, is undecided with n = 0.
+    interval), p_holm, equivalent_holm, beyond_holm, p_claim (uncorrected: of the t test, or of the equivalence test
+    where equivalence is claimed), verdict (one of `OUTCOMES`, by `claim_outcome`), words. A claim whose arms have no
+    trials, or whose metric was not measured, is undecided with n = 0.
     """
     stated = [claim.model_copy(update={"metric": claim.metric or results.metric}) for claim in stated_claims(results)]
     rows: dict[int, dict[str, Any]] = {}
@@ -41,11 +46,10 @@ def claims(results: StudyResults) -> pd.DataFrame:
             if claim.metric == metric and {claim.arm, claim.against} <= set(measured):
                 tested[place] = (claim.arm, claim.against)
             elif claim.metric == metric:
-                rows[place] = {"n": 0, "verdict": "undecided", "words": _absent(claim, measured)}
+                rows[place] = {"n": 0, "verdict": OUTCOMES[-1], "words": _absent(claim, measured)}
         compared = _compared(results, list(tested.values()), metric) if tested else pd.DataFrame()
         for place, found in zip(tested, compared.to_dict("records"), strict=True):
-            verdict = _outcome(stated[place].expect, found["verdict"])
-            rows[place] = {name: found[name] for name in _COMPARED} | {"verdict": verdict}
+            rows[place] = _tested(results, stated[place].expect, found, metric)
     table = pd.DataFrame([dict(claim) | rows[place] for place, claim in enumerate(stated)], columns=_COLUMNS)
     return table.astype({"n": "int64"} | dict.fromkeys(_COMPARED[1:-1], "float64"))
 
@@ -94,7 +98,38 @@ def _compared(results: StudyResults, pairs: list[tuple[str, str]], metric: str) 
     return compare_arms(with_it, pairs, metric, rope=0.0)
 
 
-def _outcome(expected: str, verdict: str) -> str:
-    if verdict == "undecided":
-        return "undecided"
-    return "supported" if verdict == expected else "contradicted"
+def _tested(results: StudyResults, expected: str, found: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """Return the columns of a claim whose arms were compared."""
+    gain = found["difference"] if require_direction(results.metric_record(metric)) else -found["difference"]
+    outcome = claim_outcome(
+        expected,
+        gain=gain,
+        differs=found["p_holm"] < ALPHA,
+        equivalent=found["equivalent_holm"] < ALPHA,
+        beyond=found["beyond_holm"] < ALPHA,
+        withheld=bool(found["withheld"]),
+    )
+    p = found["equivalent_p" if expected == "equivalent" else "p_t"]
+    return {**{name: found[name] for name in _COMPARED if name != "p_claim"}, "p_claim": p, "verdict": outcome}
+
+
+def claim_outcome(
+    expected: str, *, gain: float, differs: bool, equivalent: bool, beyond: bool, withheld: bool = False
+) -> str:
+    """Return the outcome of a claim, one of `OUTCOMES`.
+
+    ``expected``: better, worse or equivalent. ``gain``: the difference, positive where the arm is better. What was
+    shown: ``differs``, a difference; ``equivalent``, that it is smaller than the rope; ``beyond``, that it is larger.
+    ``withheld``: whether the verdict was withheld (`analysis.stats.verdicts`), which leaves every claim undecided.
+    """
+    held, small, failed, undecided = OUTCOMES
+    if withheld:
+        return undecided
+    if expected == "equivalent":
+        return held if equivalent else failed if beyond else undecided
+    as_claimed = (gain > 0) == (expected == "better")
+    if differs and not as_claimed:
+        return failed
+    if equivalent:
+        return small if differs else failed
+    return held if differs else undecided

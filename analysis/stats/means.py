@@ -1,4 +1,4 @@
-"""The figures of completed trials and their means by arm, and published figures beside them."""
+"""The figures of completed trials, their means by arm, and published figures to compare with."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ that get an image right, which differs from image to image. On one fixed test se
     seed variance (what the seeds show) = s^2 (1 - 1/N) + mean of p (1 - p) / N                         (1)
 
 of which the second part is not that runs differ in how good they are, only in which images they get right. A run on a
-*new* test set has a binomial error besides its own luck:
+*new* test set has a binomial error in addition to its own random variation:
 
     Var(accuracy) = s^2 + mean of a (1 - a) / N = seed variance + Var(p) / N                            (2)
 

@@ -12,9 +12,14 @@ the safe side (Efron 1969). So the t test's p, corrected by Holm's method (1979)
 table, gives the verdict and holds the family-wise error at 5 %; the permutation p is shown beside it, and from 6 pairs
 on it can confirm by itself.
 
-No spread. When all differences are equal (say, two runs each one image better) t is undefined, and a spread of nothing
-is not to be believed. There the exact test takes the t test's place, for the difference and for equivalence, and no
-interval is given.
+No spread. When all differences are equal t is undefined, and a standard deviation of 0 is not plausible. Where the
+metric has a known resolution (an accuracy over N images changes in steps of 1 / N), the standard deviation is never
+taken as less than that step. Where it has none, the exact test takes the t test's place, for the difference and for
+equivalence, and no interval is given.
+
+Three questions, three tests. Is there a difference (``p_t``)? Is it smaller than the region of practical equivalence,
+the rope (``equivalent_p``, two one-sided t tests)? Is it larger than the rope (``beyond_p``, the minimum-effect test of
+Murphy and Myors 1999)? Each is corrected by Holm over the rows. A difference can be real and yet smaller than the rope.
 """
 
 from __future__ import annotations
@@ -47,6 +52,10 @@ class PairedEffects:
     p_holm: Floats
     equivalent_p: Floats
     equivalent_holm: Floats
+    beyond_p: Floats
+    beyond_holm: Floats
+    low90: Floats
+    high90: Floats
     verdict: NDArray[np.str_]
 
 
@@ -61,24 +70,33 @@ def paired_effects(values: Floats, reference: int, **options: Any) -> PairedEffe
 
 
 def compare_differences(
-    differences: Floats, *, rope: float | None = None, alpha: float = ALPHA, higher_is_better: bool = True
+    differences: Floats,
+    *,
+    rope: float | None = None,
+    alpha: float = ALPHA,
+    higher_is_better: bool = True,
+    resolution: float = 0.0,
 ) -> PairedEffects:
     """Test paired differences, shape (comparisons, pairs), NaN where a pair is missing; one row is one comparison.
 
-    Intervals are 1 - ``alpha`` each (not corrected for the family); Holm's correction is over the rows. ``rope`` is
-    the region of practical equivalence; None: equivalence is not tested.
+    Intervals are 1 - ``alpha`` each (not corrected for the family), and 1 - 2 ``alpha`` in ``low90`` and ``high90``:
+    the interval that lies inside the rope exactly where the uncorrected equivalence test finds equivalence. Holm's
+    correction is over the rows. ``rope`` is the region of practical equivalence; None: equivalence is not tested.
+    ``resolution`` is the smallest step of the metric; no standard deviation is taken as less. 0: not known.
     """
     d = np.asarray(differences, float)
     n = np.isfinite(d).sum(axis=1)
     mean = _over_pairs(np.nansum(d, axis=1), n, least=1)
     sd = np.sqrt(_over_pairs(np.nansum((d - mean[:, None]) ** 2, axis=1), n - 1, least=1))
+    sd = np.maximum(sd, resolution)
     flat = sd <= _NO_SPREAD * np.maximum(1, np.abs(mean))
     se = np.where(flat, np.nan, sd / np.sqrt(np.maximum(n, 1)))
     freedom = np.maximum(n - 1, 1)
-    half = stats.t.ppf(1 - alpha / 2, freedom) * se
+    half, half90 = (stats.t.isf(tail, freedom) * se for tail in (alpha / 2, alpha))
     exact = np.array([sign_flip_p(row[np.isfinite(row)]) for row in d])
-    p_t = np.where(flat, exact, 2 * stats.t.sf(np.abs(mean) / se, freedom))
+    p_t = np.where(flat, _equal_signs_p(mean, n), 2 * stats.t.sf(np.abs(mean) / se, freedom))
     equivalent = _equivalent_p(mean, se, freedom, n, flat, rope)
+    beyond = _beyond_p(mean, se, freedom, n, flat, rope)
     p_holm, equivalent_holm = holm(p_t), holm(equivalent)
     return PairedEffects(
         n=n,
@@ -91,8 +109,18 @@ def compare_differences(
         p_holm=p_holm,
         equivalent_p=equivalent,
         equivalent_holm=equivalent_holm,
+        beyond_p=beyond,
+        beyond_holm=holm(beyond),
+        low90=mean - half90,
+        high90=mean + half90,
         verdict=_verdict(mean if higher_is_better else -mean, p_holm < alpha, equivalent_holm < alpha),
     )
+
+
+def _equal_signs_p(mean: Floats, n: NDArray[np.int64]) -> Floats:
+    """Return the exact sign-flip p of ``n`` equal differences: 2 / 2^n, or 1 where all are 0; NaN for no pair."""
+    p = np.where(np.abs(mean) > _NO_SPREAD, np.minimum(2 * 0.5**n, 1), 1.0)
+    return np.where(n > 0, p, np.nan)
 
 
 def _over_pairs(total: Floats, count: NDArray[np.int64], least: int) -> Floats:
@@ -128,6 +156,27 @@ def _equivalent_p(
     below, above = stats.t.sf((mean + rope) / se, freedom), stats.t.cdf((mean - rope) / se, freedom)
     no_spread = np.where(np.abs(mean) < rope, 0.5**n, 1.0)
     return np.where(flat, no_spread, np.maximum(below, above))
+
+
+def _beyond_p(
+    mean: Floats,
+    se: Floats,
+    freedom: NDArray[np.int64],
+    n: NDArray[np.int64],
+    flat: NDArray[np.bool_],
+    rope: float | None,
+) -> Floats:
+    """Return the p of "the true difference is within the rope", the largest over that region (at its edge).
+
+    At a rope of 0 it is the two-sided t test. The noncentral part is replaced by a shifted t, which errs little and
+    on the safe side.
+    """
+    if rope is None or rope <= 0:
+        return np.full(len(mean), np.nan)
+    size = np.abs(mean)
+    p = stats.t.sf((size - rope) / se, freedom) + stats.t.sf((size + rope) / se, freedom)
+    no_spread = np.where(size > rope, np.minimum(2 * 0.5**n, 1), 1.0)
+    return np.where(flat, no_spread, np.minimum(p, 1))
 
 
 def holm(p: Floats) -> Floats:

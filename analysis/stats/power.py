@@ -105,6 +105,19 @@ def smallest_difference(
     return float(brentq(lacking, 0, high, xtol=1e-10)) * scale * sd
 
 
+def smallest_difference_interval(
+    n: int, sd: float, *, confidence: float = 0.95, power: float = POWER, comparisons: int = 1
+) -> tuple[float, float]:
+    """Return the interval of `smallest_difference` for paired runs whose spread ``sd`` was estimated from ``n`` pairs.
+
+    The smallest difference is proportional to the spread, so its interval is that of the spread (`sd_interval`). With
+    3 pairs it reaches from 0.5 to 6.3 times the point estimate.
+    """
+    low, high = sd_interval(sd, n, 1 - confidence)
+    each = smallest_difference(n, 1.0, power=power, comparisons=comparisons)
+    return low * each, high * each
+
+
 def _check(sd: float, alpha: float, comparisons: int) -> None:
     if not sd > 0:
         raise StudyError(f"`sd` is {sd:g}, but must be above 0")
@@ -119,10 +132,10 @@ def seed_table(
 ) -> pd.DataFrame:
     """Return for each arm what its seeds can tell, and how many would tell ``target`` (the study's rope if None).
 
-    Columns: arm, n, sd (of the paired differences), sd_low, sd_high (95 % by chi-squared: five seeds know their own
-    spread only within a factor of three or so), smallest_difference (at 80 % power, 5 % error over all arms by
-    Bonferroni), seeds_needed, seeds_needed_high (were the spread sd_high). NaN where there are fewer than 2 pairs or
-    no spread.
+    Columns: arm, n, sd (of the paired differences), sd_low, sd_high (95 % by chi-squared: from five seeds the spread is
+    known only within a factor of three or so), smallest_difference (at 80 % power, 5 % error over all arms by
+    Bonferroni), smallest_low, smallest_high (its 95 % interval), seeds_needed, seeds_needed_high (were the spread
+    sd_high). NaN where there are fewer than 2 pairs or no spread.
     """
     values = metric_table(results, metric)
     chosen = reference or results.reference_arm
@@ -131,10 +144,12 @@ def seed_table(
     found = compare_differences(others.to_numpy() - values.loc[chosen].to_numpy())
     rows = []
     for arm, n, sd in zip(others.index, found.n.tolist(), found.sd.tolist(), strict=True):
-        row = dict.fromkeys(("sd_low", "sd_high", "smallest_difference", "seeds_needed", "seeds_needed_high"), np.nan)
+        row = dict.fromkeys(_FOUND, np.nan)
         if n >= 2 and sd > 0:
             row["sd_low"], row["sd_high"] = sd_interval(sd, n)
             row["smallest_difference"] = smallest_difference(n, sd, comparisons=len(others))
+            ends = smallest_difference_interval(n, sd, comparisons=len(others))
+            row["smallest_low"], row["smallest_high"] = ends
         if n >= 2 and sd > 0 and target:
             row["seeds_needed"] = seeds_needed(target, sd, comparisons=len(others))
             row["seeds_needed_high"] = seeds_needed(target, row["sd_high"], comparisons=len(others))
@@ -142,7 +157,10 @@ def seed_table(
     return pd.DataFrame(rows, columns=["arm", "n", "sd", *_FOUND])
 
 
-_FOUND = ["sd_low", "sd_high", "smallest_difference", "seeds_needed", "seeds_needed_high"]
+_FOUND = [
+    *("sd_low", "sd_high", "smallest_difference", "smallest_low", "smallest_high"),
+    *("seeds_needed", "seeds_needed_high"),
+]
 
 
 def sd_interval(sd: float, n: int, alpha: float = ALPHA) -> tuple[float, float]:

@@ -92,7 +92,7 @@ class PrunedEnds:
     rank: int
     heldout_rmse: float
     baseline_rmse: float
-    believable: bool
+    reliable: bool
     words: str
 
 
@@ -118,7 +118,7 @@ def estimated_ends(results: StudyResults, metric: str | None = None, seed: int =
     usable = (trials["status"] == "completed").to_numpy() | pruned
     curves = curves_matrix(results, metric)[usable]
     found = complete(curves.to_numpy(float), seed=seed)
-    believable = found.believable and len(finished) >= FEWEST_FINISHED
+    reliable = found.reliable and len(finished) >= FEWEST_FINISHED
     of_pruned = pruned[usable]
     table = trials.loc[pruned, ["digest", "arm", "seed", "epochs_trained"]].rename(
         columns={"epochs_trained": "stopped_at"}
@@ -133,8 +133,8 @@ def estimated_ends(results: StudyResults, metric: str | None = None, seed: int =
         rank=found.rank,
         heldout_rmse=found.heldout_rmse,
         baseline_rmse=found.baseline_rmse,
-        believable=believable,
-        words=_words(record, int(table["beats_winner"].sum()), len(table), found.heldout_rmse, believable),
+        reliable=reliable,
+        words=_words(record, int(table["beats_winner"].sum()), len(table), found.heldout_rmse, reliable),
     )
 
 
@@ -143,10 +143,10 @@ def _finished(results: StudyResults, metric: str | None) -> pd.DataFrame:
     return curves[(results.trials["status"] == "completed").to_numpy()].dropna(subset=[curves.columns[-1]])
 
 
-def _words(metric: Metric, beating: int, count: int, error: float, believable: bool) -> str:
+def _words(metric: Metric, beating: int, count: int, error: float, reliable: bool) -> str:
     size = f"{metric.shows(error)} {metric.difference}".rstrip()
     better = f"{beating} of {count} pruned trials are" if beating else f"none of {count} pruned trials is"
-    judged = "reliable" if believable else "not reliable"
+    judged = "reliable" if reliable else "not reliable"
     return (
         f"{better} estimated to end better than the best completed trial; on curves that were cut short as a test, the "
         f"estimate was off by {size} (root mean square): it is {judged}"

@@ -1,4 +1,4 @@
-"""A comparison in a sentence or two: what was found, what cannot be said, which pairs were lost."""
+"""A comparison in a sentence or two: what was found, what cannot be said, which runs collapsed or gave no result."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.stats.paired import ALPHA
-from analysis.stats.power import smallest_difference
+from analysis.stats.power import smallest_difference, smallest_difference_interval
 from search_spaces.metrics import Metric
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row of the table of effects, with what the sentence needs beside it."""
+    """One row of the table of effects, with what the sentence needs beside it.
+
+    ``study_collapsed``: collapsed and completed runs of the whole table. ``chance_known``: whether lost runs were
+    counted at chance level; else at the worst value of the table.
+    """
 
     n: int
     lost: int
@@ -21,26 +25,63 @@ class Comparison:
     sd: float
     low: float
     high: float
+    low90: float
+    high90: float
     p_holm: float
     verdict: str
+    withheld: str
+    warnings: str
+    runs: int
+    reference_runs: int
+    collapsed: int
+    reference_collapsed: int
+    collapsed_p: float
+    arm_lost: int
+    reference_lost: int
+    lost_p: float
     metric: Metric
     rope: float | None
     family: int
-    diverged: float
-    reference_diverged: float
+    study_collapsed: tuple[int, int]
+    chance_known: bool
 
 
 def verdict_words(comparison: Comparison) -> str:
     """Return the verdict in words; differences in points for shares, else in the metric's unit."""
-    said = _finding(comparison)
-    if comparison.lost:
-        said += f"; {comparison.lost} {'pair' if comparison.lost == 1 else 'pairs'} lost"
-    if comparison.diverged > comparison.reference_diverged:
-        said += (
-            f"; it diverged in {comparison.diverged:.0%} of its runs, "
-            f"the reference in {comparison.reference_diverged:.0%}: this holds only for runs that both survive"
+    c = comparison
+    parts = [_withheld(c) if c.withheld else _finding(c)]
+    if c.lost:
+        parts.append(f"{c.lost} {'pair' if c.lost == 1 else 'pairs'} lost")
+    if c.withheld != "collapse" and c.collapsed + c.reference_collapsed:
+        parts.append(f"runs collapse: {_collapses(c)} (exact test of equal shares: p = {c.collapsed_p:.2g})")
+    if c.withheld != "lost" and c.arm_lost + c.reference_lost:
+        parts.append(
+            f"runs without a result: {_losses(c)} (exact test of equal shares: p = {c.lost_p:.2g}); "
+            "the figures are those of the runs that survived"
         )
-    return said
+    return "; ".join(parts)
+
+
+def _withheld(c: Comparison) -> str:
+    found = f"the mean difference was {_signed(c, c.difference)} ({_interval(c)}, n = {c.n})"
+    if c.withheld == "collapse":
+        return (
+            f"undecided, runs collapse: {_collapses(c)}, {c.study_collapsed[0]} of {c.study_collapsed[1]} in all arms; "
+            f"{found}, but how many runs collapse could by chance alone explain it"
+        )
+    if c.withheld == "uneven":
+        return f"undecided, results are uneven: {c.warnings}; {found}, but tests that allow for this do not confirm it"
+    level = "chance level" if c.chance_known else "the worst observed value"
+    return f"undecided, runs were lost: {_losses(c)}; {found}, but counting lost runs at {level} changes the verdict"
+
+
+def _collapses(c: Comparison) -> str:
+    return f"{c.collapsed} of {c.runs} here, {c.reference_collapsed} of {c.reference_runs} in the reference arm"
+
+
+def _losses(c: Comparison) -> str:
+    planned, reference_planned = c.runs + c.arm_lost, c.reference_runs + c.reference_lost
+    return f"{c.arm_lost} of {planned} here, {c.reference_lost} of {reference_planned} in the reference arm"
 
 
 def _finding(c: Comparison) -> str:
@@ -53,13 +94,17 @@ def _finding(c: Comparison) -> str:
     if same and abs(c.difference) < 1e-12:
         return _flat(c, f"identical results in all {c.n} seeds")
     if same:
-        return _flat(c, f"all {c.n} seeds differ by {_signed(c, c.difference)}, which shows no spread to judge it by")
+        return _flat(c, f"all {c.n} seeds differ by {_signed(c, c.difference)}, so the spread over seeds is not known")
     if c.verdict in ("better", "worse"):
         return f"{c.verdict} by {_size(c, abs(c.difference))} ({_interval(c)}, n = {c.n})"
     if c.verdict == "equivalent":
-        there = c.p_holm < ALPHA
-        beside = f"; {_signed(c, c.difference)} are there, but too little to matter" if there else ""
-        return f"equivalent: no difference larger than {_rope(c)}{beside} ({_interval(c)}, n = {c.n})"
+        interval = f"(90 % interval {_ends(c, c.low90, c.high90)}, n = {c.n})"
+        if c.p_holm < ALPHA:
+            return (
+                f"equivalent: the difference of {_signed(c, c.difference)} is real but smaller than {_rope(c)}, "
+                f"the least that matters {interval}"
+            )
+        return f"equivalent: no difference larger than {_rope(c)} {interval}"
     return _undecided(c)
 
 
@@ -71,11 +116,13 @@ def _flat(c: Comparison, found: str) -> str:
 
 def _undecided(c: Comparison) -> str:
     least = smallest_difference(c.n, c.sd, comparisons=max(c.family, 1))
-    said = f"cannot tell with {c.n} seeds ({_interval(c)}); "
-    said += f"the smallest difference these seeds can detect is about {_size(c, least)}"
+    low, high = smallest_difference_interval(c.n, c.sd, comparisons=max(c.family, 1))
+    text = f"cannot tell with {c.n} seeds ({_interval(c)}); "
+    text += f"the smallest difference these seeds can detect is about {_size(c, least)}"
+    text += f" (from {_size(c, low)} to {_size(c, high)}, since {c.n} seeds give only a rough spread)"
     if c.low > 0 or c.high < 0:
-        said += f"; this interval alone leaves out zero, but among {c.family} comparisons that can be chance"
-    return said
+        text += f"; this interval alone leaves out zero, but among {c.family} comparisons that can be chance"
+    return text
 
 
 def _signed(c: Comparison, value: float) -> str:
@@ -94,6 +141,10 @@ def _rope(c: Comparison) -> str:
 
 
 def _interval(c: Comparison) -> str:
+    return f"95 % interval {_ends(c, c.low, c.high)}"
+
+
+def _ends(c: Comparison, low: float, high: float) -> str:
     unit = c.metric
-    ends = [f"{end * unit.scale:+.{unit.digits}f}".replace("-", "−") for end in (c.low, c.high)]
-    return f"95 % interval {ends[0]} to {ends[1]}"
+    ends = [f"{end * unit.scale:+.{unit.digits}f}".replace("-", "−") for end in (low, high)]
+    return f"{ends[0]} to {ends[1]}"

@@ -65,7 +65,7 @@ def _one_row_per_trial(trials: pd.DataFrame, problems: Problems) -> pd.DataFrame
 
 
 def _one_row_per_stored_cell(trials: pd.DataFrame, problems: Problems) -> pd.DataFrame:
-    """Return one row per stored arm and seed of an ablation, the one finished last: nothing else tells them apart."""
+    """Return one row per stored arm and seed of an ablation, the one finished last: nothing else distinguishes them."""
     repeated = (trials["mode"] != "search") & trials.duplicated(["arm", "seed"], keep="last")
     for row in rows_of(trials[repeated]):
         problems.add("a cell was trained more than once: the row finished last counts", f"{row.arm}, seed {row.seed}")

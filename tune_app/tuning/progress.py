@@ -45,7 +45,7 @@ class Progress:
 
     def start(self) -> None:
         """Begin to draw."""
-        if self._console.is_terminal:
+        if self._console.is_terminal or self._console.is_jupyter:
             self._live = Live(self._table(), console=self._console, refresh_per_second=4)
             self._live.start()
 

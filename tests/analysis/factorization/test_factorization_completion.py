@@ -90,7 +90,7 @@ def test_the_rank_is_found_by_held_out_error():
     X = low_rank(60, 40, 2) + 0.05 * rng.standard_normal((60, 40))
     found = complete(with_gaps(X, 0.2))
     assert found.rank == 2
-    assert found.believable
+    assert found.reliable
     assert found.heldout_rmse < 0.2 < found.baseline_rmse
 
 
@@ -102,13 +102,13 @@ def test_observed_cells_stay_and_the_held_out_error_is_that_of_the_missing_ones(
     np.testing.assert_array_equal(found.matrix[~missing], X[~missing])
     error = np.sqrt(np.mean((found.matrix - X)[missing] ** 2))
     assert found.heldout_rmse == pytest.approx(error, rel=0.5)
-    assert found.believable
+    assert found.reliable
 
 
 def test_noise_is_not_believed():
     found = complete(with_gaps(np.random.default_rng(3).standard_normal((30, 20)), 0.2))
-    assert not found.believable
-    assert "not to be relied on" in found.words
+    assert not found.reliable
+    assert "not reliable" in found.words
 
 
 def test_an_additive_matrix_needs_no_product():
@@ -117,7 +117,7 @@ def test_an_additive_matrix_needs_no_product():
     found = complete(with_gaps(X, 0.2))
     assert found.rank == 0
     assert found.heldout_rmse == found.baseline_rmse
-    assert found.believable
+    assert found.reliable
 
 
 def test_a_stopped_trials_ending_is_estimated_from_those_that_went_on():
@@ -126,7 +126,7 @@ def test_a_stopped_trials_ending_is_estimated_from_those_that_went_on():
     stopped[::2, 6:] = np.nan  # stopped without regard to how they do: then the others tell
     found = complete(stopped, seed=1)
     error = np.abs(found.matrix - X)[::2, -1]
-    assert found.believable
+    assert found.reliable
     assert error.max() < 0.05
     assert found.rank > 0
 
@@ -151,7 +151,7 @@ def test_too_few_cells_are_completed_but_not_believed():
     found = complete(np.array([[np.nan, 2.0]]))
     assert found.matrix[0, 0] == 2.0
     assert np.isnan(found.heldout_rmse)
-    assert not found.believable
+    assert not found.reliable
 
 
 def test_a_constant_matrix_is_completed_at_any_rank():

@@ -90,9 +90,9 @@ def test_every_trial_is_in_the_table_and_every_unfinished_one_with_its_reason(pa
         assert reason in seen
 
 
-def test_claims_are_supported_contradicted_or_undecided(page: str) -> None:
-    outcomes = re.findall(r'<span class="outcome (\w+)">', page)
-    assert outcomes == ["supported", "undecided", "contradicted"]
+def test_claims_held_did_not_hold_or_are_undecided(page: str) -> None:
+    outcomes = re.findall(r'<span class="outcome ([\w-]+)">', page)
+    assert outcomes == ["held", "undecided-at-this-scale", "did-not-hold"]
 
 
 def test_method_cost_environment_and_command_are_told(page: str) -> None:

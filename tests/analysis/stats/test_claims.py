@@ -21,6 +21,7 @@ from search_spaces.errors import StudyError
 from search_spaces.published import Reference
 from search_spaces.study import ProbeConfig
 
+UNDECIDED = "undecided at this scale"
 NORMS = ["batch", "group", "none", "layer"]
 
 
@@ -64,9 +65,9 @@ def with_reference(study, stated):
     return dataclasses.replace(study, spec=study.spec.model_copy(update={"reference": reference}))
 
 
-def test_a_claim_is_supported_contradicted_or_undecided(study):
+def test_a_claim_held_did_not_hold_or_is_undecided(study):
     table = claims(study)
-    verdicts = ["supported", "contradicted", "contradicted", "supported", "contradicted", "undecided", "supported"]
+    verdicts = ["held", "did not hold", "did not hold", "held", "did not hold", UNDECIDED, "held"]
     assert table["verdict"].tolist() == verdicts
     assert table["n"].tolist() == [8, 8, 8, 8, 8, 1, 8]
     assert table["words"].iloc[0].startswith("worse by ")
@@ -97,7 +98,7 @@ def test_holms_family_is_the_claims_about_one_metric(study):
 
 def test_a_claim_about_an_arm_without_trials_is_undecided_and_says_so(study):
     row = claims(with_reference(study, [claim("norm=instance", "better")])).iloc[0]
-    assert (row.verdict, row.n) == ("undecided", 0)
+    assert (row.verdict, row.n) == (UNDECIDED, 0)
     assert row.words == "cannot tell: there is no trial of norm=instance"
 
 
@@ -151,21 +152,21 @@ def with_landscapes(study, scales):
 def test_a_flatter_landscape_is_the_better_one(study):
     found = with_landscapes(study, {"norm=batch": 0.01, "norm=none": 0.1})
     row = claims(found).iloc[0]
-    assert (row.verdict, row.n) == ("supported", 8)
+    assert (row.verdict, row.n) == ("held", 8)
     assert row.difference == pytest.approx(-2, abs=0.4)  # a tenth of the noise is a hundredth of the variance
     means = roughness(found).groupby(study.trials["arm"]).mean()
     assert row.difference == pytest.approx(means["norm=batch"] - means["norm=none"])
     assert np.isnan(means["norm=group"])
     assert np.isnan(row.equivalent_holm)
     swapped = claims(with_landscapes(study, {"norm=batch": 0.1, "norm=none": 0.01}))
-    assert swapped["verdict"].tolist() == ["contradicted"]
+    assert swapped["verdict"].tolist() == ["did not hold"]
 
 
 def test_without_landscapes_a_claim_about_them_is_undecided(study):
     found = with_landscapes(study, {"norm=batch": 0.01})
     row = claims(found).iloc[0]
     assert (row.verdict, row.words) == (
-        "undecided",
+        UNDECIDED,
         "cannot tell: there is no loss landscape of norm=none (`tune-app landscape` computes them)",
     )
 
@@ -190,7 +191,7 @@ def test_the_page_its_markdown_and_its_tables_say_the_same(summary_page):
     ]
     page, text = (path.read_text(encoding="utf-8") for path in paths[:2])
     for part in (
-        "7 claims tested: 3 supported, 3 contradicted, 1 undecided.",
+        "7 claims tested: 3 held, 0 too small to matter, 3 did not hold, 1 undecided at this scale.",
         "CIFAR-10 (JPEG copy)",
         "86.77",
     ):
@@ -198,8 +199,10 @@ def test_the_page_its_markdown_and_its_tables_say_the_same(summary_page):
         assert part in text
     pd.testing.assert_frame_equal(pd.read_parquet(paths[2]), all_claims(studies))
     pd.testing.assert_frame_equal(pd.read_parquet(paths[3]), all_figures(studies))
-    assert re.findall(r'<span class="outcome (\w+)">', page) == all_claims(studies)["verdict"].tolist()
-    titles = ("Ours beside what was reported", "Learning curves of all arms", "Evolution of features quantiles")
+    assert re.findall(r'<span class="outcome ([\w-]+)">', page) == [
+        verdict.replace(" ", "-") for verdict in all_claims(studies)["verdict"]
+    ]
+    titles = ("Published and measured", "Learning curves of all arms", "Evolution of features quantiles")
     assert all(title in page for title in titles)
     assert "Best trial of hunt" in page
     assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', page)

@@ -89,7 +89,7 @@ def test_ends_of_pruned_trials_are_estimated_from_curves_of_low_rank(search: Stu
     frame["fingerprint"] = "f" * 16
     trials = search.trials.assign(status=status, epochs_trained=trained)
     found = estimated_ends(dataclasses.replace(search, trials=trials, epochs=frame))
-    assert found.believable
+    assert found.reliable
     truth = dict(zip(trials["digest"], curves[:, -1], strict=True))
     errors = found.table["estimated_end"] - found.table["digest"].map(truth)
     assert np.abs(errors).max() < 0.01
@@ -130,4 +130,4 @@ def test_an_estimate_from_a_handful_of_finished_trials_is_never_believed(tmp_pat
     write_store(tmp_path / "s", space={"optimizer.lr": {"loguniform": [1e-3, 1.0]}}, trials=6, epochs=9)
     results = load_study(tmp_path / "s")
     assert (results.trials.status == "completed").sum() < FEWEST_FINISHED
-    assert not estimated_ends(results).believable
+    assert not estimated_ends(results).reliable

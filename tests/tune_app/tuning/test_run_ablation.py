@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from ray import cloudpickle
@@ -152,3 +153,13 @@ def test_trials_shorter_than_the_start_of_a_worker_still_run_side_by_side(tiny_t
     summary = run(tiny_tree, tmp_path, seeds=150)
     assert summary.counts["failed"] == 300
     assert len(list((tmp_path / "tiny" / "processes").iterdir())) == 2
+
+
+def test_the_inline_executor_writes_the_same_figures_as_ray(tiny_tree, tmp_path):
+    run(tiny_tree, tmp_path / "ray")
+    run_study(study_from(tiny_tree | {"resources": {"gpu": 0.0}}), str(tmp_path / "inline"), executor="inline")
+    one, other = (load_study(tmp_path / name / "tiny") for name in ("ray", "inline"))
+    differs = ["node", "started_at", "finished_at", "seconds", "images_per_second"]
+    for table in ("trials", "epochs", "quantiles"):
+        frames = [getattr(found, table).drop(columns=differs, errors="ignore") for found in (one, other)]
+        pd.testing.assert_frame_equal(*frames)

@@ -1,0 +1,129 @@
+"""Collapsed runs: completed runs whose result is far worse than the other runs of their arm.
+
+A learning rate near the limit of stability or an unlucky initialisation can let a few runs end near chance level while
+the others train well. Such results are not normal: a sample of a few seeds without a collapse understates the risk,
+and the t test then finds a difference of means that is not there. So collapsed runs are detected, their share is
+compared between arms by an exact test, and a verdict about means has to survive the share of collapses that comparable
+arms show (`analysis.stats.verdicts`).
+
+Detection. Sort an arm's runs. A gap between neighbours of more than ``GAP`` standard deviations splits them into two
+groups, and the worse group has collapsed. The standard deviation is a robust one, pooled over all arms: the median
+distance of a run from the median of its arm, times 1.4826 (for normal noise), with an allowance where few runs are
+there to estimate it from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis.stats.paired import Floats
+
+GAP = 3.25
+_ALLOWANCE = 8.0
+_NORMAL = 1.4826
+_COMPARABLE = 0.05
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Collapses:
+    """Collapsed runs of a table of arms by seeds.
+
+    ``mask``: (arms, seeds). ``count`` and ``runs``: for each arm. ``depth``: how far a collapsed run lies below the
+    others of its arm, in the metric's unit (median over arms); 0 where no run collapsed.
+    """
+
+    mask: Bools
+    count: NDArray[np.int64]
+    runs: NDArray[np.int64]
+    depth: float
+
+    @property
+    def any(self) -> bool:
+        """Whether any run collapsed."""
+        return bool(self.count.sum())
+
+    def unseen_share(self) -> Floats:
+        """Return for each arm by how much the share of collapses in comparable arms exceeds its own; at least 0.
+
+        An arm is comparable where Fisher's exact test does not show its share to differ at 5 %.
+        """
+        own = self.count / np.maximum(self.runs, 1)
+        excess = np.zeros(len(own))
+        for arm, one in enumerate(self._arms()):
+            same = np.array([share_p(*other, *one) >= _COMPARABLE for other in self._arms()])
+            share = (self.count[same].sum() + 0.5) / (self.runs[same].sum() + 1)
+            excess[arm] = share - own[arm]
+        return np.maximum(excess, 0)
+
+    def _arms(self) -> list[tuple[int, int]]:
+        return list(zip(self.count.tolist(), self.runs.tolist(), strict=True))
+
+
+def find_collapses(values: Floats, higher_is_better: bool | None = True) -> Collapses:
+    """Return the collapsed runs of ``values``, (arms, seeds), NaN where a cell has no figure.
+
+    An arm needs 3 runs. Without a direction (None) no run counts as collapsed. Where the worse group is the larger one,
+    it counts only if the other group is not beyond the best run of the other arms: that would be a lucky run.
+    """
+    values = np.asarray(values, float)
+    good = -values if higher_is_better is False else values
+    mask = np.zeros(values.shape, bool)
+    runs = np.isfinite(values).sum(axis=1)
+    if higher_is_better is None:
+        return Collapses(mask, mask.sum(axis=1), runs, 0.0)
+    for _ in range(2):  # Once more with a standard deviation from which the collapsed runs are left out.
+        threshold = _threshold(np.where(mask, np.nan, good))
+        mask = np.array([_worse_group(good, arm, threshold) for arm in range(len(good))]).reshape(good.shape)
+    depths = [
+        float(np.median(row[np.isfinite(row) & ~fallen]) - np.median(row[fallen]))
+        for row, fallen in zip(good, mask, strict=True)
+        if fallen.any()
+    ]
+    return Collapses(mask, mask.sum(axis=1), runs, float(np.median(depths)) if depths else 0.0)
+
+
+def _worse_group(good: Floats, arm: int, threshold: float) -> Bools:
+    """Return which runs of an arm lie below its largest gap, if that is wide enough."""
+    row = good[arm]
+    seen = np.sort(row[np.isfinite(row)])
+    gaps = np.diff(seen)
+    if len(seen) < 3 or not gaps.max() > threshold:
+        return np.zeros(len(row), bool)
+    place = int(np.argmax(gaps))
+    others = np.delete(good, arm, axis=0)
+    lucky = 2 * (place + 1) > len(seen) and not (others[np.isfinite(others)] >= seen[-1]).any()
+    return np.zeros(len(row), bool) if lucky else np.isfinite(row) & (row <= seen[place])
+
+
+def _threshold(good: Floats) -> float:
+    """Return the gap above which two groups of runs are told apart; infinite where the spread cannot be estimated."""
+    rows = [row[np.isfinite(row)] for row in good]
+    rows = [row for row in rows if len(row) >= 3]
+    if not rows:
+        return float("inf")
+    freedom = sum(len(row) - 1 for row in rows)
+    # The median of an odd number of runs is one of them; its own distance of 0 says nothing.
+    distances = np.concatenate([np.sort(np.abs(row - np.median(row)))[len(row) % 2 :] for row in rows])
+    spread = _NORMAL * float(np.median(distances))
+    return GAP * (1 + _ALLOWANCE / freedom) * spread if spread > 0 else float("inf")
+
+
+@lru_cache(maxsize=65_536)
+def share_p(count: int, runs: int, other_count: int, other_runs: int) -> float:
+    """Return Fisher's exact two-sided p of equal shares of two arms (collapsed or lost runs); 1 without any run.
+
+    The unpaired test is used although arms share seeds: with few seeds the exact McNemar test cannot reach 5 % (five
+    discordant pairs give 0.0625), and where outcomes of one seed are positively correlated Fisher's test is
+    conservative.
+    """
+    if not runs or not other_runs:
+        return 1.0
+    table = [[count, runs - count], [other_count, other_runs - other_count]]
+    return float(stats.fisher_exact(table).pvalue)

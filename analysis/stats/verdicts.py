@@ -1,0 +1,198 @@
+"""From arrays of results to verdicts: the t tests of `analysis.stats.paired`, and where their verdict is withheld.
+
+A verdict of the t tests (better, worse, equivalent) becomes "undecided" where
+
+- runs of either arm collapse, or their results are uneven (spread, outlier, skewness), and the exact sign-flip test
+  (6 to 12 pairs) or a studentised bootstrap (fewer or more) does not confirm it at 5 %;
+- runs collapse, and the verdict would not be reached if the arm it favours collapsed as often as comparable arms of
+  the table do;
+- the favoured arm lost runs (diverged, failed or pruned), and with the lost runs at chance level, or at the worst value
+  of the table, the verdict is another. Where only the arm that does worse lost runs, the loss hid a worse result, so
+  the verdict stands. "Equivalent" favours both arms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis.stats.collapse import Bools, Collapses, find_collapses, share_p
+from analysis.stats.paired import (
+    ALPHA,
+    MOST_EXACT,
+    Floats,
+    PairedEffects,
+    compare_differences,
+    holm,
+    sign_flip_p,
+)
+from analysis.stats.robust import correlation, shape_warnings, studentised_bootstrap_p, welch
+
+FEWEST_FOR_SIGNS = 6
+"""Pairs from which the exact sign-flip test can reach 5 %."""
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Verdicts of comparisons, one entry each, and what they rest on.
+
+    ``effects``: the t tests, with the final verdicts. ``withheld``: "" or why a verdict of the t tests was withheld:
+    "collapse", "uneven" or "lost". ``warnings``: findings about the shape of the results, in words. Counts of collapsed
+    and lost runs are given for the arm and the reference, each with Fisher's exact p. ``welch_*``: the unpaired
+    comparison. ``correlation``: between the arms, over seeds.
+    """
+
+    effects: PairedEffects
+    withheld: list[str]
+    warnings: list[str]
+    collapsed: Ints
+    reference_collapsed: Ints
+    collapsed_p: Floats
+    lost: Ints
+    reference_lost: Ints
+    lost_p: Floats
+    runs: Ints
+    reference_runs: Ints
+    study_collapsed: tuple[int, int]
+    welch_p: Floats
+    welch_low: Floats
+    welch_high: Floats
+    correlation: Floats
+
+
+def judge(
+    values: Floats,
+    pairs: list[tuple[int, int]],
+    *,
+    lost: Bools | None = None,
+    fill: float | None = None,
+    rope: float | None = None,
+    higher_is_better: bool = True,
+    resolution: float = 0.0,
+    alpha: float = ALPHA,
+) -> Judged:
+    """Return the verdicts of comparisons between rows of ``values``, shape (arms, seeds), NaN where there is no figure.
+
+    ``pairs``: (arm, reference) row numbers; Holm's family is the list. ``lost``: (arms, seeds), True where a run was
+    started and gave no result. ``fill``: the value that a lost run is given in the second computation, such as the
+    chance level; None: the worst value in the table. Other options as in `compare_differences`.
+    """
+    options: dict[str, Any] = {"rope": rope, "higher_is_better": higher_is_better, "resolution": resolution}
+    arms, references = (np.array([pair[side] for pair in pairs], int) for side in (0, 1))
+    found = compare_differences(values[arms] - values[references], alpha=alpha, **options)
+    collapses = find_collapses(values, higher_is_better)
+    gone = np.zeros(values.shape, bool) if lost is None else lost
+    warnings = [shape_warnings(values[arm], values[reference]) for arm, reference in pairs]
+    uneven = _unconfirmed(values, pairs, found, collapses, warnings, alpha)
+    unsafe = _not_robust_to_collapse(found, collapses, arms, references, rope, higher_is_better, alpha)
+    changed = _changed_by_losses(values, arms, references, found, gone, fill, alpha, options)
+    collapsing = collapses.count[arms] + collapses.count[references] > 0
+    withheld = np.select(
+        [found.verdict == "undecided", unsafe | (uneven & collapsing), uneven, changed],
+        ["", "collapse", "uneven", "lost"],
+        "",
+    )
+    verdict = np.where(withheld == "", found.verdict, "undecided")
+    unpaired = np.array([welch(values[arm], values[reference], alpha) for arm, reference in pairs]).reshape(-1, 3)
+    return Judged(
+        effects=replace(found, verdict=verdict),
+        withheld=withheld.tolist(),
+        warnings=["; ".join(found) for found in warnings],
+        **_counts("collapsed", collapses.count, collapses.runs, arms, references),
+        **_counts("lost", gone.sum(axis=1), collapses.runs + gone.sum(axis=1), arms, references),
+        runs=collapses.runs[arms],
+        reference_runs=collapses.runs[references],
+        study_collapsed=(int(collapses.count.sum()), int(collapses.runs.sum())),
+        welch_p=unpaired[:, 0],
+        welch_low=unpaired[:, 1],
+        welch_high=unpaired[:, 2],
+        correlation=np.array([correlation(values[arm], values[reference]) for arm, reference in pairs]),
+    )
+
+
+def _counts(name: str, counts: Ints, runs: Ints, arms: Ints, references: Ints) -> dict[str, Any]:
+    p = [
+        share_p(int(counts[a]), int(runs[a]), int(counts[r]), int(runs[r]))
+        for a, r in zip(arms, references, strict=True)
+    ]
+    return {name: counts[arms], f"reference_{name}": counts[references], f"{name}_p": np.array(p, float)}
+
+
+def _unconfirmed(
+    values: Floats,
+    pairs: list[tuple[int, int]],
+    found: PairedEffects,
+    collapses: Collapses,
+    warnings: list[list[str]],
+    alpha: float,
+) -> Bools:
+    """Return where a difference between uneven or collapsing arms is not confirmed without the assumption of normality.
+
+    By sign flips where they can reach 5 % and are exact (6 to 12 pairs), else by the studentised bootstrap. Not by
+    both: where all runs of an arm but one collapse, the bootstrap contradicts even a difference that every seed shows.
+    """
+    doubted = np.zeros(len(pairs), bool)
+    for place, (arm, reference) in enumerate(pairs):
+        suspicious = bool(warnings[place]) or collapses.count[arm] + collapses.count[reference] > 0
+        if not suspicious or found.verdict[place] not in ("better", "worse"):
+            continue
+        difference = values[arm] - values[reference]
+        difference = difference[np.isfinite(difference)]
+        by_signs = FEWEST_FOR_SIGNS <= len(difference) <= MOST_EXACT
+        p = sign_flip_p(difference) if by_signs else studentised_bootstrap_p(difference)
+        doubted[place] = p >= alpha
+    return doubted
+
+
+def _not_robust_to_collapse(
+    found: PairedEffects,
+    collapses: Collapses,
+    arms: Ints,
+    references: Ints,
+    rope: float | None,
+    higher_is_better: bool,
+    alpha: float,
+) -> Bools:
+    """Return where the verdict fails once the favoured arm is given the share of collapses of comparable arms."""
+    if not collapses.any:
+        return np.zeros(len(arms), bool)
+    shift = collapses.unseen_share() * collapses.depth
+    gain = found.difference if higher_is_better else -found.difference
+    favoured = np.where(gain > 0, shift[arms], shift[references])
+    se, freedom = found.sd / np.sqrt(np.maximum(found.n, 1)), np.maximum(found.n - 1, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left = np.maximum(np.abs(gain) - favoured, 0) / se
+        differs = holm(2 * stats.t.sf(left, freedom)) < alpha
+        either = np.maximum(shift[arms], shift[references])
+        same = holm(stats.t.sf(((rope or 0) - np.abs(gain) - either) / se, freedom)) < alpha
+    moved = np.where(found.verdict == "equivalent", either > 0, favoured > 0)
+    return moved & ~np.where(found.verdict == "equivalent", same, differs)
+
+
+def _changed_by_losses(
+    values: Floats,
+    arms: Ints,
+    references: Ints,
+    found: PairedEffects,
+    lost: Bools,
+    fill: float | None,
+    alpha: float,
+    options: dict[str, Any],
+) -> Bools:
+    """Return where the verdict is another once lost runs count with ``fill`` or the worst value of the table."""
+    finite = values[np.isfinite(values)]
+    if not lost.any() or not len(finite):
+        return np.zeros(len(arms), bool)
+    worst = finite.min() if options["higher_is_better"] else finite.max()
+    filled = np.where(lost & ~np.isfinite(values), worst if fill is None else fill, values)
+    again = compare_differences(filled[arms] - filled[references], alpha=alpha, **options)
+    of_arm, of_reference = lost.any(axis=1)[arms], lost.any(axis=1)[references]
+    favoured = np.select(
+        [found.verdict == "better", found.verdict == "worse"], [of_arm, of_reference], of_arm | of_reference
+    )
+    return favoured & (again.verdict != found.verdict)

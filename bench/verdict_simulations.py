@@ -1,0 +1,188 @@
+"""Simulated studies with a known truth: how often verdicts are wrong, before and after the rules that withhold them.
+
+"Before" is the paired t test with Holm's correction alone (for claims: any better or worse contradicts "equivalent");
+"after" is `analysis.stats.verdicts.judge` and `analysis.stats.claims.claim_outcome`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.stats.claims import OUTCOMES, claim_outcome
+from analysis.stats.collapse import find_collapses
+from analysis.stats.paired import ALPHA, compare_differences
+from analysis.stats.verdicts import judge
+
+Values = NDArray[np.float64]
+Noise = Callable[[np.random.Generator, int, int], Values]
+DIRECTED = ("better", "worse")
+COLLAPSE_SHARE, COLLAPSE_DEPTH = 0.15, 8.0
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of simulated studies with its Monte-Carlo standard error."""
+
+    hits: float
+    studies: int
+
+    @property
+    def rate(self) -> float:
+        return self.hits / self.studies
+
+    @property
+    def error(self) -> float:
+        return float(np.sqrt(max(self.rate * (1 - self.rate), 1 / self.studies) / self.studies))
+
+    def __str__(self) -> str:
+        return f"{self.rate:.3f} ± {self.error:.3f}"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A rate before and after."""
+
+    before: Rate
+    after: Rate
+
+
+def normal(rng: np.random.Generator, arms: int, n: int) -> Values:
+    return rng.normal(size=(arms + 1, n))
+
+
+def heavy_tailed(rng: np.random.Generator, arms: int, n: int) -> Values:
+    return rng.standard_t(3, size=(arms + 1, n))
+
+
+def lognormal(rng: np.random.Generator, arms: int, n: int) -> Values:
+    """Lognormal arms of mean 0 against a normal reference: skewed differences."""
+    values = np.exp(rng.normal(size=(arms + 1, n))) - np.exp(0.5)
+    values[0] = rng.normal(size=n)
+    return values
+
+
+def unequal(rng: np.random.Generator, arms: int, n: int) -> Values:
+    """Arms with four times the reference's standard deviation."""
+    values = rng.normal(size=(arms + 1, n))
+    values[1:] *= 4
+    return values
+
+
+def collapsing(rng: np.random.Generator, arms: int, n: int) -> Values:
+    """Arms in which 15 % of runs fall by 8 standard deviations, with the mean of a reference that never does."""
+    values = rng.normal(size=(arms + 1, n))
+    values[1:] += COLLAPSE_SHARE * COLLAPSE_DEPTH - COLLAPSE_DEPTH * (rng.random((arms, n)) < COLLAPSE_SHARE)
+    return values
+
+
+NOISES: dict[str, Noise] = {
+    "normal": normal,
+    "heavy tails (t, 3 df)": heavy_tailed,
+    "lognormal": lognormal,
+    "unequal (4 times the sd)": unequal,
+    "collapsing (15 % of runs)": collapsing,
+}
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Family-wise error before and after, and the coverage of single intervals.
+
+    ``coverage``: of all 95 % intervals; ``kept_coverage``: of those whose verdict was not withheld and where no run of
+    the table collapsed.
+    """
+
+    before: Rate
+    after: Rate
+    coverage: Rate
+    kept_coverage: Rate | None
+
+
+def rates(noise: Noise, *, n: int, arms: int, studies: int, seed: int = 0) -> Errors:
+    """Return how often a study without any true difference calls one, and how often intervals hold the truth."""
+    rng = np.random.default_rng([seed, n, arms])
+    before = after = covered = kept = kept_covered = 0
+    for _ in range(studies):
+        values = noise(rng, arms, n)
+        raw = compare_differences(values[1:] - values[0])
+        wrong = np.isin(raw.verdict, DIRECTED)
+        trusted = np.full(arms, not find_collapses(values).any)
+        if wrong.any():  # The rules only ever withhold a verdict, so other studies need not be judged.
+            judged = judge(values, _against_first(arms))
+            after += bool(np.isin(judged.effects.verdict, DIRECTED).any())
+            trusted &= [not why for why in judged.withheld]
+        holds = (raw.low <= 0) & (raw.high >= 0)
+        before += bool(wrong.any())
+        covered, kept = covered + int(holds.sum()), kept + int(trusted.sum())
+        kept_covered += int((holds & trusted).sum())
+    trials = studies * arms
+    kept_rate = Rate(kept_covered, kept) if kept >= 100 else None
+    return Errors(Rate(before, studies), Rate(after, studies), Rate(covered, trials), kept_rate)
+
+
+def power(effect: float, *, n: int, arms: int, studies: int, seed: int = 0) -> Change:
+    """Return how often an arm that is better by ``effect`` standard deviations is called better, normal noise."""
+    rng = np.random.default_rng([seed, n, arms])
+    before = after = 0
+    for _ in range(studies):
+        values = normal(rng, arms, n)
+        values[1:] += effect
+        before += int((compare_differences(values[1:] - values[0]).verdict == "better").sum())
+        after += int((judge(values, _against_first(arms)).effects.verdict == "better").sum())
+    return Change(Rate(before, studies * arms), Rate(after, studies * arms))
+
+
+def equivalence_claims(*, studies: int, seed: int = 0, share: float = 0.8, n: int = 8, sd: float = 0.6) -> Change:
+    """Return how often a true claim of equivalence is contradicted: difference 0.8 rope, sd 0.6 rope, 8 seeds."""
+    rng = np.random.default_rng(seed)
+    before = after = 0
+    for _ in range(studies):
+        found = compare_differences(rng.normal(share, sd, (1, n)), rope=1.0)
+        before += found.verdict[0] in DIRECTED
+        shown = {
+            "gain": float(found.difference[0]),
+            "differs": bool(found.p_holm[0] < ALPHA),
+            "equivalent": bool(found.equivalent_holm[0] < ALPHA),
+            "beyond": bool(found.beyond_holm[0] < ALPHA),
+        }
+        after += claim_outcome("equivalent", **shown) == OUTCOMES[2]
+    return Change(Rate(before, studies), Rate(after, studies))
+
+
+def false_equivalence(*, n: int, arms: int, studies: int, noise: Noise = normal, seed: int = 0) -> Change:
+    """Return how often a study calls an arm equivalent whose true difference is just the rope (1 sd)."""
+    rng = np.random.default_rng([seed, n, arms])
+    before = after = 0
+    for _ in range(studies):
+        values = noise(rng, arms, n)
+        values[1:] += 1.0
+        if "equivalent" in compare_differences(values[1:] - values[0], rope=1.0).verdict:
+            before += 1
+            after += "equivalent" in judge(values, _against_first(arms), rope=1.0).effects.verdict
+    return Change(Rate(before, studies), Rate(after, studies))
+
+
+def lost_runs(side: str, *, studies: int, n: int = 10, share: float = 0.4, seed: int = 0) -> Change:
+    """Return how often an equal arm is called better (or worse) where one side loses its worst runs.
+
+    ``side``: "arm" or "reference".
+    """
+    rng = np.random.default_rng(seed)
+    before = after = 0
+    row = {"reference": 0, "arm": 1}[side]
+    for _ in range(studies):
+        values, lost = rng.normal(size=(2, n)), np.zeros((2, n), bool)
+        lost[row, np.argsort(values[row])[: int(share * n)]] = True
+        values[lost] = np.nan
+        if compare_differences(values[1:] - values[0]).verdict[0] in DIRECTED:
+            before += 1
+            after += judge(values, [(1, 0)], lost=lost).effects.verdict[0] in DIRECTED
+    return Change(Rate(before, studies), Rate(after, studies))
+
+
+def _against_first(arms: int) -> list[tuple[int, int]]:
+    return [(arm, 0) for arm in range(1, arms + 1)]

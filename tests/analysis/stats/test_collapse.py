@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.stats.collapse import find_collapses, share_p
+
+NORMAL = np.random.default_rng(0).normal(size=(4, 6))
+
+
+def with_collapses(*cells: tuple[int, int], depth: float = 20.0) -> np.ndarray:
+    values = NORMAL.copy()
+    for arm, seed in cells:
+        values[arm, seed] -= depth
+    return values
+
+
+@pytest.mark.parametrize(
+    "cells", [[(1, 2)], [(1, 2), (1, 4), (3, 0)], [(2, 0), (2, 1), (2, 3), (2, 4)]], ids=["one", "some", "most"]
+)
+def test_runs_far_below_their_arm_have_collapsed(cells: list[tuple[int, int]]):
+    found = find_collapses(with_collapses(*cells))
+    assert {tuple(cell) for cell in np.argwhere(found.mask).tolist()} == set(cells)
+    assert found.count.sum() == len(cells)
+    assert found.depth == pytest.approx(20, abs=2.5)
+    lower_is_better = find_collapses(-with_collapses(*cells), higher_is_better=False)
+    np.testing.assert_array_equal(lower_is_better.mask, found.mask)
+
+
+def test_a_lucky_run_is_no_collapse_of_the_others_and_neither_is_a_metric_without_direction():
+    assert not find_collapses(with_collapses((0, 3), depth=-20)).any
+    assert not find_collapses(with_collapses((0, 3)), higher_is_better=None).any
+
+
+def test_missing_cells_and_short_arms_are_left_out():
+    values = with_collapses((1, 2))
+    values[1, 0] = np.nan
+    values[2, 2:] = np.nan
+    values[2, 1] = -50.0
+    found = find_collapses(values)
+    assert found.count.tolist() == [0, 1, 0, 0]
+    assert found.runs.tolist() == [6, 5, 2, 6]
+    assert not find_collapses(np.full((2, 2), np.nan)).any
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 5), (7, 3), (7, 10)])
+def test_normal_noise_hardly_ever_collapses(shape: tuple[int, int]):
+    rng = np.random.default_rng(1)
+    assert np.mean([find_collapses(rng.normal(size=shape)).any for _ in range(400)]) <= 0.03
+
+
+def test_unseen_share_is_what_comparable_arms_show_beyond_an_arms_own():
+    found = find_collapses(with_collapses((1, 2), (3, 5)))
+    pooled = 2.5 / 25
+    np.testing.assert_allclose(found.unseen_share(), [pooled, 0, pooled, 0])
+    # An arm in which every run but one collapses differs from the others (p = 0.015), which do not share its risk.
+    broken = find_collapses(with_collapses(*((2, seed) for seed in range(5))))
+    np.testing.assert_allclose(broken.unseen_share()[[0, 1, 3]], 0.5 / 19)
+
+
+def test_share_p_is_fishers_exact_test_by_enumeration():
+    # 3 of 5 against 0 of 6: all tables with these margins, those no more likely than this one.
+    table = stats.hypergeom(11, 3, 5)
+    likely = table.pmf(np.arange(4))
+    assert share_p(3, 5, 0, 6) == pytest.approx(likely[likely <= likely[3] * (1 + 1e-9)].sum())
+    assert share_p(0, 0, 3, 5) == 1
