@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-cluster chaos check audit bench scale verdicts clean
+.PHONY: setup demo test test-cluster chaos hostile check audit bench scale verdicts clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,10 @@ CHAOS_SEED ?= 1
 chaos: setup
 	CHAOS_KILLS=20 CHAOS_CELLS=24 CHAOS_SEED=$(CHAOS_SEED) $(BIN)/python -m pytest tests/faults/test_fault_driver.py \
 		-k killed_at_random -s
+
+# Every hostile input of tests/hostile, under limits of memory and CPU; a sample of them is part of `make test`.
+hostile: setup
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/hostile/runner.py --all
 
 check: setup
 	$(BIN)/ruff check .

@@ -13,6 +13,8 @@ from search_spaces.config.base import Part, must
 from search_spaces.errors import shown
 
 MAX_INT = 2**53
+MAX_VALUES = 1000
+"""Values of a list: each is tried on the baseline when a study is read."""
 
 
 class Choice(Part):
@@ -26,6 +28,8 @@ class Choice(Part):
     def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if not values:
             raise must("", [], "a list of at least one value")
+        if len(values) > MAX_VALUES:
+            raise must("", f"{len(values):,} values", f"a list of at most {MAX_VALUES:,} values")
         for i, value in enumerate(values):
             if any(value == other and type(value) is type(other) for other in values[:i]):
                 raise must("", list(values), f"a list without duplicates ({shown(value)} is given twice)")

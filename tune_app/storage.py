@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,8 +11,9 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from search_spaces.errors import StudyError
+from search_spaces.files import UNFINISHED, open_regular, url_scheme, write_file
 
-UNFINISHED = ".tmp"
+__all__ = ["UNFINISHED", "Folder", "StorageError"]
 _PACKAGES = {"s3": "`pip install 'tune-app[s3]'`", "gs": "`pip install gcsfs`", "gcs": "`pip install gcsfs`"}
 # botocore retries temporary failures (503, throttling, connections) with exponential backoff.
 _S3 = {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 6}, "connect_timeout": 10, "read_timeout": 60}}
@@ -28,8 +27,8 @@ class Folder:
     """A folder that may not exist yet. Names are relative paths with ``/``."""
 
     def __init__(self, url: str | Path) -> None:
-        """Open the folder at a path or URL; StudyError for a scheme that is unknown or whose package is missing."""
-        scheme = str(url).split("://", 1)[0]
+        """Open the folder at a path or URL; StudyError for a scheme that is not allowed or whose package is missing."""
+        scheme = url_scheme(str(url))
         options: dict[str, Any] = _S3 if scheme in ("s3", "s3a") else {}
         try:
             self.filesystem, self.root = fsspec.core.url_to_fs(str(url), use_listings_cache=False, **options)
@@ -73,7 +72,10 @@ class Folder:
         return sorted(name for name in names if name.endswith(suffix) and not name.startswith("."))
 
     def read(self, name: str) -> bytes:
-        """Return a file's content; FileNotFoundError if there is none."""
+        """Return a file's content; FileNotFoundError where there is none, StudyError where it is no regular file."""
+        if self.is_local:
+            with open_regular(self.path(name)) as file:
+                return file.read()
         with self._remote_errors("read"):
             return bytes(self.filesystem.cat_file(self.path(name)))
 
@@ -84,20 +86,7 @@ class Folder:
             with self._remote_errors("written"):
                 self.filesystem.pipe_file(path, content)
             return
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(prefix=".", suffix=UNFINISHED, dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(unfinished).chmod(0o644)
-            Path(unfinished).replace(target)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                Path(unfinished).unlink()
-            raise
+        write_file(path, content)
 
     def remove(self, name: str) -> None:
         """Remove a file, or a folder with its content; does nothing if there is none."""

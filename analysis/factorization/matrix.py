@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from search_spaces.errors import StudyError
+from search_spaces.files import require_regular
+from search_spaces.images import open_image
 
 Matrix = NDArray[np.float64]
 LARGEST = 1e60
 """Cells must lie below this, and the largest above its inverse: sums of fourth powers must be float64 numbers."""
+MAX_CELLS = 16_000_000
+"""Cells of a matrix or pixels of an image that are read: 128 MB as float64, several times that while they are used."""
+MAX_CSV_BYTES = 25 * MAX_CELLS
 
 
 def as_matrix(values: object, name: str = "the matrix") -> Matrix:
@@ -65,35 +71,56 @@ def read_matrix(path: str | Path) -> Matrix:
     read = _READERS.get(path.suffix.lower())
     if read is None:
         raise StudyError(f"{path} is not a matrix file: its name must end in {', '.join(_READERS)}")
+    require_regular(path)
     if not path.is_file():
         raise StudyError(f"{path} does not exist or is not a file")
     try:
         values = read(path)
     except StudyError:
         raise
-    except (ValueError, OSError) as error:  # what numpy, pandas and pyarrow raise for a file they cannot read
+    except (
+        ValueError,
+        OSError,
+        OverflowError,
+    ) as error:  # what numpy, pandas and pyarrow raise for a file they cannot read
         raise StudyError(f"{path} cannot be read as {path.suffix} file: {error}") from error
     return as_matrix(values, str(path))
 
 
 def read_image(path: str | Path) -> Matrix:
-    """Return a picture as height x width luminance (ITU-R 601), 0 to 1; StudyError where it is none."""
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith("I;16"):
-                return np.asarray(image, dtype=np.float64) / 65535
-            red_green_blue = np.asarray(image.convert("RGB"), dtype=np.float64)
-    except (UnidentifiedImageError, OSError) as error:
-        raise StudyError(f"{path} is not a picture that can be read: {error}") from error
+    """Return an image as height x width luminance (ITU-R 601), 0 to 1; StudyError where it cannot be read."""
+    with open_image(Path(path), max_pixels=MAX_CELLS) as image:
+        if image.mode.startswith("I;16"):
+            return np.asarray(image, dtype=np.float64) / 65535
+        red_green_blue = np.asarray(image.convert("RGB"), dtype=np.float32)
     luminance: Matrix = red_green_blue @ np.array([0.299, 0.587, 0.114]) / 255
     return luminance
 
 
 def _read_npy(path: Path) -> object:
+    """Return the array; what its header promises is held to the limit, and to the file's size, before it is read."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+    cells = math.prod(shape)
+    _require_cells(cells, path)
+    if cells * dtype.itemsize > path.stat().st_size and not dtype.hasobject:
+        raise StudyError(f"{path} is damaged: its header promises {cells:,} cells, more than the file holds")
     return np.load(path, allow_pickle=False)
 
 
+def _require_cells(cells: int, path: Path) -> None:
+    if cells > MAX_CELLS:
+        raise StudyError(f"{path} has {cells:,} cells, but at most {MAX_CELLS:,} are read: take a part of the matrix")
+
+
 def _read_csv(path: Path) -> object:
+    size = path.stat().st_size
+    if size > MAX_CSV_BYTES:
+        raise StudyError(
+            f"{path} has {size:,} bytes, but at most {MAX_CSV_BYTES:,} are read: take a part of the matrix"
+        )
     with path.open(encoding="utf-8") as file:
         first = file.readline().rstrip("\r\n").split(",")
     header = None if all(_is_number(field) for field in first) else 0
@@ -101,6 +128,8 @@ def _read_csv(path: Path) -> object:
 
 
 def _read_parquet(path: Path) -> object:
+    shape = pq.read_metadata(path)
+    _require_cells(shape.num_rows * shape.num_columns, path)
     return _numbers(pd.read_parquet(path), path)
 
 

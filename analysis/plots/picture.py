@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.plots.style import LIGHT
 from search_spaces.errors import StudyError
+from search_spaces.files import write_file
 
 _NO_DATES: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
@@ -44,10 +45,10 @@ def save(figure: Figure, path: str | Path) -> Path:
     kind = path.suffix.removeprefix(".").lower()
     if kind not in _NO_DATES:
         raise StudyError(f"`{path.name}` cannot be written as a picture: the name must end in .png, .svg or .pdf")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": LIGHT.rc["svg.hashsalt"], "svg.fonttype": "path", "pdf.fonttype": 42}):
-        figure.savefig(path, format=kind, dpi=200, metadata=_NO_DATES[kind])
-    return path
+        figure.savefig(content, format=kind, dpi=200, metadata=_NO_DATES[kind])
+    return write_file(path, content.getvalue())
 
 
 def to_svg(figure: Figure, text: bool = True) -> str:

@@ -11,8 +11,10 @@ from analysis.factorization import FactorizationReport, check_factorization, con
 from analysis.factorization.matrix import Matrix, as_matrix, require_rank
 from analysis.plots.factorization import draw_convergence, draw_rates, draw_spectrum
 from analysis.plots.picture import save
+from analysis.report.tables import escaped_markdown, to_csv
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError
+from search_spaces.files import write_file
 
 RANKS_SHOWN = 8
 """Ranks at which the speed is measured for its picture."""
@@ -38,12 +40,11 @@ def factorize(
     report = check_factorization(matrix, rank, starts=starts, seed=seed)
     report = replace(report, notes=notes + report.notes)
     out = Path(out_dir)
-    out.mkdir(parents=True, exist_ok=True)
     save(draw_convergence(report).figure, out / "convergence.png")
     save(draw_spectrum(report).figure, out / "spectrum.png")
     save(draw_rates(contraction_by_rank(matrix, _ranks(matrix, rank), seed)).figure, out / "rates.png")
-    table(report).to_csv(out / "checks.csv", index=False)
-    (out / "checks.md").write_text(to_markdown(report), encoding="utf-8")
+    write_file(out / "checks.csv", to_csv(table(report)))
+    write_file(out / "checks.md", to_markdown(report))
     return report
 
 
@@ -55,14 +56,14 @@ def to_markdown(report: FactorizationReport) -> str:
         "",
         f"{len(report.traces)} random starts (seeds {report.traces[0].seed} to {report.traces[-1].seed}); "
         f"optimum 1/2 sum of the dropped singular values squared = {report.svd.optimum:.10g}.",
-        *(f"Note: {note}." for note in report.notes),
+        *(f"Note: {escaped_markdown(note)}." for note in report.notes),
         "",
         "| check | verdict | measured | tolerance | in words |",
         "|---|---|---|---|---|",
     ]
     for check in report.checks:
         measured = next(iter(check.numbers.values()))
-        words = check.words.replace("|", "\\|")
+        words = escaped_markdown(check.words).replace("|", "\\|")
         lines.append(f"| {check.name} | {check.verdict} | {measured:.3g} | {check.tolerance:.3g} | {words} |")
     return "\n".join(lines) + "\n"
 

@@ -15,6 +15,7 @@ from analysis.plots.curves import Records
 from analysis.plots.picture import Picture
 from analysis.plots.style import DARK, LIGHT, Styles
 from analysis.report.svg import hover_data, inline_svg
+from search_spaces.files import write_file
 
 Hover = tuple[pd.DataFrame, Styles, Records]
 """Learning curves, the arms' styles, and the records of their metrics."""
@@ -63,6 +64,4 @@ def arm_choices(styles: Styles) -> list[dict[str, Any]]:
 def write_page(html: str, out: Path, name: str) -> Path:
     """Write a page to ``out``, or to ``name`` in it where ``out`` is not an .html file; return the file's path."""
     path = Path(out) if Path(out).suffix == ".html" else Path(out) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html, encoding="utf-8")
-    return path
+    return write_file(path, html)

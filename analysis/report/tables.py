@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from analysis.report.words import effect_rows
 from analysis.stats.means import mean_data, seed_data
 from analysis.store._rows import rows_of
 from search_spaces.errors import StudyError
+from search_spaces.files import write_file
 from search_spaces.metrics import Metric
 
 
@@ -54,8 +57,32 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 
 def _line(cells: Iterable[object]) -> str:
-    written = [str(cell).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ") for cell in cells]
+    written = [escaped_markdown(str(cell).replace("\\", "\\\\")).replace("|", "\\|") for cell in cells]
     return f"| {' | '.join(written)} |"
+
+
+def escaped_markdown(text: str) -> str:
+    """Return text on one line in which Markdown finds no HTML, no link and no image: names come from elsewhere."""
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.splitlines()))
+    return re.sub(r"\]\s*(?=[(\[])", r"\\]", text)
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """Return a CSV table in which no text begins like a spreadsheet's formula (a quote mark goes before it)."""
+    safe = table.rename(columns=_not_a_formula).map(_not_a_formula)
+    return str(safe.to_csv(index=False, lineterminator="\n"))
+
+
+_FORMULA = re.compile(r"[=@\t\r\n＝＠]|[-+＋－](?![\d.,]+(?:[eE][-+]?\d+)?(?:\s|%|$))")
+"""What a spreadsheet takes for a formula, but for a sign before a number."""
+
+
+def _not_a_formula(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    # A lone CR is not quoted in CSV, and some readers end the row there.
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if _FORMULA.match(text.lstrip(" ")) else text
 
 
 _SIGNS = {"−": "$-$", "±": "$\\pm$", "–": "--", "<": "$<$", ">": "$>$"}
@@ -80,11 +107,9 @@ def write_table(table: pd.DataFrame, path: str | Path, caption: str = "", label:
         case ".md":
             text = to_markdown(table)
         case ".csv":
-            text = table.to_csv(index=False, lineterminator="\n")
+            text = to_csv(table)
         case ".tex":
             text = to_latex(table, caption, label)
         case _:
             raise StudyError(f"`{path.name}` cannot be written as a table: the name must end in .md, .csv or .tex")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
+    return write_file(path, text)

@@ -13,6 +13,7 @@ from analysis.stats.claims import OUTCOMES, claims, reported
 from analysis.stats.simultaneous import false_discovery_q
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
+from search_spaces.files import write_file
 from search_spaces.metrics import Metric
 
 CLAIM_COLUMNS = (
@@ -55,12 +56,8 @@ def source_of(results: StudyResults) -> tuple[str, str]:
 
 def write_summaries(studies: Sequence[StudyResults], out: Path) -> list[Path]:
     """Write claims.parquet and figures.parquet into a folder and return their paths; figures in the store's units."""
-    out.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, table in (("claims", all_claims(studies)), ("figures", all_figures(studies))):
-        paths.append(out / f"{name}.parquet")
-        table.to_parquet(paths[-1], index=False)
-    return paths
+    tables = {"claims": all_claims(studies), "figures": all_figures(studies)}
+    return [write_file(out / f"{name}.parquet", table.to_parquet(index=False)) for name, table in tables.items()]
 
 
 def summary(table: pd.DataFrame) -> str:

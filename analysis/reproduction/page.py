@@ -18,6 +18,7 @@ from analysis.report.facts import cost, status_counts
 from analysis.report.page import render, write_page
 from analysis.report.pictures import Gallery
 from analysis.report.search import best_rows, best_trial, search_summary
+from analysis.report.tables import escaped_markdown as plain
 from analysis.report.tables import to_markdown
 from analysis.reproduction.compute import (
     all_claims,
@@ -34,6 +35,7 @@ from analysis.stats.flatness import surface_data
 from analysis.stats.means import reported_data
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError
+from search_spaces.files import write_file
 
 FIGURES_NOTE = (
     "Theirs is one run by its author unless noted; ours is the mean over completed trials with its 95 % t interval. "
@@ -60,8 +62,7 @@ def write_reproduction(studies: Sequence[StudyResults], out: Path, data_name: st
         "studies": [_study(results, index) for index, results in enumerate(studies, start=1)],
     }
     page = write_page(render("reproduction.html", context | {"sections": _sections(context)}), out, "reproduction.html")
-    text = page.with_suffix(".md")
-    text.write_text(markdown(context), encoding="utf-8")
+    text = write_file(page.with_suffix(".md"), markdown(context))
     return [page, text, *write_summaries(studies, page.parent)]
 
 
@@ -76,15 +77,15 @@ def setting(studies: Sequence[StudyResults], data_name: str, size: str) -> str:
 
 
 def markdown(context: Mapping[str, Any]) -> str:
-    """Return the page's words and tables as GitHub-flavoured Markdown."""
-    parts = ["# Reproduction", context["summary"], context["setting"], "## Claims", context["rule"]]
+    """Return the page's words and tables as GitHub-flavoured Markdown; HTML in a study's words is escaped."""
+    parts = ["# Reproduction", context["summary"], plain(context["setting"]), "## Claims", context["rule"]]
     parts += [to_markdown(context["claims"]), "## Figures", context["figures_note"], to_markdown(context["figures"])]
     for study in context["studies"]:
-        lines = [f"## {study['name']}", study["question"], study["summary"]]
-        lines += [f"{study['source']}. {study['note']}".strip()] if study["source"] else []
+        lines = [f"## {plain(study['name'])}", plain(study["question"]), plain(study["summary"])]
+        lines += [plain(f"{study['source']}. {study['note']}".strip())] if study["source"] else []
         lines += [f"{study['completed']} trials completed; training time {study['cost']}."]
-        lines += ["\n".join(f"- {name}: {value}" for name, value in study["best"])] if study["best"] else []
-        parts += lines
+        best = "\n".join(f"- {plain(name)}: {plain(str(value))}" for name, value in study["best"])
+        parts += [*lines, *([best] if best else [])]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -12,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
+from search_spaces._yaml import MAX_STORED_BYTES
 from search_spaces.errors import StudyError
+from search_spaces.files import open_regular, url_scheme
+from search_spaces.parquet_files import Budget, OverBudgetError, open_parquet, read_columns
 from search_spaces.store_schema import TABLES, metric_columns, table_schema
 
 FILE = "_file"
@@ -50,8 +53,8 @@ def _with_places(sentence: str, places: list[str]) -> str:
 
 
 def open_filesystem(path: str) -> tuple[pafs.FileSystem, str]:
-    """Return the filesystem and the path in it: a folder, ``file://``, or any URL that fsspec knows (``s3://``)."""
-    if "://" not in path or path.startswith("file://"):
+    """Return the filesystem and the path in it: a folder, ``file://``, or a URL of an object store (``s3://``)."""
+    if url_scheme(path) in ("", "file"):
         return pafs.LocalFileSystem(), path.removeprefix("file://")
     try:
         filesystem, root = fsspec.core.url_to_fs(path, use_listings_cache=False)
@@ -67,6 +70,26 @@ def is_there(filesystem: pafs.FileSystem, path: str) -> bool:
     return bool(filesystem.get_file_info(path).type != pafs.FileType.NotFound)
 
 
+def read_document(filesystem: pafs.FileSystem, root: str, name: str, problems: Problems) -> str:
+    """Return the text of study.yaml or environment.json, "" with a problem where it is missing or too large.
+
+    Raises StudyError for a symbolic link, a named pipe or a device: reading it may never end.
+    """
+    if not is_there(filesystem, f"{root}/{name}"):
+        problems.add(f"{name} is missing")
+        return ""
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        with open_regular(f"{root}/{name}") as file:
+            content = file.read(MAX_STORED_BYTES + 1)
+    else:
+        with filesystem.open_input_stream(f"{root}/{name}") as stream:
+            content = stream.read(MAX_STORED_BYTES + 1)
+    if len(content) > MAX_STORED_BYTES:
+        problems.add(f"{name} cannot be read: it is larger than {MAX_STORED_BYTES:,} bytes")
+        return ""
+    return str(content, "utf-8", "replace")
+
+
 def read_table(
     filesystem: pafs.FileSystem, root: str, name: str, metrics: Iterable[str], problems: Problems
 ) -> pa.Table:
@@ -77,11 +100,15 @@ def read_table(
     name (a leading dot, or ending in .tmp) are skipped: another process is writing them.
     """
     schema = pa.schema([f.with_nullable(True) for f in table_schema(name, metrics)])
-    paths = _files(filesystem, f"{root}/{name}")
+    paths, budget = _files(filesystem, f"{root}/{name}", problems)
     batches = [range(start, min(start + _BATCH, len(paths))) for start in range(0, len(paths), _BATCH)]
     compacted = sum(path.rsplit("/", 1)[-1].startswith(COMPACT) for path in paths)
+
+    def read(batch: range) -> tuple[pa.Table, Problems]:
+        return _read_batch(filesystem, paths, batch, name, schema, compacted, budget)
+
     with ThreadPoolExecutor(_THREADS) as threads:
-        found = list(threads.map(lambda batch: _read_batch(filesystem, paths, batch, name, schema, compacted), batches))
+        found = list(threads.map(read, batches))
     for _, own in found:
         for sentence, places in own.places.items():
             problems.places.setdefault(sentence, []).extend(places)
@@ -90,13 +117,19 @@ def read_table(
 
 
 def _read_batch(
-    filesystem: pafs.FileSystem, paths: list[str], batch: range, name: str, schema: pa.Schema, compacted: int
+    filesystem: pafs.FileSystem,
+    paths: list[str],
+    batch: range,
+    name: str,
+    schema: pa.Schema,
+    compacted: int,
+    budget: Budget,
 ) -> tuple[pa.Table, Problems]:
     """Return the rows of some files as one table in one piece, which takes far less memory than a piece per file."""
     tables, sources, problems = [schema.empty_table()], [np.zeros(0, np.int32)], Problems()
     for index in batch:
         place = "/".join(paths[index].rsplit("/", 2)[-2:])
-        table = _read_file(filesystem, paths[index], alone=len(paths) == 1)
+        table = _read_file(filesystem, paths[index], name, schema, budget, alone=len(paths) == 1)
         if isinstance(table, str):
             problems.add(f"a file cannot be read and was left out: {table}", place)
             continue
@@ -107,19 +140,39 @@ def _read_batch(
     return rows.append_column(FILE, pa.array(np.concatenate(sources))), problems
 
 
-def _files(filesystem: pafs.FileSystem, folder: str) -> list[str]:
+def _files(filesystem: pafs.FileSystem, folder: str, problems: Problems) -> tuple[list[str], Budget]:
+    """Return the paths of a table's files, compacted ones first, and the budget of memory that their sizes allow."""
     found = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
-    names = [info.base_name for info in found if info.type == pafs.FileType.File and not info.base_name.startswith(".")]
-    names = [name for name in names if name.endswith(".parquet")]
-    return [f"{folder}/{name}" for name in sorted(names, key=lambda name: (not name.startswith(COMPACT), name))]
+    found = [info for info in found if info.base_name.endswith(".parquet") and not info.base_name.startswith(".")]
+    sizes: dict[str, int] = {}
+    for info in found:
+        if info.type == pafs.FileType.File and not _is_link(filesystem, info.path):
+            sizes[info.base_name] = info.size or 0
+        else:
+            place = f"{folder.rsplit('/', 1)[-1]}/{info.base_name}"
+            problems.add("a file is not a regular file and was left out", place)
+    names = sorted(sizes, key=lambda name: (not name.startswith(COMPACT), name))
+    return [f"{folder}/{name}" for name in names], Budget.of_files(sum(sizes.values()))
 
 
-def _read_file(filesystem: pafs.FileSystem, path: str, alone: bool) -> pa.Table | str:
-    """Return the file's table, or why it cannot be read; a file that is alone is read by several threads itself."""
+def _is_link(filesystem: pafs.FileSystem, path: str) -> bool:
+    return isinstance(filesystem, pafs.LocalFileSystem) and Path(path).is_symlink()
+
+
+def _read_file(
+    filesystem: pafs.FileSystem, path: str, name: str, schema: pa.Schema, budget: Budget, alone: bool
+) -> pa.Table | str:
+    """Return the schema's columns and the metrics of a file, or why it cannot be read.
+
+    A file that is alone is read by several threads itself.
+    """
     source = path if isinstance(filesystem, pafs.LocalFileSystem) else filesystem.open_input_file(path)
     try:
-        with pq.ParquetFile(source) as file:
-            return file.read(use_threads=alone)
+        with open_parquet(source) as file:
+            wanted = {*schema.names, *metric_columns(name, file.schema_arrow)}
+            return read_columns(source, file, budget, wanted, alone, len(schema))
+    except OverBudgetError as error:
+        return str(error)
     except (pa.ArrowException, OSError) as error:
         return str(error).split("\n")[0].split(". ")[0].removesuffix(".")
 

@@ -14,6 +14,8 @@ import pyarrow as pa
 from analysis.store._rows import rows_of
 from analysis.store._tables import FILE, Problems
 from analysis.store.identity import Identity, Row, identify, why_other
+from search_spaces._yaml import parse_json
+from search_spaces.errors import StudyError
 from search_spaces.store_schema import STATUSES, check_version
 from search_spaces.study import StudySpec
 
@@ -118,13 +120,13 @@ def _ordered(trials: pd.DataFrame) -> pd.DataFrame:
 def _natural(name: str) -> list[tuple[int, float, str]]:
     """Return a sort key by which ``batch_size=8`` comes before ``batch_size=16``."""
     parts = re.findall(r"\d+(?:\.\d+)?|\D+", name)
-    return [(0, float(part), "") if part[0].isdigit() else (1, 0.0, part) for part in parts]
+    return [(0, float(part), "") if part[0].isdecimal() else (1, 0.0, part) for part in parts]
 
 
 def json_object(text: Any) -> dict[str, Any] | None:
     """Return the JSON object that a text holds; None where it holds none."""
     try:
-        found = json.loads(text)
-    except (TypeError, ValueError):
+        found = parse_json(text, "") if isinstance(text, str) else None
+    except StudyError:
         return None
     return found if isinstance(found, dict) else None

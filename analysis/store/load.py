@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,13 @@ from analysis.store._tables import (
     json_columns,
     open_filesystem,
     positions,
+    read_document,
     read_table,
     trial_keys,
 )
 from analysis.store.cells import json_object, select_cells
 from analysis.store.results import FACTOR, StudyResults
-from search_spaces._yaml import mapping_in, parse_yaml
+from search_spaces._yaml import mapping_in, parse_json, parse_stored
 from search_spaces.errors import StudyError
 from search_spaces.store_schema import TABLES
 from search_spaces.study import StudySpec
@@ -47,7 +47,7 @@ def load_study(path: str | Path) -> StudyResults:
     if not is_there(filesystem, root):
         raise StudyError(f"{path}: there is no such folder of results; give the folder that holds `trials`")
     problems = Problems()
-    text = _read_text(filesystem, root, "study.yaml", problems)
+    text = read_document(filesystem, root, "study.yaml", problems)
     spec, name = _read_spec(text, problems)
     metrics = [*spec.metric_records(), spec.metric, spec.choose_by_metric()] if spec is not None else []
     raw = read_table(filesystem, root, "trials", metrics, problems)
@@ -73,21 +73,13 @@ def load_study(path: str | Path) -> StudyResults:
     )
 
 
-def _read_text(filesystem: pafs.FileSystem, root: str, name: str, problems: Problems) -> str:
-    if not is_there(filesystem, f"{root}/{name}"):
-        problems.add(f"{name} is missing")
-        return ""
-    with filesystem.open_input_stream(f"{root}/{name}") as stream:
-        return str(stream.read(), "utf-8", "replace")
-
-
 def _read_spec(text: str, problems: Problems) -> tuple[StudySpec | None, str]:
     """Return the study and its name; None where study.yaml is missing or not a study of this release."""
     if not text:
         return None, ""
     name = ""
     try:
-        tree = mapping_in(parse_yaml(text, "study.yaml"), "study.yaml", "`name`, `baseline` and `factors`")
+        tree = mapping_in(parse_stored(text.encode(), "study.yaml"), "study.yaml", "`name`, `baseline` and `factors`")
         name = str(tree.get("name") or "")
         return study_from_store(tree), name
     except StudyError as error:
@@ -97,11 +89,11 @@ def _read_spec(text: str, problems: Problems) -> tuple[StudySpec | None, str]:
 
 
 def _read_json(filesystem: pafs.FileSystem, root: str, name: str, problems: Problems) -> Mapping[str, Any]:
-    text = _read_text(filesystem, root, name, problems)
+    text = read_document(filesystem, root, name, problems)
     try:
-        found = json.loads(text) if text else {}
-    except ValueError as error:
-        problems.add(f"{name} cannot be read: {str(error).splitlines()[0]}")
+        found = parse_json(text, name) if text else {}
+    except StudyError as error:
+        problems.add(f"{name} cannot be read: {str(error).removeprefix(name + ': ')}")
         return {}
     if not isinstance(found, dict):
         problems.add(f"{name} cannot be read: it is not a mapping")

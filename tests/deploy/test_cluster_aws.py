@@ -59,6 +59,11 @@ def test_machine_types_exist(aws: Config) -> None:
     assert {node_config["InstanceType"] for node_config in node_configs(aws)} <= known
 
 
+def without_bucket_policy(template: str) -> str:
+    """Leave out what moto does not know; tests/deploy/test_policies.py evaluates it."""
+    return re.sub(r"  ResultsOverTlsOnly:\n(    .*\n)+", "", template)
+
+
 @pytest.fixture
 def stack(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: Config) -> Iterator[Any]:
     """A mock AWS in which deploy/aws-stack.yaml stands and the key exists; its CloudFormation stack."""
@@ -73,7 +78,7 @@ def stack(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: Conf
         parameters = [("SshFrom", HERE), ("BucketName", "a-bucket")]
         yield boto3.resource("cloudformation").create_stack(
             StackName="tune-app",
-            TemplateBody=(root / "deploy/aws-stack.yaml").read_text(),
+            TemplateBody=without_bucket_policy((root / "deploy/aws-stack.yaml").read_text()),
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters],
             Capabilities=["CAPABILITY_NAMED_IAM"],
         )
@@ -153,23 +158,7 @@ def statements(stack: Any, policy: str) -> list[Config]:
     return found.default_version.document["Statement"]
 
 
-def test_the_workers_may_touch_results_and_nothing_else(stack: Any) -> None:
-    roles = {role.name: role for role in boto3.resource("iam").roles.all()}
-    attached = {name: {p.policy_name for p in role.attached_policies.all()} for name, role in roles.items()}
-    (results,) = attached["tune-app-worker"]
-    assert results in attached["tune-app-head"]
-    assert {tuple(s["Action"]): s["Resource"] for s in statements(stack, "ResultsAccess")} == {
-        ("s3:ListBucket", "s3:GetBucketLocation"): "arn:aws:s3:::a-bucket",
-        (
-            "s3:GetObject",
-            "s3:PutObject",
-            "s3:DeleteObject",
-            "s3:AbortMultipartUpload",
-        ): "arn:aws:s3:::a-bucket/results/*",
-    }
-
-
-def test_the_head_rules_over_machines_of_its_own_tag_alone(stack: Any, aws: Config) -> None:
+def test_the_head_may_change_machines_of_its_own_tag_alone(stack: Any, aws: Config) -> None:
     for statement in statements(stack, "LaunchWorkers"):
         for action in statement["Action"]:
             assert "*" not in action

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import googleapiclient
 import jsonschema
 import pytest
 
@@ -15,8 +16,7 @@ Schema = dict[str, Any]
 @pytest.fixture(scope="module")
 def instance() -> Schema:
     """Return the JSON schema of a Compute Engine instance."""
-    client = pytest.importorskip("googleapiclient", reason="google-api-python-client is not installed")
-    document = Path(client.__file__).parent / "discovery_cache/documents/compute.v1.json"
+    document = Path(googleapiclient.__file__).parent / "discovery_cache/documents/compute.v1.json"
     schemas = json.loads(document.read_text(), object_hook=_closed)["schemas"]
     return {"$ref": "#/schemas/Instance", "schemas": schemas}
 

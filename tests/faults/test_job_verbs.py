@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from search_spaces.errors import StudyError
 from tune_app.cli import app, jobs
-from tune_app.tuning.submission import JobServer, _explained
+from tune_app.tuning.submission import JobServer, _explained, require_private, require_safe_address
 
 
 class Server:
@@ -33,7 +33,7 @@ class Server:
 @pytest.fixture
 def server(monkeypatch):
     made = Server()
-    monkeypatch.setattr(jobs, "_server", lambda address, token: made)
+    monkeypatch.setattr(jobs, "_server", lambda *_: made)
     return made
 
 
@@ -68,10 +68,10 @@ def test_logs_and_stop_print_what_the_server_says(server):
     assert call("stop", "x").output == "x: STOPPED\n"
 
 
-def test_nobody_there_and_a_token_file_that_is_not_there_are_told(tmp_path):
+def test_nobody_there_and_a_token_file_that_is_not_there_are_reported(tmp_path):
     with pytest.raises(StudyError, match=r"'http://127.0.0.1:9', but no job server answers there"):
         JobServer("http://127.0.0.1:9")
-    with pytest.raises(StudyError, match=r"--token-file` is .*none, but there is no such file"):
+    with pytest.raises(StudyError, match=r"--token-file` is .*none', but there is no such file"):
         JobServer("http://127.0.0.1:9", tmp_path / "none")
 
 
@@ -85,3 +85,62 @@ def test_nobody_there_and_a_token_file_that_is_not_there_are_told(tmp_path):
 )
 def test_what_the_server_refuses_is_explained(error, told):
     assert _explained(error).startswith(told)
+
+
+HOSTILE_IDS = ["../../nodes", "a/b", "..", "", "-x", "a?view=b", "a#b", "a b", "a\n", "a%2fb", "é", "x" * 129]
+
+
+@pytest.mark.parametrize("job", HOSTILE_IDS)
+def test_an_id_that_would_change_the_address_is_not_sent(job, tmp_path):
+    server = object.__new__(JobServer)  # without a connection: nothing may be asked for
+    calls = [
+        server.status,
+        server.stop,
+        lambda name: next(server.logs(name)),
+        lambda name: server.submit("x", name, ()),
+    ]
+    for call_with in calls:
+        with pytest.raises(StudyError, match="the job's ID is"):
+            call_with(job)
+
+
+@pytest.mark.parametrize("verb", ["status", "logs", "stop"])
+def test_the_verbs_refuse_such_an_id_before_they_ask(verb, monkeypatch):
+    monkeypatch.setattr(jobs, "_server", lambda *_: object.__new__(JobServer))
+    assert "the job's ID is" in str(call(verb, "../../nodes").exception)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://10.0.0.1:8265", "http://cluster:8265", "http://localhost.evil:1", "http://[::2]:1"]
+)
+def test_plain_http_to_another_machine_needs_to_be_asked_for(address):
+    with pytest.raises(StudyError, match="plain HTTP shows the token"):
+        JobServer(address)
+    require_safe_address(address, insecure=True)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://localhost:8265", "http://127.0.0.1:1", "http://[::1]:1", "https://cluster:1"]
+)
+def test_loopback_and_https_are_fine(address):
+    require_safe_address(address, insecure=False)
+
+
+@pytest.mark.parametrize(
+    "address", ["cluster:8265", "ftp://x", "http://", "http://[::", "file:///x", "http://u:p@localhost:1", ""]
+)
+def test_what_is_no_web_address_is_refused(address):
+    for insecure in (False, True):
+        with pytest.raises(StudyError, match="`--address` is"):
+            require_safe_address(address, insecure)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o602])
+def test_a_token_that_others_may_read_or_change_is_refused(mode, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("secret")
+    token.chmod(mode)
+    with pytest.raises(StudyError, match=f"other users may read or change .mode {mode:04o}.*chmod 600"):
+        JobServer("http://127.0.0.1:9", token)
+    token.chmod(0o600)
+    require_private(token)

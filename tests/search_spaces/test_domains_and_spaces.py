@@ -12,7 +12,7 @@ from scipy import stats
 
 from search_spaces.catalog import CATALOG
 from search_spaces.config.trial import TrialConfig
-from search_spaces.domains import Choice, Domain, IntRange, LogUniform, Uniform
+from search_spaces.domains import MAX_VALUES, Choice, Domain, IntRange, LogUniform, Uniform
 from search_spaces.errors import StudyError
 from search_spaces.space import SearchSpace
 
@@ -203,3 +203,9 @@ def test_log_uniform_median_is_the_geometric_mean():
     rng = np.random.default_rng(3)
     draws = [LogUniform(low=1e-4, high=1.0).sample(rng) for _ in range(4001)]
     assert math.log10(np.median(draws)) == pytest.approx(-2, abs=0.1)
+
+
+def test_a_list_of_more_values_than_can_be_tried_is_refused():
+    assert Choice(values=list(range(MAX_VALUES))).size == MAX_VALUES
+    with pytest.raises(ValidationError, match="at most 1,000 values"):
+        Choice(values=list(range(MAX_VALUES + 1)))

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import json
 import math
+import os
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces._yaml import MAX_BYTES, mapping_in, parse_value, parse_yaml, read_text
+from search_spaces._yaml import MAX_BYTES, mapping_in, parse_stored, parse_value, parse_yaml, read_text
 from search_spaces.errors import StudyError
 
 LAUGHS = "a: &a [1,2,3,4,5,6,7,8,9]\n" + "".join(
@@ -135,3 +137,35 @@ def test_what_is_no_file_is_refused(tmp_path):
 def test_only_a_mapping_is_a_study(tree, what):
     with pytest.raises(StudyError, match=f"f: {what}, but must be a mapping with name"):
         mapping_in(tree, "f", "name")
+
+
+def test_a_stored_document_is_read_back_as_it_was_dumped():
+    tree = {"no": "no", "f": 1e-05, "text": "1e5", "n": None, "l": [1, "on", "2020-01-01"], "i": math.inf, "ö": "0o14"}
+    assert parse_stored(yaml.safe_dump(tree, allow_unicode=True).encode(), "study.yaml") == tree
+    assert parse_stored(json.dumps({"a": [1]}).encode(), "environment.json") == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "words"),
+    [
+        (LAUGHS.encode(), "study.yaml", "more than 100,000 values"),
+        (b"a: " + b"[" * 40 + b"]" * 40, "study.yaml", "more than 32 levels"),
+        (b"a: 2020-13-01", "study.yaml", "not valid YAML: month must be in 1..12"),
+        (b"a: !!python/object/apply:os.system [x]", "study.yaml", "tag"),
+        (b"\xff", "study.yaml", "not UTF-8"),
+        (b" " * 2_000_001, "study.yaml", "larger than"),
+        (b"[" * 100_000, "environment.json", "more than 32 levels"),
+        (b"[" * 40 + b"]" * 40, "environment.json", "more than 32 levels"),
+        (b"{", "environment.json", "not valid JSON"),
+        (b"9" * 5000, "environment.json", "not valid JSON"),
+    ],
+)
+def test_a_stored_document_is_held_to_limits(content, name, words):
+    with pytest.raises(StudyError, match=words):
+        parse_stored(content, name)
+
+
+def test_a_study_file_that_is_a_pipe_does_not_block(tmp_path):
+    os.mkfifo(tmp_path / "study.yaml")
+    with pytest.raises(StudyError, match="named pipe"):
+        read_text(tmp_path / "study.yaml")

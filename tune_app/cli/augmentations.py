@@ -22,10 +22,10 @@ def augmentations(
     Example: `tune-app augmentations --sample --out grid.png`
     """
     import numpy as np
-    from PIL import Image, UnidentifiedImageError
 
     from analysis.plots.augmentations import draw_augmentations
     from analysis.plots.picture import save
+    from search_spaces.images import open_image
     from tune_app.data.augmentation.grid import augmentation_grid
 
     if (image is None) != sample:
@@ -35,9 +35,7 @@ def augmentations(
 
         pixels = load_sample_image("flower.jpg")[:, 100:527]
     else:
-        try:
-            pixels = np.asarray(Image.open(image).convert("RGB"))
-        except (OSError, UnidentifiedImageError) as error:
-            raise StudyError(f"{image} is not an image that can be read: {error}") from None
+        with open_image(image) as opened:
+            pixels = np.asarray(opened.convert("RGB"))
     save(draw_augmentations(augmentation_grid(pixels, magnitude), magnitude).figure, out)
-    console().print(f"written to {out}", highlight=False, soft_wrap=True)
+    console().print(f"written to {out}", soft_wrap=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 Study = Annotated[str, typer.Argument(help="A study file, or the name of a ready study.", show_default=False)]
 Size = Annotated[str | None, typer.Option(help="One of the study's own sizes, such as smoke, small or full.")]
@@ -16,7 +18,28 @@ Set = Annotated[
 Results = Annotated[str, typer.Option(help="Folder or URL (s3://...) that holds a store for each study.")]
 
 
-def console(stderr: bool = False) -> Console:
-    """Return a console on standard output or error; 140 characters wide if that is not a terminal."""
-    terminal = Console(stderr=stderr)
-    return terminal if terminal.is_terminal else Console(stderr=stderr, width=140)
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but tab and newline, those that reverse the order of text, and bytes that were no text."""
+
+
+class Screen(Console):
+    """A console that prints text as it is: no markup, no emoji names, no colouring, no codes for the terminal."""
+
+    def __init__(self, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+        if not self.is_terminal:
+            self.width = 140
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return text, of a table's cell too, with what a terminal would obey shown as an escape such as ``\\x1b``."""
+        return super().render_str(printable(text), **options)
+
+
+def printable(text: str) -> str:
+    """Return text with each control character written as an escape."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def console(stderr: bool = False) -> Screen:
+    """Return a console on the present standard output or error; as wide as a report where that is no terminal."""
+    return Screen(stderr)

@@ -18,4 +18,4 @@ def compact(study: Study, results: Results = "results") -> None:
     folder = store_of(study, None, None, results)
     with hold(folder):
         merged = merge(ResultsStore(results, folder.root.rstrip("/").rsplit("/", 1)[-1]))
-    console().print(f"merged the files of {merged} trials in {folder.url}", highlight=False, soft_wrap=True)
+    console().print(f"merged the files of {merged} trials in {folder.url}", soft_wrap=True)

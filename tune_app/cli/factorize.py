@@ -47,7 +47,7 @@ def factorize(
         reports = {str(matrix or image): check(source, rank, folder, starts)}
     for name, report in reports.items():
         _show(name, report)
-    console().print(f"plots and tables: {folder}", highlight=False, soft_wrap=True)
+    console().print(f"plots and tables: {folder}", soft_wrap=True)
     if not all(report.passed for report in reports.values()):
         raise typer.Exit(1)
 
@@ -62,4 +62,4 @@ def _show(name: str, report: FactorizationReport) -> None:
     screen = console()
     screen.print(table)
     for note in report.notes:
-        screen.print(f"note: {note}", highlight=False, markup=False)
+        screen.print(f"note: {note}")

@@ -49,7 +49,6 @@ def landscape(
     out.print(
         f"{done} of {summary.models} models; {summary.already:,} were done before; {summary.seconds:.1f} s; "
         f"surface {summary.surface} in {summary.store}",
-        highlight=False,
         soft_wrap=True,
     )
     out.print(_flatness(store.url, summary.surface))

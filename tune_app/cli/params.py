@@ -29,9 +29,9 @@ def params(
         ),
     ],
     set_: Set = None,
-    channels: Annotated[int, typer.Option(help="Channels of the images.", min=1)] = 3,
-    classes: Annotated[int, typer.Option(help="Number of classes.", min=1)] = 10,
-    resolution: Annotated[int, typer.Option(help="Side of the images in pixels.", min=4)] = 32,
+    channels: Annotated[int, typer.Option(help="Channels of the images.", min=1, max=4096)] = 3,
+    classes: Annotated[int, typer.Option(help="Number of classes.", min=1, max=1_000_000)] = 10,
+    resolution: Annotated[int, typer.Option(help="Side of the images in pixels.", min=4, max=4096)] = 32,
 ) -> None:
     """List a model's parameters by layer, the total, and the weight-decay groups of every policy.
 
@@ -50,8 +50,8 @@ def params(
     _layers(model, out)
     _groups(model, config, out)
     for note in model_notes(config.model, channels, resolution):
-        out.print(f"note: {note}", highlight=False)
-    out.print(f"total: {sum(parameter.numel() for parameter in model.parameters()):,} parameters", highlight=False)
+        out.print(f"note: {note}")
+    out.print(f"total: {sum(parameter.numel() for parameter in model.parameters()):,} parameters")
 
 
 def _build(config: TrialConfig, channels: int, classes: int, resolution: int) -> torch.nn.Module:
@@ -108,6 +108,6 @@ def _groups(model: torch.nn.Module, config: TrialConfig, out: Console) -> None:
     out.print(table)
     wrong = misnamed(model)
     if wrong:
-        out.print(f"by_name misclassifies {len(wrong)} tensors: {', '.join(wrong)}", highlight=False)
+        out.print(f"by_name misclassifies {len(wrong)} tensors: {', '.join(wrong)}")
     else:
-        out.print("by_name agrees with no_bias_or_norm on this model", highlight=False)
+        out.print("by_name agrees with no_bias_or_norm on this model")

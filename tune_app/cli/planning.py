@@ -13,6 +13,7 @@ from rich.table import Table
 
 from analysis.stats.power import smallest_difference
 from search_spaces.config import config_from
+from search_spaces.domains import Domain
 from search_spaces.plan import Cell, make_plan
 from search_spaces.study import StudySpec
 from tune_app.tasks import Task, task_of
@@ -23,6 +24,8 @@ from tune_app.tuning.resources import concurrency, gpu_share, local_resources
 from tune_app.tuning.store.writer import ResultsStore
 from tune_app.user_code import code_source
 
+MAX_SHOWN = 50
+"""Values of a domain that a plan lists one by one."""
 TYPICAL_SPREAD = 0.005
 """Standard deviation of a metric over seeds that is assumed where the store has none: half a point."""
 
@@ -50,22 +53,20 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
         each = [duration(seconds[arm.name]) if arm.name in seconds else ""] if seconds else []
         table.add_row(arm.name + mark, str(len(spec.seeds)), str(len(spec.seeds) - todo), str(todo), *each)
     out.print(table)
-    out.print(
-        f"{len(plan.cells)} cells, {len(plan.cells) - len(missing)} done, {len(missing)} to train", highlight=False
-    )
+    out.print(f"{len(plan.cells)} cells, {len(plan.cells) - len(missing)} done, {len(missing)} to train")
     for reason in outdated(spec, store, missing):
-        out.print(reason, highlight=False, markup=False)
+        out.print(reason)
     if all(cell.arm.name in seconds for cell in missing) and missing:
         _show_time(spec, sum(seconds[cell.arm.name] for cell in missing), out)
     for alias in plan.aliases:
-        out.print(f"cannot be told apart: {alias}", highlight=False)
+        out.print(f"cannot be told apart: {alias}")
     _show_notes(spec, task, shared, out)
     _show_power(spec, store, len(plan.arms) - 1, out)
 
 
 def _show_notes(spec: StudySpec, task: Task, shared: Mapping[str, Any], out: Console) -> None:
     for note in (*task.notes(spec, shared), *task.plan_notes(spec, shared)):
-        out.print(f"note: {note}", highlight=False, markup=False)
+        out.print(f"note: {note}")
 
 
 def _show_search(spec: StudySpec, task: Task, shared: Mapping[str, Any], with_time: bool, out: Console) -> None:
@@ -74,19 +75,24 @@ def _show_search(spec: StudySpec, task: Task, shared: Mapping[str, Any], with_ti
     for heading in ("field", "domain"):
         table.add_column(heading)
     for path, domain in space.domains.items():
-        values = (
-            ", ".join(map(str, domain.grid())) if domain.size else f"{domain.edges()[0]:g} to {domain.edges()[1]:g}"
-        )
-        table.add_row(path, f"{domain.kind}: {values}")
+        table.add_row(path, f"{domain.kind}: {_values(domain)}")
     out.print(table)
     size = f"{space.size:,} configs" if space.size else "infinitely many configs"
     asha = spec.search.asha
     stop = f"ASHA from epoch {asha.grace_period}, 1 in {asha.reduction_factor} goes on" if asha else "no early stopping"
-    out.print(f"{spec.search.trials} trials by {spec.search.searcher} out of {size}; {stop}", highlight=False)
+    out.print(f"{spec.search.trials} trials by {spec.search.searcher} out of {size}; {stop}")
     each = _measured(spec, task, shared, spec.baseline) if with_time else None
     if each is not None:
-        out.print("if every trial trained as long as the baseline and none were stopped:", highlight=False)
+        out.print("if every trial trained as long as the baseline and none were stopped:")
         _show_time(spec, each * spec.search.trials, out)
+
+
+def _values(domain: Domain) -> str:
+    """Return the values of a domain, all of a short list, or its smallest and largest."""
+    if domain.size is not None and domain.size <= MAX_SHOWN:
+        return ", ".join(map(str, domain.grid()))
+    first, last = domain.edges()[0], domain.edges()[-1]
+    return f"{first:g} to {last:g}" if domain.size is None else f"{first} to {last} ({domain.size:,} values)"
 
 
 def _show_time(spec: StudySpec, seconds: float, out: Console) -> None:
@@ -95,7 +101,6 @@ def _show_time(spec: StudySpec, seconds: float, out: Console) -> None:
     out.print(
         f"about {duration(seconds / side_by_side)} on this machine, {side_by_side} trials side by side "
         f"({seconds / 3600:.3g} trial-hours)",
-        highlight=False,
     )
 
 
@@ -131,7 +136,7 @@ def _measured(spec: StudySpec, task: Task, shared: Mapping[str, Any], config: An
 
 def _show_power(spec: StudySpec, store: ResultsStore, comparisons: int, out: Console) -> None:
     if len(spec.seeds) < 2:
-        out.print("with 1 seed no difference can be told from chance; give `seeds: 5` or more", highlight=False)
+        out.print("with 1 seed no difference can be told from chance; give `seeds: 5` or more")
         return
     names = {(cell.digest, cell.config.seed): cell.arm.name for cell in make_plan(spec).cells}
     values: dict[str, dict[int, float]] = {}
@@ -151,7 +156,6 @@ def _show_power(spec: StudySpec, store: ResultsStore, comparisons: int, out: Con
         out.print(
             f"the smallest difference in {spec.metric} that {len(spec.seeds)} paired seeds detect is known once two "
             f"seeds of two arms are trained; choices are made by {objective(spec)[0]}",
-            highlight=False,
         )
         return
     spread = statistics.median(spreads) if spreads else TYPICAL_SPREAD * 2**0.5
@@ -161,5 +165,4 @@ def _show_power(spec: StudySpec, store: ResultsStore, comparisons: int, out: Con
         f"smallest difference in {spec.metric} that {len(spec.seeds)} paired seeds detect (80 % power, 5 % error over "
         f"{comparisons} comparisons): {smallest:.4f} with the {origin} spread of differences, {spread:.4f}; "
         f"choices are made by {objective(spec)[0]}",
-        highlight=False,
     )

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from search_spaces.errors import StudyError
+from search_spaces.files import is_ours, require_regular
 from tune_app.cli.common import Results, Set, Size, Study, console
 from tune_app.storage import Folder
 
@@ -23,7 +25,9 @@ def report(
     results: Results = "results",
     out: Annotated[
         str | None,
-        typer.Option(help="The page to write. Default: in the store, or in this folder if the store is remote."),
+        typer.Option(
+            help="The page to write. If left out: in the store, or in this folder if that is remote or not yours."
+        ),
     ] = None,
 ) -> None:
     """Print the verdicts of a study and write its report, one self-contained page.
@@ -43,17 +47,17 @@ def report(
         table = effects_table(found_effects, found.metric_record())
         for row in found_effects.head(1).to_dict("records"):
             mean = found.metric_record().show(row["reference_mean"])
-            screen.print(f"compared with {row['reference']}: {mean}", highlight=False, markup=False)
+            screen.print(f"compared with {row['reference']}: {mean}")
         screen.print(_on_screen(table))
     for problem in found.problems:
-        screen.print(f"problem: {problem}", highlight=False, markup=False)
+        screen.print(f"problem: {problem}")
     if len(found.other):
         screen.print(f"{len(found.other)} stored cells are not of this version of the study: not compared")
-    page = write_report(found, Path(out or default_page(store)), found_effects)
+    page = write_report(found, Path(out) if out else default_page(store, screen), found_effects)
     if table is not None:
         for ending in (".md", ".csv", ".tex"):
             write_table(table, page.with_name("effects" + ending))
-    screen.print(f"report: {page}", highlight=False, soft_wrap=True)
+    screen.print(f"report: {page}", soft_wrap=True)
 
 
 def compare(
@@ -69,7 +73,7 @@ def compare(
     from analysis.report.compare import write_comparison
 
     found = [load_study(store_of(study, None, None, results).url) for study in studies]
-    console().print(f"comparison: {write_comparison(found, out)}", highlight=False, soft_wrap=True)
+    console().print(f"comparison: {write_comparison(found, out)}", soft_wrap=True)
 
 
 def store_of(study: str, size: str | None, set_: list[str] | None, results: str) -> Folder:
@@ -81,13 +85,22 @@ def store_of(study: str, size: str | None, set_: list[str] | None, results: str)
     store = folder / name
     if not store.exists("study.yaml"):
         raise StudyError(f"{store.url} has no results yet; `tune-app run {study}` creates them")
+    if store.is_local:
+        require_regular(Path(store.path("study.yaml")))
     return store
 
 
-def default_page(store: Folder) -> str:
-    """Return the default path of a store's report: in the store, or in this folder if the store is remote."""
-    name = store.root.rstrip("/").rsplit("/", 1)[-1]
-    return store.path("report/report.html") if store.is_local else f"{name}-report.html"
+def default_page(store: Folder, screen: Console) -> Path:
+    """Return the default path of a store's report: in it, or in this folder if it is remote or another user's."""
+    if store.is_local and is_ours(store.root):
+        return Path(store.path("report/report.html"))
+    page = Path(f"{store.root.rstrip('/').rsplit('/', 1)[-1]}-report") / "report.html"
+    if store.is_local:
+        screen.print(
+            f"note: {store.url} belongs to another user or cannot be written, so the report goes to {page.parent}",
+            soft_wrap=True,
+        )
+    return page
 
 
 def _on_screen(table: pd.DataFrame) -> Table:

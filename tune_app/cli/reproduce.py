@@ -54,12 +54,12 @@ def reproduce(
     screen, folder, failed = console(), Folder(results) / size, 0
     with ray_session(address):
         for number, spec in enumerate(specs, start=1):
-            screen.print(f"[{number}/{len(specs)}] {spec.name}: {spec.question}", highlight=False, markup=False)
+            screen.print(f"[{number}/{len(specs)}] {spec.name}: {spec.question}")
             summary = run_study(spec, folder.url, address)
             failed += len(summary.failed)
             _print_summary(screen, summary.trained, summary.already, summary.failed)
             if summary.interrupted:
-                screen.print("interrupted: run the same command again to resume", highlight=False)
+                screen.print("interrupted: run the same command again to resume")
                 raise typer.Exit(130)
             if spec.reference and any(claim.metric == "roughness" for claim in spec.reference.claims):
                 points, images = SURFACES.get(size, (51, None))
@@ -67,7 +67,7 @@ def reproduce(
                 compute_landscapes(spec.name, folder.url, surface, all_seeds=True, address=address)
     found = [load_study((folder / spec.name).url) for spec in specs]
     for path in write_reproduction(found, out, data_name, size):
-        screen.print(f"wrote {path}", highlight=False, soft_wrap=True, markup=False)
+        screen.print(f"wrote {path}", soft_wrap=True)
     if failed:
         raise typer.Exit(1)
 
@@ -89,7 +89,7 @@ def read_all(studies: Sequence[str], size: str, overrides: Sequence[str]) -> lis
 
 
 def _print_summary(screen: Console, trained: int, already: int, failed: Sequence[tuple[str, str]]) -> None:
-    screen.print(f"    trained {trained}, {already} were done before", highlight=False)
+    screen.print(f"    trained {trained}, {already} were done before")
     for name, error in failed:
         line = (error.strip().splitlines() or ["no message"])[-1]
-        screen.print(f"    failed: {name}: {line}", style="red", markup=False, highlight=False)
+        screen.print(f"    failed: {name}: {line}", style="red")

@@ -39,7 +39,7 @@ def run(
     from tune_app.tuning.runner import run_study  # Ray takes seconds to import: not for --help or a typo
 
     out = console()
-    out.print(f"{spec.name}: {spec.question}", highlight=False, soft_wrap=True)
+    out.print(f"{spec.name}: {spec.question}", soft_wrap=True)
     if inline and address is not None:
         raise StudyError("`--inline` trains in this process, so it takes no --address; leave one of them out")
     summary = run_study(
@@ -52,20 +52,19 @@ def run(
         accept_code=accept_code,
     )
     for note in summary.notes:
-        out.print(f"note: {note}", highlight=False, markup=False)
+        out.print(f"note: {note}")
     counts = ", ".join(f"{count} {status}" for status, count in summary.counts.items())
     done = f"trained {summary.trained} ({counts})" if summary.trained else "nothing to train"
     out.print(
         f"{done}; {summary.already} were done before; {summary.seconds:.1f} s; results in {summary.store}",
-        highlight=False,
         soft_wrap=True,
     )
     for name, error in summary.failed:
-        out.print(f"failed: {name}: {headline(error)}", style="red", markup=False, highlight=False)
+        out.print(f"failed: {name}: {headline(error)}", style="red")
     if summary.interrupted:
-        out.print("interrupted: run the same command again to go on", highlight=False)
+        out.print("interrupted: run the same command again to go on")
         raise typer.Exit(130)
     if summary.failed:
         if summary.stopped:
-            out.print("stopped: the study's limit of failed trials is reached", highlight=False)
+            out.print("stopped: the study's limit of failed trials is reached")
         raise typer.Exit(1)

@@ -46,14 +46,14 @@ def validate(
     Example: `tune-app validate my-study.yaml --try`
     """
     spec = read_study(study, size, set_ or ())
-    console().print(f"{spec.name}: valid, {_size_in_words(spec)}", highlight=False)
+    console().print(f"{spec.name}: valid, {_size_in_words(spec)}")
     if not try_:
         return
     from tune_app.tuning.rehearsal import rehearse
 
     failed = False
     for found in rehearse(spec):
-        console().print(found.text, highlight=False, markup=False, soft_wrap=True)
+        console().print(found.text, soft_wrap=True)
         failed |= not found.passed
     if failed:
         raise typer.Exit(1)
@@ -74,7 +74,8 @@ def plan(
 
     spec = read_study(study, size, set_ or ())
     out = console()
-    out.print(f"[bold]{spec.name}[/bold] ({spec.mode}): {spec.question}", highlight=False)
+    out.print(spec.name, style="bold", end=" ")
+    out.print(f"({spec.mode}): {spec.question}")
     planning.show(spec, results, time, out)
 
 

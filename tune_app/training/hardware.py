@@ -17,6 +17,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of the GNU C library
 _NEVER = -1
 _LARGEST_THRESHOLD = 32 << 20
 
+MAX_THREADS = 1024
+
 
 def resolve_device(name: str | torch.device) -> torch.device:
     """Return the device named ``auto`` (CUDA if available), ``cpu``, ``cuda`` or ``cuda:N``.
@@ -69,7 +71,7 @@ def autocast(precision: UsedPrecision, device: torch.device) -> AbstractContextM
 
 def set_threads(threads: int) -> None:
     """Set the number of CPU threads of torch in this process; results may depend on it in the last bits."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(min(threads, MAX_THREADS))
 
 
 def keep_freed_memory() -> None:

@@ -5,36 +5,42 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 import shlex
 import shutil
+import stat
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
-from search_spaces.errors import StudyError
+from search_spaces.errors import StudyError, shown
 
 STOP_SECONDS = 60.0
+JOB_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 
 
 class JobServer:
-    """The job server of a cluster: its dashboard's address, usually at the end of a tunnel."""
+    """The job server of a cluster: its dashboard's address, usually through a tunnel."""
 
-    def __init__(self, address: str, token_file: Path | None = None) -> None:
-        """Connect; StudyError where nobody answers, or where the token is missing or refused.
+    def __init__(self, address: str, token_file: Path | None = None, insecure: bool = False) -> None:
+        """Connect; StudyError where no server answers, or where the token is missing or refused.
 
-        A token is set for this process and those it starts, and written nowhere. Ray looks for it once, when it is
-        imported: so this module imports it no earlier than here.
+        Plain HTTP to another machine than this one is refused unless ``insecure``: whoever reads along could take over
+        the cluster with the token. A token is set for this process and those it starts, and written nowhere. Ray looks
+        for it once, when it is imported: so this module imports it no earlier than here.
         """
+        require_safe_address(address, insecure)
         if token_file is not None:
-            if not token_file.is_file():
-                raise StudyError(f"`--token-file` is {token_file}, but there is no such file")
+            require_private(token_file)
             os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token_file.absolute()))
         self._address = address
-        with self._told():
+        with self._explaining():
             from ray.job_submission import JobSubmissionClient
 
             self._client: Any = JobSubmissionClient(address)
@@ -44,7 +50,8 @@ class JobServer:
 
         A study file travels with it, and the user's code as a ZIP archive.
         """
-        with TemporaryDirectory(prefix="tune-app-") as folder, self._told():
+        require_job_id(name)
+        with TemporaryDirectory(prefix="tune-app-") as folder, self._explaining():
             travels = Path(study).is_file()
             if travels:
                 shutil.copy(study, Path(folder) / "study.yaml")
@@ -62,13 +69,15 @@ class JobServer:
 
     def status(self, job: str) -> tuple[str, str]:
         """Return a job's status (PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED) and Ray's words about it."""
-        with self._told():
+        require_job_id(job)
+        with self._explaining():
             info = self._client.get_job_info(job)
             return str(info.status.value), str(info.message or "")
 
     def logs(self, job: str, follow: bool = False) -> Iterator[str]:
         """Yield what a job has printed; with ``follow``, also what it prints until it ends."""
-        with self._told():
+        require_job_id(job)
+        with self._explaining():
             if not follow:
                 yield self._client.get_job_logs(job)
                 return
@@ -80,7 +89,8 @@ class JobServer:
 
     def stop(self, job: str) -> str:
         """Stop a job in order, as Ctrl-C does, and return its status when it has ended."""
-        with self._told():
+        require_job_id(job)
+        with self._explaining():
             self._client.stop_job(job)
         end = time.monotonic() + STOP_SECONDS
         while (status := self.status(job)[0]) in ("PENDING", "RUNNING") and time.monotonic() < end:
@@ -88,15 +98,15 @@ class JobServer:
         return status
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Tell what the Jobs API refuses as the user's mistake, with the remedy."""
+    def _explaining(self) -> Iterator[None]:
+        """Report what the Jobs API refuses as the user's mistake, with the remedy."""
         from ray.exceptions import AuthenticationError
 
         try:
             yield
         except AuthenticationError as error:
             raise StudyError(
-                f"{self._address} lets nobody in without the right token; give --token-file ~/.ray/auth_token "
+                f"{self._address} refuses access without the right token; give --token-file ~/.ray/auth_token "
                 f"({str(error).splitlines()[0]})"
             ) from None
         except ConnectionError:
@@ -106,6 +116,52 @@ class JobServer:
             ) from None
         except (RuntimeError, ImportError) as error:
             raise StudyError(_explained(str(error))) from None
+
+
+def require_job_id(job: str) -> None:
+    """Raise StudyError unless ``job`` can be the ID of a job: it becomes a part of the address that is asked for."""
+    if not re.fullmatch(JOB_ID, job):
+        raise StudyError(
+            f"the job's ID is {shown(job)}, but must be 1 to 128 letters, digits, '.', '_' and '-', the first a letter "
+            "or digit: give it as `submit` printed it"
+        )
+
+
+def require_safe_address(address: str, insecure: bool) -> None:
+    """Raise StudyError unless ``address`` is HTTPS, or HTTP to this machine, or HTTP at all where ``insecure``."""
+    try:
+        found = urlsplit(address)
+        host = found.hostname or ""
+    except ValueError as error:
+        raise StudyError(f"`--address` is {shown(address)}, which is no address: {error}") from None
+    if found.scheme not in ("http", "https") or not host or found.username is not None:
+        raise StudyError(f"`--address` is {shown(address)}, but must be http://HOST:PORT or https://HOST:PORT")
+    if found.scheme == "http" and not insecure and not _is_this_machine(host):
+        raise StudyError(
+            f"`--address` is {shown(address)}, but plain HTTP shows the token to everyone on the way: use https://, or "
+            "a tunnel to http://localhost:8265 (`ray dashboard cluster.yaml`), or --insecure in a network you trust"
+        )
+
+
+def require_private(token_file: Path) -> None:
+    """Raise StudyError unless the token's file is there and no other user may read or change it."""
+    if "\0" in str(token_file) or not token_file.is_file():
+        raise StudyError(f"`--token-file` is {shown(str(token_file))}, but there is no such file")
+    mode = stat.S_IMODE(token_file.stat().st_mode)
+    if mode & 0o077:
+        raise StudyError(
+            f"`--token-file` is {token_file}, which other users may read or change (mode {mode:04o}): make another "
+            f"token if they have, and run `chmod 600 {token_file}`"
+        )
+
+
+def _is_this_machine(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _explained(error: str) -> str:

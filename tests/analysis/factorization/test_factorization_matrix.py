@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import numpy as np
 import pandas as pd
@@ -71,7 +72,7 @@ def test_a_picture_is_read_as_luminance(tmp_path):
 def test_what_is_no_picture_is_refused(tmp_path):
     (tmp_path / "x.png").write_text("no picture")
     for name in ("x.png", "absent.png"):
-        with pytest.raises(StudyError, match="not a picture"):
+        with pytest.raises(StudyError, match="not an image"):
             read_image(tmp_path / name)
 
 
@@ -105,3 +106,37 @@ def test_two_trials_of_one_cell_and_unknown_metrics_are_refused(results):
         arms_by_seeds(twice)
     with pytest.raises(StudyError, match="did you mean 'val_accuracy'"):
         curves_matrix(results, "val_acuracy")
+
+
+def npy(path, shape):
+    """Write a .npy file whose header promises a shape that the file does not hold."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+        file.write(bytes(64))
+    return path
+
+
+def test_a_header_that_promises_more_than_the_file_holds_allocates_nothing(tmp_path):
+    for shape in ((1_000_000, 1_000_000), (2**40, 2**40), (10**30, 2)):
+        with pytest.raises(StudyError, match=r"huge.npy"):
+            read_matrix(npy(tmp_path / "huge.npy", shape))
+
+
+def test_more_cells_than_can_be_factorized_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("analysis.factorization.matrix.MAX_CELLS", 5)
+    monkeypatch.setattr("analysis.factorization.matrix.MAX_CSV_BYTES", 5)
+    np.save(tmp_path / "x.npy", X)
+    pd.DataFrame(X, columns=list("abc")).to_parquet(tmp_path / "x.parquet")
+    pd.DataFrame(X).to_csv(tmp_path / "x.csv")
+    Image.new("RGB", (3, 2)).save(tmp_path / "x.png")
+    for name, words in {"x.npy": "6 cells", "x.parquet": "6 cells", "x.csv": "bytes"}.items():
+        with pytest.raises(StudyError, match=words):
+            read_matrix(tmp_path / name)
+    with pytest.raises(StudyError, match="at most 5 pixels"):
+        read_image(tmp_path / "x.png")
+
+
+def test_a_named_pipe_is_no_matrix(tmp_path):
+    os.mkfifo(tmp_path / "x.npy")
+    with pytest.raises(StudyError, match="named pipe"):
+        read_matrix(tmp_path / "x.npy")

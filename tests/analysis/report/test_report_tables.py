@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from analysis.report.tables import effects_table, means_table, to_latex, to_markdown, write_table
+from analysis.report.tables import (
+    effects_table,
+    escaped_markdown,
+    means_table,
+    to_csv,
+    to_latex,
+    to_markdown,
+    write_table,
+)
 from analysis.stats.effects import effects
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError
@@ -53,3 +62,32 @@ def test_csv_can_be_read_back(tmp_path: Path) -> None:
 def test_another_ending_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"must end in .md, .csv or .tex"):
         write_table(AWKWARD, tmp_path / "t.xlsx")
+
+
+FORMULAS = ["=cmd|' /C calc'!A0", "@SUM(A1)", "+cmd|x", "-2+3+cmd|x", "\t=1", "\r=1", " =1", "＝1", "-cmd", "=1"]
+NUMBERS = ["+0.31", "-0.5", "−0.50", "-1.2e-05", "+3 %", "-0.5 to +0.2", "norm=none", "a-b", "", "–"]
+
+
+def test_no_text_in_a_csv_begins_like_a_formula() -> None:
+    table = pd.DataFrame({"=Arm": FORMULAS + NUMBERS, "n": range(len(FORMULAS + NUMBERS))})
+    written = pd.read_csv(io.StringIO(to_csv(table)), keep_default_na=False, skip_blank_lines=False)
+    assert list(written.columns) == ["'=Arm", "n"]
+    for before, after in zip(table["=Arm"], written["'=Arm"], strict=True):
+        assert after == (f"'{before}" if before in FORMULAS else before).replace("\r", "\n")
+    assert written["n"].tolist() == table["n"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("<script>alert(1)</script>", "&lt;script>alert(1)&lt;/script>"),
+        ("<!-- x", "&lt;!-- x"),
+        ("[x](javascript:alert(1))", "[x\\](javascript:alert(1))"),
+        ("![x] (http://h)", "![x\\](http://h)"),
+        ("one\ntwo\r\n| three", "one two | three"),
+        ("p < 0.001, [a, b]", "p < 0.001, [a, b]"),
+    ],
+)
+def test_markdown_finds_no_html_and_no_link_in_text(text: str, escaped: str) -> None:
+    assert escaped_markdown(text) == escaped
+    assert "<script" not in to_markdown(pd.DataFrame({text: [text]}))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from search_spaces.errors import StudyError
+from search_spaces.images import open_image
 
 _GRAY = frozenset({"1", "L", "LA", "La"})
 _COLOUR = frozenset({"RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB"})
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -38,7 +37,8 @@ def decode_images(encoded: Sequence[EncodedImage], resolution: int | None) -> np
     Palettes are converted to colours and transparency is dropped. With a ``resolution`` each image is cropped to its
     central square and resized to that many pixels (bilinear, antialiased); without one all must have the same size.
 
-    Raises StudyError for an image that cannot be read, has more than 8 bits per channel, or has a different size.
+    Raises StudyError for an image that cannot be read, is of no allowed format, is too large, has more than 8 bits per
+    channel, or has a different size.
     """
     headers = in_threads(_header, encoded)
     if resolution is None:
@@ -67,12 +67,9 @@ def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
 
 
 def _header(image: EncodedImage) -> tuple[tuple[int, int], str]:
-    """Return the (width, height) and the mode of an image; only its header is read."""
-    try:
-        with Image.open(_file(image)) as opened:
-            size, mode = opened.size, opened.mode
-    except _UNREADABLE as error:
-        raise _cannot_read(image, error) from None
+    """Return the (width, height) and the mode of an image, of which only the beginning is read."""
+    with open_image(_file(image), image.place, load=False) as opened:
+        size, mode = opened.size, opened.mode
     if mode not in _GRAY | _COLOUR:
         raise StudyError(
             f"{image.place}: the image has the pixel type {mode!r}, but must have 8 bits per channel "
@@ -82,13 +79,10 @@ def _header(image: EncodedImage) -> tuple[tuple[int, int], str]:
 
 
 def _pixels(image: EncodedImage, mode: str, resolution: int | None) -> np.ndarray:
-    try:
-        with Image.open(_file(image)) as opened:
-            # The transparency of a palette may be a table of bytes, which only the conversion to RGBA supports.
-            pixels = opened.convert("RGBA") if opened.mode in ("P", "PA") else opened
-            pixels = pixels.convert(mode)
-    except _UNREADABLE as error:
-        raise _cannot_read(image, error) from None
+    with open_image(_file(image), image.place) as opened:
+        # A palette's transparency may be a table of bytes, which only a conversion by way of RGBA takes.
+        pixels = opened.convert("RGBA") if opened.mode in ("P", "PA") else opened
+        pixels = pixels.convert(mode)
     if resolution is not None and pixels.size != (resolution, resolution):
         pixels = ImageOps.fit(pixels, (resolution, resolution), Image.Resampling.BILINEAR)
     return np.asarray(pixels)
@@ -96,11 +90,6 @@ def _pixels(image: EncodedImage, mode: str, resolution: int | None) -> np.ndarra
 
 def _file(image: EncodedImage) -> Path | io.BytesIO:
     return io.BytesIO(image.content) if isinstance(image.content, bytes) else image.content
-
-
-def _cannot_read(image: EncodedImage, error: Exception) -> StudyError:
-    detail = str(error).split(" <_io")[0]
-    return StudyError(f"{image.place}: not an image that can be read ({detail}): write it again, or remove it")
 
 
 def _check_sizes(encoded: Sequence[EncodedImage], sizes: Sequence[tuple[int, int]]) -> None:

@@ -14,7 +14,7 @@ from filelock import FileLock
 from search_spaces.config.trial import DataConfig
 from search_spaces.errors import StudyError
 from tune_app.data.arrays import ImageArrays, image_arrays
-from tune_app.data.sources.places import ROOT_VARIABLE
+from tune_app.data.sources.places import ROOT_VARIABLE, resolved
 
 TORCHVISION_NAMES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnist": "FashionMNIST"}
 _UNREADABLE = (RuntimeError, OSError, ValueError, EOFError, AssertionError, pickle.UnpicklingError)
@@ -43,7 +43,7 @@ def read_download(config: DataConfig, cache_dir: Path) -> ImageArrays:
 
 def download_folder(config: DataConfig, cache_dir: Path) -> Path:
     """Return the folder that a torchvision data set is read from and downloaded to."""
-    return Path(config.path).expanduser().resolve() if config.path else cache_dir / "torchvision"
+    return resolved(config.path) if config.path else cache_dir / "torchvision"
 
 
 def _lock(folder: Path) -> AbstractContextManager[object]:

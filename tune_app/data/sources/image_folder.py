@@ -23,7 +23,8 @@ def read_image_folder(config: DataConfig, cache_dir: Path) -> ImageArrays:
     Classes are the names of the folders in ``train``, in order, and must be those of ``test``. Files without an image
     suffix (.png, .jpg, .jpeg, .bmp, .gif, .webp, .pgm, .ppm, .tif, .tiff) are ignored.
 
-    Raises StudyError for a missing folder, a class without images and an image that cannot be used.
+    Raises StudyError for a missing folder, a class without images and an image that cannot be used: .pgm and .ppm are
+    not among the formats that are decoded.
     """
     folder = named_folder(config)
     classes = _class_names(folder / "train")

@@ -6,14 +6,25 @@ import os
 from pathlib import Path
 
 from search_spaces.config.trial import DataConfig
-from search_spaces.errors import StudyError
+from search_spaces.errors import StudyError, shown
 
 ROOT_VARIABLE = "TUNE_APP_DATA"
 
 
 def cache_folder() -> Path:
     """Return the folder for downloads and decoded images: ``$TUNE_APP_DATA``, or ``~/.cache/tune-app``."""
-    return Path(os.environ.get(ROOT_VARIABLE) or "~/.cache/tune-app").expanduser().absolute()
+    return resolved(os.environ.get(ROOT_VARIABLE) or "~/.cache/tune-app", ROOT_VARIABLE)
+
+
+def resolved(path: str, place: str = "`data.path`") -> Path:
+    """Return a path absolute, ``~`` and links replaced; StudyError where it cannot be one, such as ``~nosuchuser``."""
+    try:
+        found = Path(path).expanduser().resolve()
+        found.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise StudyError(f"{place} is {shown(path)}, which is not a usable path: {reason}") from None
+    return found
 
 
 def named_folder(config: DataConfig) -> Path:
@@ -22,7 +33,7 @@ def named_folder(config: DataConfig) -> Path:
         raise StudyError(
             f"`data.path` is null, but a {config.source} source is read from a folder: give the path of the folder"
         )
-    folder = Path(config.path).expanduser().resolve()
+    folder = resolved(config.path)
     if not folder.is_dir():
-        raise StudyError(f"`data.path` is {config.path!r}, but there is no folder {folder}: correct the path")
+        raise StudyError(f"`data.path` is {shown(config.path)}, but there is no folder {folder}: correct the path")
     return folder

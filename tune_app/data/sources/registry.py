@@ -16,7 +16,7 @@ from tune_app.data.sources.downloads import read_download
 from tune_app.data.sources.image_folder import read_image_folder
 from tune_app.data.sources.own import read_own
 from tune_app.data.sources.parquet import read_parquet
-from tune_app.data.sources.places import cache_folder
+from tune_app.data.sources.places import cache_folder, resolved
 from tune_app.data.sources.synthetic import make_synthetic
 from tune_app.user_code import CodeSource, is_adapter
 
@@ -68,7 +68,7 @@ def source_key(config: DataConfig) -> str:
     source = _source(config)
     key: str = config.source
     if source.has_path and config.path is not None:
-        key += f":{Path(config.path).expanduser().resolve()}"
+        key += f":{resolved(config.path)}"
     if source.resizes and config.resolution is not None:
         key += f"@{config.resolution}"
     return key

@@ -14,10 +14,11 @@ from typing import Any
 from tune_app.tuning.session import ray_session, termination_is_interruption  # isort: skip  (before Ray)
 
 import ray
-import yaml
+from pydantic import ValidationError
 
+from search_spaces._yaml import mapping_in, parse_stored
 from search_spaces.config.trial import TrialConfig
-from search_spaces.errors import StudyError, nearest
+from search_spaces.errors import StudyError, explain, nearest
 from search_spaces.store_schema import key
 from search_spaces.study import Resources
 from tune_app.data import ImageArrays, load_source, source_key
@@ -126,8 +127,12 @@ def _missing(there: Collection[str], trial: Stored, spec: SurfaceSpec) -> Landsc
 
 def _gpus(store: ResultsStore, address: str | None) -> float:
     """Return the share of a GPU for each worker, as the study's trials had it."""
-    tree = yaml.safe_load(store.folder.read("study.yaml"))
-    resources = Resources.model_validate(tree.get("resources") or {})
+    place = store.folder.path("study.yaml")
+    tree = mapping_in(parse_stored(store.folder.read("study.yaml"), place), place, "the study's keys")
+    try:
+        resources = Resources.model_validate(tree.get("resources") or {})
+    except ValidationError as error:
+        raise StudyError(f"{place}: {explain(error)}") from None
     return gpu_share(resources.model_copy(update={"cpu": 1.0}), cluster_resources(), autoscaling=address is not None)
 
 

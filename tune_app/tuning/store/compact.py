@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from search_spaces.errors import StudyError
+from search_spaces.parquet_files import OverBudgetError, read_within_budget
 from search_spaces.store_schema import TABLES, metric_columns, table_schema
 from tune_app.storage import Folder
 from tune_app.tuning.store.writer import COMPACT, ResultsStore
@@ -36,7 +38,7 @@ def compact(store: ResultsStore) -> int:
 
 def _merge(folder: Folder, table: str, names: Sequence[str]) -> None:
     """Merge files of any schema version and any metrics: a column that one of them lacks is null in its rows."""
-    parts = [pq.read_table(io.BytesIO(folder.read(name))) for name in names]
+    parts = [_read(folder, name) for name in names]
     metrics = dict.fromkeys(name for part in parts for name in metric_columns(table, part.schema))
     schema = pa.schema([field.remove_metadata().with_nullable(True) for field in table_schema(table, metrics)])
     sink = io.BytesIO()
@@ -44,6 +46,22 @@ def _merge(folder: Folder, table: str, names: Sequence[str]) -> None:
     identity = hashlib.sha256("".join(names).encode()).hexdigest()[:16]
     folder.write(f"{COMPACT}{identity}.parquet", sink.getvalue())
     folder.remove_files(names)
+
+
+def _read(folder: Folder, name: str) -> pa.Table:
+    content = folder.read(name)
+    try:
+        table = read_within_budget(content)
+        missing = {"digest", "fingerprint"} - set(table.column_names)
+        if not missing:
+            return table
+        detail = f"it has no column {min(missing)}"
+    except (pa.ArrowException, OSError, OverBudgetError) as error:
+        detail = str(error).splitlines()[0]
+    raise StudyError(
+        f"{folder.url}/{name}: is damaged ({detail}), so nothing was merged: remove the files of that name and run the "
+        "study again"
+    )
 
 
 def _conformed(part: pa.Table, schema: pa.Schema) -> pa.Table:

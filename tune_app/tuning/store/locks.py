@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from search_spaces.errors import StudyError
+from search_spaces.files import require_writable_place
 from tune_app.storage import Folder
 
 LOCK, HOLDER = ".lock", ".holder"
@@ -21,18 +22,19 @@ LOCK, HOLDER = ".lock", ".holder"
 def hold(folder: Folder) -> Iterator[None]:
     """Hold a store for this run; StudyError that says who holds it where another run does.
 
-    The operating system lets go of the lock when its process ends, however it ends, so a killed run blocks nobody. On
+    The operating system releases the lock when its process ends, however it ends, so a killed run blocks nobody. On
     an object store there is no such lock: cells are addressed by digest, so two runs there spoil nothing.
     """
     if not folder.is_local:
         yield
         return
     root = Path(folder.root)
+    require_writable_place(root / LOCK)  # taking the lock empties the file, so it must not be a link to another
     lock = FileLock(root / LOCK)
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        who = (root / HOLDER).read_text() if (root / HOLDER).exists() else "another process"
+        who = folder.read(HOLDER).decode(errors="replace") if folder.exists(HOLDER) else "another process"
         raise StudyError(f"{folder.url} is in use by {who}; wait until that run ends, or stop it") from None
     try:
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -17,8 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from search_spaces._yaml import mapping_in, parse_json
 from search_spaces.errors import StudyError
 from search_spaces.metrics import IMAGE_METRICS
+from search_spaces.parquet_files import open_parquet, read_within_budget
 from search_spaces.store_schema import TABLES, check_version, key, metric_columns, table_schema
 from tune_app.storage import UNFINISHED, Folder, StorageError
 
@@ -119,7 +121,12 @@ class ResultsStore:
         for name in sorted(names, key=lambda name: not name.startswith(COMPACT)):
             rows = self._rows("trials", name, _COLUMNS, with_metrics=True)
             check_version((row["schema_version"] for row in rows if row["schema_version"]), self.folder.url)
-            found |= {(row["digest"], row["fingerprint"]): _stored(row) for row in rows}
+            for row in rows:
+                trial = _stored(row)
+                if trial is None:
+                    self._note(f"trials/{name}", "a row of it is damaged")
+                else:
+                    found[row["digest"], row["fingerprint"]] = trial
         return list(found.values())
 
     def finished(self, statuses: Iterable[str] = ("completed", "diverged")) -> set[tuple[str, str]]:
@@ -143,16 +150,17 @@ class ResultsStore:
     def _rows(self, table: str, name: str, columns: Iterable[str], with_metrics: bool = False) -> list[dict[str, Any]]:
         """Return these columns of a file, and its metrics where asked for; null where the file lacks a column."""
         try:
-            with pq.ParquetFile(io.BytesIO((self.folder / table).read(name))) as file:
+            content = (self.folder / table).read(name)
+            with open_parquet(io.BytesIO(content)) as file:
                 own = file.schema_arrow
                 wanted = [*columns, *(metric_columns(table, own) if with_metrics else ())]
                 lacking = dict.fromkeys(set(wanted) - set(own.names))
                 if lacking.keys() & set(_KEYS):
                     raise pa.ArrowInvalid("it has no column digest or fingerprint")
-                rows = file.read(columns=[column for column in wanted if column in own.names]).to_pylist()
+            rows = read_within_budget(content, [name for name in wanted if name in own.names]).to_pylist()
         except StorageError:
             raise
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, StudyError) as error:
             self._note(f"{table}/{name}", str(error).split("\n")[0].removesuffix("."))
             return []
         return [lacking | row for row in rows]
@@ -205,11 +213,19 @@ def _ends_well(path: Path) -> bool:
         return size > 12 and file.read(4) == b"PAR1"
 
 
-def _stored(row: Mapping[str, Any]) -> Stored:
+def _stored(row: Mapping[str, Any]) -> Stored | None:
+    """Return what a row of the trials table says; None where it is damaged, so that the cell is trained again."""
+    texts = [row[name] for name in ("digest", "fingerprint", "status", "arm", "config")]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(row["seed"], int):
+        return None
+    try:
+        config = mapping_in(parse_json(row["config"], "config"), "config", "the trial config's keys")
+    except StudyError:
+        return None
     own = ("digest", "fingerprint", "status", "arm", "seed", "seconds", "task", "code", "choose_by")
     return Stored(
         **{name: row[name] for name in own},
-        config=json.loads(row["config"]),
+        config=config,
         metrics={name: value for name, value in row.items() if name not in _COLUMNS},
     )
 

@@ -257,7 +257,7 @@ def test_a_corrupt_image_is_named(tmp_path: Path, content: bytes) -> None:
     root = write_folder(tmp_path / "a")
     (root / "train" / "dog" / "two.PNG").write_bytes(content)
     with pytest.raises(
-        StudyError, match=r"train/dog/two.PNG: not an image that can be read \(.*\): write it again"
+        StudyError, match=r"train/dog/two.PNG: not an image that can be read \(.*\); it must be PNG, .*: convert it"
     ) as raised:
         load("folder", root, tmp_path)
     assert "0x" not in str(raised.value)
@@ -346,3 +346,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (root / "train" / "cat" / "link.png").symlink_to(root / "gone.png")
     with pytest.raises(StudyError, match=r"link.png: cannot be read \(.*\): check that it exists"):
         load("folder", root, tmp_path)
+
+
+def test_bytes_of_another_format_are_refused_whatever_they_are_named(tmp_path: Path) -> None:
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 6\n%%EndComments\nshowpage\n%%EOF\n"
+    root = write_folder(tmp_path / "data")
+    (root / "train" / "cat" / "one.png").write_bytes(eps)
+    with pytest.raises(StudyError, match=r"one.png: not an image that can be read .*must be PNG, JPEG"):
+        load("folder", root, tmp_path)
+    with pytest.raises(StudyError, match=r"row 0: not an image that can be read"):
+        load("parquet", write_parquets(tmp_path / "p", contents=[eps, *PNGS[1:]]), tmp_path)

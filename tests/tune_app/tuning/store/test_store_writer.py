@@ -180,3 +180,23 @@ def test_a_store_is_held_by_one_run_at_a_time(tmp_path):
     with hold(store.folder):
         pass
     assert not store.folder.exists(".holder")
+
+
+@pytest.mark.parametrize("config", ["{", "[]", "[" * 5000, '"x"'])
+def test_a_row_whose_config_is_damaged_counts_as_not_there(tmp_path, record, config):
+    store = ResultsStore(str(tmp_path), "tiny")
+    store.write_trial(trial_row(record, "completed", SPEC) | {"config": config}, epoch_tables(record))
+    assert store.trials() == []
+    assert compact(store) == 0
+
+
+def test_compaction_names_a_file_that_is_damaged_and_merges_nothing(tmp_path, record):
+    store = ResultsStore(str(tmp_path), "tiny")
+    write(store, record)
+    name = f"{record.job.digest}-{record.job.fingerprint}.parquet"
+    pq.write_table(
+        pq.read_table(tmp_path / "tiny" / "epochs" / name).drop(["digest"]), tmp_path / "tiny" / "epochs" / name
+    )
+    with pytest.raises(StudyError, match=rf"epochs/{name}: is damaged"):
+        compact(store)
+    assert (tmp_path / "tiny" / "trials" / name).exists()

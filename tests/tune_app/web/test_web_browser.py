@@ -1,0 +1,285 @@
+"""The pages in a real Chromium: no errors, nothing sticks out, axe, keyboard, and the flow from sign-in to report."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from bench.make_store import Truth, write_store
+from tune_app.storage import Folder
+from tune_app.tuning.store.live import LiveWriter, RunningTrial
+from tune_app.web import runs
+from tune_app.web.app import create_app
+from tune_app.web.settings import Settings
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
+]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PAGES = {
+    "studies": "/",
+    "complete study": "/studies/norms",
+    "running study": "/studies/running",
+    "search": "/studies/lr-search",
+    "trials": "/studies/norms/trials",
+    "editor": "/new",
+    "queue": "/queue",
+    "tokens": "/tokens",
+    "compare": "/compare?study=norms&study=running",
+    "api": "/api",
+}
+# Stands in for `tune-app run`: writes a finished store, bit by bit, when it is allowed to.
+FAKE_RUN = """
+import pathlib, shutil, signal, sys, time
+file, source, results = map(pathlib.Path, sys.argv[1:4])
+stopped = []
+signal.signal(signal.SIGINT, lambda *_: stopped.append(1))
+store = results / "norms-two"
+for name in ("trials", "epochs"):
+    (store / name).mkdir(parents=True, exist_ok=True)
+text = (source / "study.yaml").read_text().replace("name: norms", "name: norms-two")
+(store / "study.yaml").write_text(text)
+print("training", flush=True)
+for path in sorted((source / "trials").iterdir()):
+    if (store / "trials" / path.name).exists():
+        continue
+    while not (results / "go").exists() and len(list((store / "trials").iterdir())) >= 4:
+        if stopped:
+            print("interrupted", flush=True)
+            sys.exit(130)
+        time.sleep(0.02)
+    shutil.copy(source / "epochs" / path.name, store / "epochs" / path.name)
+    shutil.copy(path, store / "trials" / path.name)
+"""
+
+
+class Served:
+    """A server in a thread, over a folder of invented stores."""
+
+    def __init__(self, results: Path, **settings: Any) -> None:
+        self.results = results
+        self.app = create_app(Settings(results=str(results), **settings))
+        self.token = self.app.state.service.tokens.create("anna", "admin")
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        """Serve on the port of before, or any free one."""
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", self.port))
+        self.port = listening.getsockname()[1]
+        config = uvicorn.Config(self.app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]}, daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Close the port."""
+        self.server.should_exit = True
+        self.thread.join(timeout=30)
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    results = tmp_path_factory.mktemp("served")
+    truth = Truth({"model.norm=none": -0.05, "batch_size=32": 0.02}, statuses={("norm=none", 1): "failed"})
+    write_store(results / "norms", truth=truth, name="norms", question="Does the norm matter?", extras=False)
+    store = write_store(results / "running", truth=truth, name="running", extras=False)
+    trials = []
+    for path in sorted((store / "trials").iterdir())[:4]:
+        digest, fingerprint = path.stem.split("-")
+        path.unlink()
+        points = {"val_accuracy": [(1, 0.3), (2, 0.5)]}
+        trials.append(RunningTrial(digest, fingerprint, "", 0, 2, 10, "host", 0.25, points=points))
+    live = LiveWriter(Folder(str(store)), "running", clock=lambda: 4e9)  # never out of date
+    live.update(trials[:2], {"completed": 3}, 7, 13)
+    space = {"optimizer.lr": {"loguniform": [0.001, 1.0]}}
+    write_store(results / "lr-search", space=space, name="lr-search", trials=30, epochs=9, extras=False)
+    server = Served(results)
+    yield server
+    server.stop()
+    server.app.state.service.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+def sign_in(browser: Any, served: Served, width: int = 1300, scheme: str = "light", **options: Any) -> Any:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **options)
+    page = context.new_page()
+    page.logged = []
+    page.on("console", lambda message: page.logged.append(message.text))
+    page.on("pageerror", lambda error: page.logged.append(str(error)))
+    page.goto(served.url("/queue"))  # leads to sign-in and back
+    page.get_by_label("Token").fill(served.token)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/queue")
+    page.logged.clear()
+    return page
+
+
+@pytest.fixture(scope="module", params=[(1300, "light"), (390, "dark")], ids=["wide", "narrow"])
+def signed_in(request: pytest.FixtureRequest, browser: Any, served: Served) -> Iterator[Any]:
+    width, scheme = request.param
+    page = sign_in(browser, served, width, scheme, bypass_csp=False)
+    yield page
+    page.context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_errors_and_nothing_sticks_out(name: str, signed_in: Any, served: Served) -> None:
+    requests: list[str] = []
+    signed_in.on("request", lambda request: requests.append(request.url))
+    signed_in.logged.clear()
+    signed_in.goto(served.url(PAGES[name]), wait_until="networkidle")
+    assert signed_in.logged == []
+    assert signed_in.evaluate("document.documentElement.scrollWidth") <= signed_in.viewport_size["width"]
+    assert all(url.startswith(served.url("/")) for url in requests)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation_on_any_page(scheme: str, browser: Any, served: Served) -> None:
+    page = sign_in(browser, served, scheme=scheme, bypass_csp=True)
+    failed = page.request.get(served.url("/api/v1/studies/norms/trials?status=failed")).json()["trials"][0]["key"]
+    for path in [*PAGES.values(), f"/studies/norms/trials/{failed}", "/login", "/studies/nothing"]:
+        page.goto(served.url(path), wait_until="networkidle")
+        found = axe_playwright.Axe().run(page)
+        assert found.violations_count == 0, (path, found.generate_report())
+    page.context.close()
+
+
+def test_curves_are_drawn_and_arms_can_be_hidden(browser: Any, served: Served) -> None:
+    page = sign_in(browser, served)
+    page.goto(served.url("/studies/norms"))
+    page.wait_for_selector(".chart canvas")
+    assert page.get_by_label("Smoothing").input_value() == "0"
+    for label in page.locator("#curve-legend label").all():
+        label.locator("input").uncheck()
+    assert page.locator(".chart .empty").inner_text() == "No arm is chosen."
+    page.get_by_label("norm=none").check()
+    page.wait_for_selector(".chart canvas")
+    page.get_by_label("Show").select_option("trial")
+    page.get_by_label("logarithmic scale").check()
+    page.wait_for_selector(".chart canvas")
+    assert page.logged == []
+    page.context.close()
+
+
+def test_the_keyboard_reaches_the_content_and_paper_has_no_controls(browser: Any, served: Served) -> None:
+    page = sign_in(browser, served)
+    page.goto(served.url("/studies/norms"))
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.emulate_media(media="print")
+    for control in ("nav", ".chart-controls", ".actions"):
+        assert page.locator(control).first.is_hidden()
+    page.context.close()
+
+
+def test_a_lost_connection_is_shown_and_recovered_from(browser: Any, served: Served) -> None:
+    page = sign_in(browser, served)
+    page.goto(served.url("/"), wait_until="networkidle")
+    assert page.locator("#connection").is_hidden()
+    served.stop()
+    page.wait_for_selector("#connection:not([hidden])")
+    assert "Connection lost" in page.locator("#connection").inner_text()
+    served.start()
+    page.wait_for_selector("#connection", state="hidden")
+    page.context.close()
+
+
+def test_a_hidden_tab_asks_for_nothing(browser: Any, served: Served) -> None:
+    page = sign_in(browser, served, bypass_csp=True)
+    page.add_init_script(
+        "Object.defineProperty(document, 'visibilityState', {get: () => window.shownState || 'visible'})"
+    )
+    page.goto(served.url("/"), wait_until="networkidle")
+    polls = []
+    page.evaluate("document.body.addEventListener('poll', () => { window.polls = (window.polls || 0) + 1; })")
+    page.wait_for_function("window.polls >= 1")
+    page.evaluate("window.shownState = 'hidden'; window.polls = 0")
+    page.wait_for_timeout(2500)
+    polls.append(page.evaluate("window.polls"))
+    page.evaluate("window.shownState = 'visible'; document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_function("window.polls >= 1")
+    assert polls == [0]
+    page.context.close()
+
+
+def test_from_the_editor_to_the_report(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = tmp_path / "results"
+    source = write_store(tmp_path / "norms", name="norms", truth=Truth({"model.norm=none": -0.05}), extras=False)
+
+    def command(file: str, folder: str, *options: Any) -> list[str]:
+        return [sys.executable, "-c", FAKE_RUN, file, str(source), folder]
+
+    monkeypatch.setattr(runs, "command_of", command)
+    results.mkdir()
+    served = Served(results)
+    service = served.app.state.service
+    service.start()
+    try:
+        page = sign_in(browser, served)
+        page.goto(served.url("/new"))
+        editor = page.get_by_label("Study (YAML)")
+        editor.fill("name: norms-two\nbaseline: {model: {depth: 9}}\nfactors: {model.norm: [batch, none]}\n")
+        page.wait_for_selector(".mistakes .error")
+        assert "6n+2" in page.locator(".mistakes .error").inner_text()
+        text = (source / "study.yaml").read_text().replace("name: norms", "name: norms-two")
+        editor.fill("\n".join(line for line in text.splitlines() if not line.startswith("reference_arm")))
+        page.wait_for_selector("#check .lead")
+        assert "20 to train" in page.locator("#check .lead").inner_text()
+        page.get_by_role("button", name="Start").click()
+        page.wait_for_url("**/queue*")
+        page.get_by_role("link", name="norms-two").click(timeout=60_000)
+        page.locator("td.cell.completed").nth(3).wait_for(timeout=60_000)
+        assert "not yet decided: 16 of 20 cells are missing" in page.locator("main").inner_text()
+        page.wait_for_selector(".chart canvas")
+        page.get_by_role("button", name="Stop").click()
+        page.wait_for_selector(".state.incomplete", timeout=60_000)
+        (results / "go").touch()
+        page.get_by_role("button", name="Resume").click()
+        page.wait_for_selector(".state.complete", timeout=60_000)
+        page.wait_for_selector(".verdict.worse", timeout=60_000)
+        page.get_by_role("link", name="Full report").click(no_wait_after=True)
+        page.wait_for_url("**/report", timeout=120_000)
+        assert "norms-two" in page.content()
+        page.go_back()
+        page.get_by_role("link", name="Extend").click()
+        page.wait_for_selector("#check .lead")
+        assert "20 done, 0 to train" in page.locator("#check .lead").inner_text()
+        page.context.close()
+    finally:
+        served.stop()
+        service.close()

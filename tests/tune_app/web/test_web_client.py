@@ -1,0 +1,162 @@
+"""The typed client, `--server` on the command line, and a real run of a tiny study."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from search_spaces.errors import StudyError
+from tune_app.cli import app as command_line
+from tune_app.web.client import Client
+from tune_app.web.settings import STATE_FOLDER
+
+STUDY = """
+name: tiny
+question: Does batch norm help on forty digits?
+baseline:
+  data: {source: digits, train_size: 40, validation_size: 40, test_size: 40}
+  model: {family: resnet, depth: 8, width: 4, norm: batch}
+  batch_size: 20
+  epochs: 1
+  precision: float32
+factors:
+  model.norm: [batch, none]
+seeds: 2
+"""
+
+
+@pytest.fixture
+def client(site):
+    return Client("http://localhost:8600", site.tokens["run"], http=site.client(None))
+
+
+def test_the_client_reads_a_study(client):
+    assert {study.name for study in client.studies()} == {"invented", "search"}
+    assert client.study("invented").metric_info.unit == "%"
+    assert client.effects("invented").decided
+    trials = list(client.trials("invented", limit=7))
+    assert len({trial.key for trial in trials}) == 20
+    assert client.trial("invented", trials[0].key).config["epochs"] == 10
+    assert client.curves("invented", "val_loss").metric.unit == "nats"
+    assert len(pd.read_parquet(io.BytesIO(client.file("invented", "trials.parquet")))) == 20
+
+
+def test_the_client_checks_plans_submits_and_stops(client, tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text(STUDY)
+    assert client.validate(file).valid
+    assert client.plan(str(file)).cells == 4
+    assert client.plan("quickstart", overrides=["seeds=2"]).cells == 12
+    run = client.submit(STUDY, idempotency_key="a")
+    assert client.submit(STUDY, idempotency_key="a").id == run.id
+    assert client.runs("tiny")[0].state == "queued"
+    assert "".join(client.log(run.id)) == ""
+    assert client.stop(run.id).state == "stopped"
+    assert client.wait(run.id).state == "stopped"
+
+
+def test_refusals_are_told_in_the_server_s_words(client):
+    with pytest.raises(StudyError, match="there is no study 'nothing'"):
+        client.study("nothing")
+    with pytest.raises(StudyError, match=r"model\.depth` is 9"):
+        client.plan({"name": "x", "baseline": {"model": {"depth": 9}}, "factors": {"model.norm": ["batch", "none"]}})
+    with pytest.raises(StudyError, match="does not answer"):
+        Client("http://127.0.0.1:1", "token").studies()
+    with pytest.raises(StudyError, match="not an address"):
+        Client("http://[", "token").studies()
+
+
+def test_the_command_line_needs_a_token_for_a_server(monkeypatch, tmp_path):
+    monkeypatch.delenv("TUNE_APP_TOKEN", raising=False)
+    for options, words in ((), "needs a token"), (("--token-file", str(tmp_path / "none")), "no such file"):
+        done = CliRunner().invoke(command_line, ["status", "x", "--server", "http://127.0.0.1:1", *options])
+        assert words in str(done.exception)
+
+
+def test_tokens_on_the_command_line(tmp_path):
+    def call(*arguments: str) -> str:
+        done = CliRunner().invoke(command_line, ["token", *arguments, "--results", str(tmp_path)])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert call("create", "anna", "--scope", "run", "--days", "3").startswith("tune_")
+    assert "anna" in call("list")
+    assert "revoked anna" in call("revoke", "anna")
+
+
+class Server:
+    """`tune-app serve` as a process."""
+
+    def __init__(self, results: Path, port: int) -> None:
+        command = [sys.executable, "-m", "tune_app.cli", "serve", "--results", str(results), "--port", str(port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.printed = self.process.stdout.readline() + self.process.stdout.readline()
+
+    def end(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+        self.process.wait(timeout=60)
+        self.process.stdout.close()
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_a_real_run_outlives_a_killed_server(tmp_path, unused_port):
+    results = tmp_path / "results"
+    server = Server(results, unused_port)
+    url = f"http://127.0.0.1:{unused_port}"
+    try:
+        assert url in server.printed
+        token_file = results / STATE_FOLDER / "admin-token"
+        assert str(token_file) in server.printed
+        client = Client(url, token_file.read_text())
+        until(lambda: httpx.get(f"{url}/api/v1/healthz", trust_env=False).status_code == 200)
+        file = tmp_path / "tiny.yaml"
+        file.write_text(STUDY)
+        options = ["--server", url, "--token-file", str(token_file)]
+        done = CliRunner().invoke(command_line, ["submit", str(file), *options])
+        run = done.output.split()[-1]
+        until(lambda: client.run(run).state == "running")
+        server.end(signal.SIGKILL)
+        server = Server(results, unused_port)
+        until(lambda: httpx.get(f"{url}/api/v1/healthz", trust_env=False).status_code == 200)
+        with pytest.raises(StudyError, match="running already"):
+            client.submit(STUDY)
+        assert client.wait(run, seconds=400, every=0.2).state == "finished", "".join(client.log(run))
+        assert "4" in "".join(client.log(run))
+        study = client.study("tiny")
+        assert (study.state, study.counts) == ("complete", {"completed": 4})
+        effects = client.effects("tiny")
+        assert effects.decided
+        assert "SUCCEEDED" not in CliRunner().invoke(command_line, ["status", run, *options]).output
+    finally:
+        server.end(signal.SIGINT)
+
+
+def until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if condition():
+                return
+        except httpx.HTTPError:
+            pass
+        assert time.monotonic() < end, "it did not happen in time"
+
+
+@pytest.fixture
+def unused_port():
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]

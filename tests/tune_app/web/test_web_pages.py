@@ -1,0 +1,184 @@
+"""Pages without a browser: what they say, what they escape, sign-in, and the vendored files."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+import tune_app.web
+from bench.make_store import write_store
+from tune_app.web.access import COOKIE
+from tune_app.web.forms import local_target
+from tune_app.web.text import duration, file_size
+
+BROWSER = {"Sec-Fetch-Site": "same-origin"}
+VENDORED = {
+    "htmx.min.js": "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717",
+    "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+    "uPlot.min.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+}
+VENDOR = Path(tune_app.web.__file__).parent / "static" / "vendor"
+
+
+@pytest.fixture
+def visit(site):
+    client = site.client(None)
+    answer = client.post("/login", data={"token": site.tokens["admin"], "target": "/"}, headers=BROWSER)
+    assert answer.status_code == 303
+    client.headers.update(BROWSER)
+    return client
+
+
+@pytest.mark.parametrize("name", VENDORED)
+def test_vendored_files_are_those_of_their_packages_with_their_licences(name):
+    assert hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() == VENDORED[name]
+    assert (VENDOR / f"{name.split('.')[0]}.LICENSE.txt").stat().st_size > 300
+
+
+def test_sign_in_gives_a_cookie_that_scripts_and_other_sites_cannot_use(site):
+    client = site.client(None)
+    answer = client.post("/login", data={"token": site.tokens["read"], "target": "/queue"}, headers=BROWSER)
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert answer.headers["location"] == "/queue"
+    assert site.tokens["read"] not in cookie + answer.headers["location"]
+
+
+def test_a_wrong_token_is_told_so_and_gives_no_cookie(site):
+    answer = site.client(None).post("/login", data={"token": "wrong"}, headers=BROWSER)
+    assert answer.status_code == 401
+    assert "not valid" in answer.text
+    assert "set-cookie" not in answer.headers
+
+
+def test_sign_out_ends_the_session(site, visit):
+    session = visit.cookies[COOKIE]
+    assert visit.post("/logout").status_code == 303
+    assert site.service.tokens.of_session(session) is None
+
+
+@pytest.mark.parametrize(
+    "target", ["https://attacker.example", "//attacker.example", "/\\attacker.example", "x", "/a\nb"]
+)
+def test_sign_in_leads_nowhere_else(target):
+    assert local_target(target) == "/"
+    assert local_target("/studies/a?part=1") == "/studies/a?part=1"
+
+
+def test_every_page_shows(visit, site):
+    for path, words in {
+        "/": "Does the norm matter?",
+        "/?q=nothing": "No study matches",
+        "/studies/invented": "Arms and seeds",
+        "/studies/invented?part=live": "Answer",
+        "/studies/search": "latest 30 of 30 trials",
+        "/studies/invented/trials": "20 of 20 matching trials",
+        "/new": "Ready studies",
+        "/new?study=invented": "Extend invented",
+        "/queue": "No run has been submitted",
+        "/tokens": "Audit log",
+        "/compare?study=invented": "compared with",
+        "/api": "/api/v1/studies/{name}/curves",
+    }.items():
+        answer = visit.get(path)
+        assert answer.status_code == 200, path
+        assert words in answer.text, path
+        assert not re.search(r"<script(?![^>]*src=)|\sstyle=|\son\w+=", answer.text), path
+    for failed in visit.get("/api/v1/studies/invented/trials?status=failed").json()["trials"]:
+        assert "Why it did not complete" in visit.get(f"/studies/invented/trials/{failed['key']}").text
+
+
+def test_a_page_that_is_not_there_says_so_as_a_page(visit):
+    answer = visit.get("/studies/nothing")
+    assert answer.status_code == 404
+    assert "<h1>Not found</h1>" in answer.text
+    assert visit.get("/nowhere").status_code == 404
+
+
+def test_parts_have_a_tag_and_are_not_sent_again(visit):
+    for path in ("/?part=list", "/studies/invented?part=live", "/queue?part=list"):
+        first = visit.get(path)
+        assert visit.get(path, headers={"If-None-Match": first.headers["etag"]}).status_code == 304, path
+
+
+def test_hostile_texts_of_a_store_are_escaped(make_site, tmp_path):
+    attack = "<script>alert(1)</script>"
+    store = write_store(tmp_path / "results" / "invented", question=attack, extras=False)
+    next((store / "trials").iterdir()).unlink()
+    site = make_site(tmp_path / "results")
+    for path in ("/", "/studies/invented", "/compare?study=invented", "/new?study=invented", f"/?q={attack}"):
+        text = site.client().get(path).text
+        assert attack not in text, path
+        assert "&lt;script&gt;" in text, path
+
+
+def test_the_study_page_gives_no_verdict_while_cells_are_missing(make_site, tmp_path):
+    store = write_store(tmp_path / "results" / "invented", extras=False)
+    next((store / "trials").iterdir()).unlink()
+    text = make_site(tmp_path / "results").client().get("/studies/invented").text
+    assert "Estimates so far" in text
+    assert "not yet decided: 1 of 20 cells is missing" in text
+    assert 'class="verdict' not in text
+
+
+def test_a_study_is_checked_as_it_is_typed(visit):
+    wrong = "name: x\nbaseline:\n  model: {depth: 9}\nfactors: {model.norm: [batch, none]}\n"
+    text = visit.post("/new/check", data={"text": wrong}).text
+    assert "line 3" in text
+    assert "6n+2" in text
+    right = visit.post("/new/check", data={"text": wrong.replace("9", "8"), "overrides": "seeds=3\n"}).text
+    assert "6 cells: 2 arms × 3 seeds" in right
+
+
+def test_a_study_is_started_once_from_the_page(visit, site):
+    form = {"text": "name: new\nfactors: {model.norm: [batch, none]}\n", "key": "k", "priority": "1"}
+    first = visit.post("/new/start", data=form)
+    again = visit.post("/new/start", data=form)
+    (run,) = site.service.runs.listed()
+    assert first.headers["location"] == again.headers["location"] == f"/queue#run-{run.id}"
+    assert "new" in visit.get("/queue").text
+    assert visit.get(f"/runs/{run.id}").status_code == 200
+    refused = visit.post("/new/start", data={**form, "key": "other"})
+    assert (refused.status_code, "queued already" in refused.text) == (422, True)
+    visit.post(f"/runs/{run.id}/stop")
+    assert site.service.runs.get(run.id).state == "stopped"
+
+
+def test_a_stored_study_is_started_again_from_its_store(visit, site):
+    assert visit.post("/studies/invented/start").status_code == 303
+    (run,) = site.service.runs.listed()
+    assert run.study == "invented"
+    plan = visit.post("/api/v1/plan", json={"study": site.service.runs.source(run.id)}).json()
+    assert (plan["cells"], plan["new_cells"], plan["removed_cells"]) == (20, 0, 0)
+
+
+def test_tokens_are_created_and_revoked_on_their_page(visit, site):
+    text = visit.post("/tokens", data={"name": "anna", "scope": "read", "days": "7"}).text
+    token = re.search(r'id="created">([^<]+)<', text)[1]
+    assert site.service.tokens.identify(token).scope == "read"
+    assert token not in visit.get("/tokens").text
+    assert visit.post("/tokens", data={"name": "anna", "scope": "read"}).status_code == 422
+    visit.post("/tokens/revoke", data={"name": "anna"})
+    assert site.service.tokens.identify(token) is None
+
+
+def test_a_body_of_another_kind_is_refused(visit):
+    assert visit.post("/new/check", json={"text": "x"}).status_code == 415
+    many = "&".join(f"a{number}=1" for number in range(60))
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert visit.post("/new/check", content=many, headers=kind).status_code == 422
+
+
+def test_times_and_sizes_have_units():
+    assert [duration(seconds) for seconds in (None, 0.44, 35, 245, 7800)] == [
+        "–",
+        "0.4 s",
+        "35 s",
+        "4 min 05 s",
+        "2 h 10 min",
+    ]
+    assert [file_size(size) for size in (None, 12, 1500, 2_000_000)] == ["–", "12 B", "1.5 kB", "2.0 MB"]

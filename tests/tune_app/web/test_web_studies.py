@@ -1,0 +1,339 @@
+"""Reading studies over the API: what it says is what the store holds."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import load_study
+from analysis.stats.effects import effects
+from bench.make_store import Truth, write_store
+from tune_app.storage import Folder
+from tune_app.tuning.store.live import LiveWriter, RunningTrial
+from tune_app.web.curves import mean_and_interval, spread
+from tune_app.web.tables import Table, trial_rows
+
+API = "/api/v1/studies"
+
+
+@pytest.fixture
+def get(site):
+    client = site.client("read")
+
+    def get(path, expect=200, **query):
+        answer = client.get(API + path, params=query)
+        assert answer.status_code == expect, answer.text[:500]
+        return answer.json()
+
+    return get
+
+
+def test_studies_are_listed_with_state_and_cost(get):
+    found = {study["name"]: study for study in get("")["studies"]}
+    assert found.keys() == {"invented", "search"}
+    assert found["invented"]["question"] == "Does the norm matter?"
+    assert found["invented"]["state"] == "complete"
+    assert found["invented"]["counts"] == {"completed": 19, "failed": 1}
+    assert "1 of them failed" in found["invented"]["statement"]
+    assert found["invented"]["cost"]["trial_seconds"] > 0
+
+
+def test_a_study_has_a_cell_for_each_arm_and_seed(get, stores):
+    study = get("/invented")
+    assert len(study["cells"]) == len(study["arms"]) * len(study["seeds"]) == 20
+    trials = load_study(stores / "invented").trials.set_index(["arm", "seed"])
+    for cell in study["cells"]:
+        row = trials.loc[cell["arm"], cell["seed"]]
+        assert cell["state"] == row["status"]
+        assert cell["value"] == (None if np.isnan(row["test_accuracy"]) else pytest.approx(row["test_accuracy"]))
+    assert [failure["arm"] for failure in study["failures"]] == ["norm=none"]
+
+
+def test_effects_are_those_of_the_analysis_package(get, stores):
+    found = get("/invented/effects")
+    expected = effects(load_study(stores / "invented")).set_index("arm")
+    assert found["decided"]
+    for row in found["rows"]:
+        assert row["difference"] == pytest.approx(expected.loc[row["arm"], "difference"])
+        assert row["verdict"] == expected.loc[row["arm"], "verdict"]
+
+
+def test_no_verdict_is_given_while_planned_cells_are_missing(make_site, tmp_path):
+    store = write_store(tmp_path / "results" / "invented", truth=Truth({"model.norm=none": -0.5}))
+    for path in sorted((store / "trials").iterdir())[:3]:
+        path.unlink()
+    client = make_site(tmp_path / "results").client()
+    found = client.get(f"{API}/invented/effects").json()
+    assert not found["decided"]
+    assert found["statement"] == "not yet decided: 3 of 20 cells are missing"
+    assert all(row["verdict"] is None and row["p"] is None and row["words"] == "" for row in found["rows"])
+    assert any(row["low"] is not None for row in found["rows"])
+    assert client.get(f"{API}/invented").json()["statement"] == found["statement"]
+
+
+def test_trials_are_paged_without_gaps_or_repeats(get):
+    for sort in ("arm", "-test_accuracy", "seed", "-finished_at", "optional"):
+        if sort == "optional":
+            get("/invented/trials", 422, sort=sort)
+            continue
+        whole = [trial["key"] for trial in get("/invented/trials", sort=sort, limit=500)["trials"]]
+        paged, cursor = [], None
+        while True:
+            query = {"sort": sort, "limit": 3, **({"cursor": cursor} if cursor else {})}
+            page = get("/invented/trials", **query)
+            paged += [trial["key"] for trial in page["trials"]]
+            if (cursor := page["next"]) is None:
+                break
+        assert paged == whole
+        assert len(set(paged)) == 20
+
+
+def test_sorted_trials_have_those_without_a_value_last(get):
+    trials = get("/invented/trials", sort="-test_accuracy")["trials"]
+    values = [trial["metrics"].get("test_accuracy") for trial in trials]
+    assert values[-1] is None
+    assert values[:-1] == sorted(values[:-1], reverse=True)
+
+
+def test_trials_are_filtered(get):
+    assert get("/invented/trials", status="failed")["matching"] == 1
+    assert {t["arm"] for t in get("/invented/trials", arm="norm=none")["trials"]} == {"norm=none"}
+    assert get("/invented/trials", text="NORM=", seed=2)["matching"] == 2
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "bnVsbA", "W251bGwsIDVd", "WyJhIiwgImIiXQ", "[" * 1000])
+def test_a_wrong_cursor_is_refused(get, cursor):
+    get("/invented/trials", 422, sort="seed", cursor=cursor)
+
+
+def test_a_trial_shows_what_differs_from_the_baseline(get):
+    failed = get("/invented/trials", status="failed")["trials"][0]
+    trial = get(f"/invented/trials/{failed['key']}")
+    assert trial["difference"] == {"model.norm": ["batch", "none"]}
+    assert trial["reason"]
+    get("/invented/trials/none", 404)
+
+
+def test_arm_curves_are_the_mean_over_trials_with_a_t_interval(get, stores):
+    found = get("/invented/curves", metric="val_loss")
+    rows = load_study(stores / "invented").epochs
+    for curve in found["curves"]:
+        by_epoch = rows[rows["arm"] == curve["arm"]].groupby("epoch")["val_loss"]
+        np.testing.assert_allclose(curve["values"], by_epoch.mean(), rtol=1e-5)
+        assert all(
+            low < mean < high for low, mean, high in zip(curve["low"], curve["values"], curve["high"], strict=True)
+        )
+    assert found["metric"]["unit"] == "nats"
+    assert len(get("/invented/curves", group="trial", arm="norm=group")["curves"]) == 5
+
+
+def test_the_interval_is_the_t_interval_by_hand():
+    table = np.array([[1.0, 5.0, np.nan], [3.0, np.nan, np.nan]])
+    mean, low, high = mean_and_interval(table)
+    np.testing.assert_allclose(mean, [2, 5, np.nan])
+    np.testing.assert_allclose(high - mean, [12.7062047, np.nan, np.nan])  # t(1) at 97.5 %, times sqrt(2) / sqrt(2)
+    np.testing.assert_allclose(mean - low, high - mean)
+
+
+def test_long_curves_are_thinned_with_both_ends():
+    kept = spread(10_000, 300)
+    assert len(kept) == 300
+    assert (kept[0], kept[-1]) == (0, 9999)
+    assert spread(5, 300).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_answers_have_a_tag_and_are_not_sent_again(site):
+    client = site.client("read")
+    for path in ("", "/invented", "/invented/trials", "/invented/curves", "/invented/effects"):
+        first = client.get(API + path)
+        again = client.get(API + path, headers={"If-None-Match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b""), path
+        assert client.get(API + path, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_a_new_trial_changes_the_tag_and_shows(make_site, stores, tmp_path):
+    shutil.copytree(stores, tmp_path / "results")
+    trials = tmp_path / "results" / "invented" / "trials"
+    file = sorted(trials.iterdir())[0]
+    file.rename(tmp_path / "aside")
+    site = make_site(tmp_path / "results")
+    site.service.index.least_seconds = 0.0
+    client = site.client()
+    before = client.get(f"{API}/invented")
+    assert before.json()["ended"] == 19
+    (tmp_path / "aside").rename(file)
+    after = client.get(f"{API}/invented", headers={"If-None-Match": before.headers["etag"]})
+    assert after.status_code == 200
+    assert after.json()["ended"] == 20
+
+
+def test_only_new_or_replaced_files_are_read(stores, tmp_path, monkeypatch):
+    shutil.copytree(stores / "invented", tmp_path / "s")
+    table = Table(Folder(str(tmp_path / "s" / "trials")), trial_rows)
+    read = []
+    monkeypatch.setattr(
+        "tune_app.web.tables.read_parquet", lambda folder, name: read.append(name) or _read(folder, name)
+    )
+
+    assert table.refresh()
+    assert len(read) == 20
+    assert not table.refresh()
+    assert len(read) == 20
+    name = read[0]
+    content = (tmp_path / "s" / "trials" / name).read_bytes()
+    (tmp_path / "s" / "trials" / name).write_bytes(content + b"")
+    (tmp_path / "s" / "trials" / "damaged.parquet").write_bytes(b"PAR1 nothing PAR1")
+    assert table.refresh()
+    assert sorted(read[20:]) == sorted([name, "damaged.parquet"])
+    assert list(table.damaged) == ["damaged.parquet"]
+
+
+def _read(folder, name):
+    import pyarrow.parquet as pq
+
+    return pq.read_table(io.BytesIO(folder.read(name)))
+
+
+def test_files_are_the_store_s_and_nothing_else(site, stores, tmp_path):
+    client = site.client("read")
+    for name in [file["name"] for file in client.get(f"{API}/invented/files").json()][:12]:
+        answer = client.get(f"{API}/invented/files/{name}")
+        assert answer.status_code == 200
+        assert answer.headers["content-disposition"].startswith("attachment")
+    table = pd.read_parquet(io.BytesIO(client.get(f"{API}/invented/files/trials.parquet").content))
+    assert len(table) == 20
+    assert (
+        len(pd.read_csv(io.StringIO(client.get(f"{API}/invented/files/epochs.csv").text))) == 190
+    )  # 19 completed trials
+    for name in (
+        "../search/study.yaml",
+        "..%2fsearch%2fstudy.yaml",
+        "/etc/passwd",
+        "trials/%2e%2e/study.yaml",
+        ".holder",
+        "x",
+    ):
+        assert client.get(f"{API}/invented/files/{name}").status_code == 404
+
+
+def test_links_out_of_the_results_folder_are_not_followed(make_site, tmp_path):
+    write_store(tmp_path / "outside")
+    results = tmp_path / "results"
+    write_store(results / "inside")
+    (results / "linked").symlink_to(tmp_path / "outside")
+    (tmp_path / "secret").write_text("secret")
+    (results / "inside" / "environment.json").unlink()
+    (results / "inside" / "environment.json").symlink_to(tmp_path / "secret")
+    client = make_site(results).client()
+    assert [study["name"] for study in client.get(API).json()["studies"]] == ["inside"]
+    assert client.get(f"{API}/inside/files/environment.json").status_code == 404
+
+
+def test_texts_that_a_spreadsheet_would_execute_are_quoted_in_csv(make_site, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    store = write_store(tmp_path / "results" / "invented", extras=False)
+    file = next((store / "trials").iterdir())
+    table = pq.read_table(file)
+    pq.write_table(table.set_column(table.schema.get_field_index("node"), "node", pa.array(["=cmd()"])), file)
+    text = make_site(tmp_path / "results").client().get(f"{API}/invented/files/trials.csv").text
+    assert "'=cmd()" in text
+    assert '"=cmd()' not in text
+
+
+def test_the_report_is_served_in_a_sandbox_with_the_hash_of_its_script(site):
+    answer = site.client("read").get(f"{API}/invented/report")
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("sandbox")
+    assert "script-src 'sha256-" in policy
+    assert "Does the norm matter?" in answer.text
+
+
+def test_what_is_not_there_is_a_problem_document(get):
+    for path in ("/nothing", "/nothing/trials", "/..", "/Nothing%20at%20all"):
+        get(path, 404)
+    found = get("/nothing", 404)
+    assert found["title"] == "Not found"
+    assert found["status"] == 404
+
+
+def test_a_damaged_study_is_listed_with_its_problem(make_site, tmp_path):
+    store = write_store(tmp_path / "results" / "invented", extras=False)
+    (store / "study.yaml").write_text("name: invented\nfactors: {nothing: 1}\n")
+    client = make_site(tmp_path / "results").client()
+    (study,) = client.get(API).json()["studies"]
+    assert study["state"] == "unreadable"
+    assert "cannot be planned" in client.get(f"{API}/invented").json()["problems"][0]
+
+
+def test_running_trials_come_from_the_live_state(make_site, tmp_path):
+    store = write_store(tmp_path / "results" / "invented", extras=False)
+    file = sorted((store / "trials").iterdir())[0]
+    digest, fingerprint = file.stem.split("-")
+    file.unlink()
+    live = LiveWriter(Folder(str(store)), "invented")
+    points = {"val_loss": [(1, 2.5), (2, float("nan")), (3, 1.5)]}
+    trial = RunningTrial(digest, fingerprint, "any", 0, 3, 10, "host", 0.25, points=points)
+    assert live.update([trial], {"completed": 4}, 20, 0)
+    site = make_site(tmp_path / "results")
+    site.service.index.least_seconds = 0.0
+    client = site.client()
+    study = client.get(f"{API}/invented").json()
+    assert study["state"] == "running"
+    assert study["eta_seconds"] >= 0
+    (cell,) = [cell for cell in study["cells"] if cell["state"] == "running"]
+    assert (cell["epoch"], cell["epochs"]) == (3, 10)
+    curves = client.get(f"{API}/invented/curves", params={"group": "trial", "metric": "val_loss"}).json()["curves"]
+    assert (curves[0]["epochs"], curves[0]["values"], curves[0]["state"]) == ([1, 3], [2.5, 1.5], "running")
+    live.close()
+    assert client.get(f"{API}/invented").json()["state"] == "incomplete"
+
+
+def test_live_state_is_written_at_most_once_a_second_and_never_half(tmp_path):
+    now = [100.0]
+    live = LiveWriter(Folder(str(tmp_path)), "s", clock=lambda: now[0])
+    assert live.update([], {}, 3, 0)
+    now[0] += 0.9
+    assert not live.update([], {"completed": 1}, 3, 0)
+    now[0] += 0.2
+    assert live.update([], {"completed": 1}, 3, 0)
+    found = json.loads((tmp_path / "live.json").read_text())
+    assert found["counts"] == {"completed": 1}
+    assert found["eta_seconds"] == pytest.approx(2 * 1.1)
+    assert [path.name for path in tmp_path.iterdir()] == ["live.json"]
+
+
+def test_live_state_that_cannot_be_written_stops_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    live = LiveWriter(Folder(str(tmp_path / "file")), "s")
+    assert not live.update([], {}, None, 0)
+    assert isinstance(live.error, OSError)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"{}", b'{"version": 1}', b'{"version": 2}', b"\xff", b'{"version":1,"updated_at":"x","already":0}'],
+)
+def test_a_live_state_of_another_kind_is_left_out(content, make_site, tmp_path):
+    store = write_store(tmp_path / "results" / "invented", extras=False)
+    (store / "live.json").write_bytes(content)
+    study = make_site(tmp_path / "results").client().get(f"{API}/invented").json()
+    assert (study["running"], study["state"]) == (0, "complete")
+
+
+def test_a_study_of_many_trials_is_paged_from_memory(make_site, tmp_path):
+    space = {"optimizer.lr": {"loguniform": [0.001, 1.0]}}
+    write_store(
+        tmp_path / "results" / "many", space=space, trials=400, epochs=9, extras=False, compact=True, name="many"
+    )
+    client = make_site(tmp_path / "results").client()
+    assert client.get(f"{API}/many/trials", params={"limit": 50}).json()["matching"] == 400
+    assert client.get(f"{API}/many/trials", params={"limit": 501}).status_code == 422
+    found = client.get(f"{API}/many/curves", params={"group": "trial", "limit": 10}).json()
+    assert (len(found["curves"]), found["total"]) == (10, 400)

@@ -1,0 +1,135 @@
+"""Learning curves for display: means over an arm's trials with an interval, or single trials, thinned."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from tune_app.web.answers import finite
+from tune_app.web.index import StudyIndex
+from tune_app.web.metrics import info, record
+from tune_app.web.models import Curve, Curves
+from tune_app.web.summaries import running
+from tune_app.web.tables import EpochRows
+
+Group = Literal["arm", "trial"]
+Floats = NDArray[np.float64]
+
+
+def curves(study: StudyIndex, metric: str, group: Group, arms: Sequence[str], limit: int, points: int) -> Curves:
+    """Return a metric by epoch for each arm (finished trials) or each trial (finished and running).
+
+    ``arms`` chooses arms; all if empty. At most ``limit`` curves are returned, and at most ``points`` points of each;
+    means and intervals are over all trials at each epoch that is shown.
+    """
+    wanted = set(arms)
+    rows = [
+        (row["arm"], row["seed"], row["status"], study.epochs()[key])
+        for key, row in study.trials.items()
+        if key in study.epochs() and row["planned"] and (not wanted or row["arm"] in wanted)
+    ]
+    order = {arm.name: place for place, arm in enumerate(study.plan.arms)} if study.plan else {}
+    rows.sort(key=lambda row: (order.get(row[0], len(order)), row[1]))
+    found = _means(rows, metric, points) if group == "arm" else _single(rows, metric, points)
+    if group == "trial":
+        found = _live(study, metric, wanted) + found
+    return Curves(
+        metric=info(record(metric, study.spec)),
+        group=group,
+        curves=found[:limit],
+        total=len(found),
+        points_left_out=any(len(rows.epochs) > points for *_, rows in rows),
+    )
+
+
+def trial_curve(study: StudyIndex, key: str, metric: str, points: int) -> Curves:
+    """Return one trial's curve."""
+    row, epochs = study.trials[key], study.epochs().get(key)
+    rows = [(row["arm"], row["seed"], row["status"], epochs)] if epochs is not None else []
+    found = _single(rows, metric, points)
+    left_out = any(len(rows.epochs) > points for *_, rows in rows)
+    described = info(record(metric, study.spec))
+    return Curves(metric=described, group="trial", curves=found, total=len(found), points_left_out=left_out)
+
+
+Labelled = tuple[str, int, Any, EpochRows]
+
+
+def _single(rows: Sequence[Labelled], metric: str, points: int) -> list[Curve]:
+    found = []
+    for arm, seed, status, epochs in rows:
+        if metric in epochs.values:
+            kept = spread(len(epochs.epochs), points)
+            values = [finite(value) for value in epochs.values[metric][kept]]
+            name = f"{arm}, seed {seed}"
+            shown = epochs.epochs[kept].tolist()
+            found.append(Curve(name=name, arm=arm, seed=seed, state=status, n=1, epochs=shown, values=values))
+    return found
+
+
+def _live(study: StudyIndex, metric: str, arms: set[str]) -> list[Curve]:
+    found = []
+    for trial in running(study):
+        points = trial["points"].get(metric, [])
+        if points and (not arms or trial["arm"] in arms):
+            epochs, values = [int(epoch) for epoch, _ in points], [finite(value) for _, value in points]
+            name = f"{trial['arm']}, seed {trial['seed']}"
+            fields = {"arm": trial["arm"], "seed": trial["seed"], "state": "running", "n": 1}
+            found.append(Curve(name=name, epochs=epochs, values=values, **fields))
+    return found
+
+
+def _means(rows: Sequence[Labelled], metric: str, points: int) -> list[Curve]:
+    by_arm: dict[str, list[EpochRows]] = defaultdict(list)
+    for arm, _, _, epochs in rows:
+        if metric in epochs.values:
+            by_arm[arm].append(epochs)
+    return [_mean(arm, trials, metric, points) for arm, trials in by_arm.items()]
+
+
+def _mean(arm: str, trials: Sequence[EpochRows], metric: str, points: int) -> Curve:
+    epochs = np.unique(np.concatenate([trial.epochs for trial in trials]))
+    epochs = epochs[spread(len(epochs), points)]
+    table = np.full((len(trials), len(epochs)), np.nan)
+    for place, trial in enumerate(trials):
+        at = np.searchsorted(trial.epochs, epochs)
+        inside = at < len(trial.epochs)
+        inside[inside] = trial.epochs[at[inside]] == epochs[inside]
+        table[place, inside] = trial.values[metric][at[inside]]
+    mean, low, high = mean_and_interval(table)
+    return Curve(
+        name=arm,
+        arm=arm,
+        seed=None,
+        state=None,
+        n=len(trials),
+        epochs=epochs.tolist(),
+        values=[finite(value) for value in mean],
+        low=[finite(value) for value in low],
+        high=[finite(value) for value in high],
+    )
+
+
+def mean_and_interval(table: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the mean of each column of (trials, epochs) and its 95 % t interval; NaN without enough values."""
+    known = np.isfinite(table)
+    n = known.sum(axis=0)
+    filled = np.where(known, table, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(n > 0, filled.sum(axis=0) / n, np.nan)
+        squares = np.where(known, (table - mean) ** 2, 0.0).sum(axis=0)
+        half = stats.t.ppf(0.975, np.maximum(n - 1, 1)) * np.sqrt(squares / (n - 1) / n)
+    half = np.where(n > 1, half, np.nan)
+    return mean, mean - half, mean + half
+
+
+def spread(length: int, points: int) -> NDArray[np.int64]:
+    """Return at most ``points`` indices of ``length``, evenly spread, the first and the last included."""
+    if length <= points:
+        return np.arange(length)
+    return np.unique(np.linspace(0, length - 1, points).round().astype(np.int64))

@@ -1,0 +1,197 @@
+"""The index: every study of a results folder in memory, kept current by reading only new or replaced files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from search_spaces.errors import StudyError
+from search_spaces.plan import Plan, make_plan
+from search_spaces.study import StudySpec
+from search_spaces.study_files import study_from_store
+from tune_app.storage import Folder, StorageError
+from tune_app.tuning.store.live import LIVE_FILE, read_live
+from tune_app.tuning.store.locks import HOLDER
+from tune_app.web.problems import ProblemError
+from tune_app.web.tables import EpochRows, Row, Stamp, Table, epoch_rows, stamps, trial_rows
+
+_HOLDER = re.compile(r"process (\d+) on (\S+), since")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+REFRESH_SECONDS = 0.5
+"""A study's folder is listed at most this often, however many clients ask; remote ones ten times less often."""
+
+
+class StudyIndex:
+    """One study's store in memory. Attributes are replaced whole, so a reader sees one state or the next."""
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        self.folder, self.name = folder, name
+        self.tree: Mapping[str, Any] = {}
+        self.environment: Mapping[str, Any] = {}
+        self.spec: StudySpec | None = None
+        self.plan: Plan | None = None
+        self.problems: tuple[str, ...] = ()
+        self.trials: dict[str, Row] = {}
+        self.live: Mapping[str, Any] | None = None
+        self.version = ""
+        self._trials = Table(folder / "trials", trial_rows)
+        self._epochs = Table(folder / "epochs", epoch_rows)
+        self._documents: dict[str, Stamp] = {}
+        self._generation = 0
+        self._refreshed = 0.0
+        self._epochs_at = -1
+        self._curves: dict[str, EpochRows] = {}
+        self._lock = threading.Lock()
+
+    def refresh(self, least_seconds: float) -> None:
+        """Bring the index up to date unless that was done within the last ``least_seconds``."""
+        if time.monotonic() - self._refreshed < least_seconds:
+            return
+        with self._lock:
+            if time.monotonic() - self._refreshed < least_seconds:
+                return
+            documents = stamps(self.folder, "")
+            changed = self._read_documents(documents)
+            if self._trials.refresh() or changed:
+                self._generation += 1
+                self.trials = self._latest()
+            if documents.get(LIVE_FILE) != self._documents.get(LIVE_FILE):
+                self.live = read_live(self.folder)
+            self._documents = documents
+            live = documents.get(LIVE_FILE)
+            self.version = hashlib.sha256(f"{self._generation} {live} {id(self)}".encode()).hexdigest()[:16]
+            self._refreshed = time.monotonic()
+
+    @property
+    def generation(self) -> int:
+        """Counts the changes of the study and its finished trials; live data does not count."""
+        return self._generation
+
+    def _read_documents(self, now: Mapping[str, Stamp]) -> bool:
+        changed = False
+        if now.get("study.yaml") != self._documents.get("study.yaml"):
+            self._read_study()
+            changed = True
+        if now.get("environment.json") != self._documents.get("environment.json"):
+            self.environment = _mapping(self.folder, "environment.json")
+            changed = True
+        return changed
+
+    def _read_study(self) -> None:
+        self.tree = _mapping(self.folder, "study.yaml")
+        self.spec, self.plan, self.problems = None, None, ()
+        try:
+            self.spec = study_from_store(self.tree)
+            self.plan = make_plan(self.spec) if self.spec.mode == "ablation" else None
+        except StudyError as error:
+            self.problems = (f"study.yaml cannot be planned by this release: {error}",)
+
+    def _latest(self) -> dict[str, Row]:
+        """Return one row for each trial, with the arm's name in the current plan."""
+        names = {cell.digest: cell.arm.name for cell in self.plan.cells} if self.plan else {}
+        found: dict[str, Row] = {}
+        for rows in self._trials.ordered():
+            for row in rows:
+                row["planned"] = not self.plan or row["digest"] in names
+                row["arm"] = names.get(row["digest"], row["arm"])
+                found[f"{row['digest']}-{row['fingerprint']}"] = row
+        return found
+
+    def epochs(self) -> Mapping[str, EpochRows]:
+        """Return the epochs of every trial, read when they are first asked for."""
+        with self._lock:
+            if self._epochs_at != self._generation:
+                if self._epochs.refresh():
+                    self._curves = {key: rows for part in self._epochs.ordered() for key, rows in part.items()}
+                self._epochs_at = self._generation
+            return self._curves
+
+    def holder(self) -> str | None:
+        """Return who runs the study at the moment, on this machine; None where nobody does."""
+        if not self.folder.is_local:
+            return None
+        try:
+            text = self.folder.read(HOLDER).decode(errors="replace")
+        except OSError:
+            return None
+        match = _HOLDER.match(text)
+        here = match is not None and match[2] == socket.gethostname()
+        return text if match and (not here or psutil.pid_exists(int(match[1]))) else None
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """Names of trial files that cannot be read."""
+        return tuple(sorted(self._trials.damaged))
+
+
+class ResultsIndex:
+    """All studies of a results folder."""
+
+    def __init__(self, results: str) -> None:
+        self.folder = Folder(results)
+        self._studies: dict[str, StudyIndex] = {}
+        self._listed = -1e9
+        self._lock = threading.Lock()
+        self.least_seconds = REFRESH_SECONDS if self.folder.is_local else 10 * REFRESH_SECONDS
+
+    def studies(self) -> list[StudyIndex]:
+        """Return every study, up to date."""
+        with self._lock:
+            if time.monotonic() - self._listed >= self.least_seconds:
+                names = self._names()
+                self._studies = {
+                    name: self._studies.get(name) or StudyIndex(self.folder / name, name) for name in names
+                }
+                self._listed = time.monotonic()
+            found = list(self._studies.values())
+        for study in found:
+            study.refresh(self.least_seconds)
+        return found
+
+    def study(self, name: str) -> StudyIndex:
+        """Return a study, up to date; a 404 problem where there is none."""
+        study = self._studies.get(name)
+        if study is None:
+            self.studies()
+            study = self._studies.get(name)
+        if study is None:
+            raise ProblemError(404, f"there is no study {name[:70]!r} in the results folder")
+        study.refresh(self.least_seconds)
+        return study
+
+    def forget_listing(self) -> None:
+        """List the folder again at the next request."""
+        self._listed = -1e9
+
+    def _names(self) -> list[str]:
+        if self.folder.is_local:
+            root = Path(self.folder.root)
+            entries = [p.name for p in root.iterdir() if p.is_dir() and not p.is_symlink()] if root.is_dir() else []
+        else:
+            try:
+                listed = self.folder.filesystem.ls(self.folder.root, detail=True)
+            except FileNotFoundError:
+                listed = []
+            entries = [one["name"].rstrip("/").rsplit("/", 1)[-1] for one in listed if one.get("type") == "directory"]
+        return sorted(name for name in entries if NAME.fullmatch(name) and (self.folder / name).exists("study.yaml"))
+
+
+def _mapping(folder: Folder, name: str) -> Mapping[str, Any]:
+    try:
+        content = folder.read(name)
+        found = yaml.safe_load(content) if name.endswith(".yaml") else json.loads(content)
+    except StorageError:
+        raise
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

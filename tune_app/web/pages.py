@@ -1,0 +1,246 @@
+"""Pages that show: studies, a study, a trial, a comparison, the API; and sign-in."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from search_spaces.errors import StudyError
+from tune_app.web import files, trials
+from tune_app.web.access import COOKIE, PageReader, SignInNeeded, client_of, public
+from tune_app.web.answers import finite
+from tune_app.web.api_studies import default_curve, version_of
+from tune_app.web.forms import Form, local_target
+from tune_app.web.index import StudyIndex
+from tune_app.web.models import Effects, GridCell, StudySummary
+from tune_app.web.problems import ProblemError
+from tune_app.web.rendering import STATIC, error_page, page, render, sign_in_page
+from tune_app.web.service import Service, TheService, revalidate
+from tune_app.web.summaries import detail, running
+from tune_app.web.tokens import SESSION_SECONDS
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+GRID_ARMS, GRID_SEEDS = 120, 60
+STATES = ("running", "queued", "incomplete", "complete")
+Part = Annotated[str | None, Query(max_length=20)]
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Lead pages without a session to sign-in, and show refusals as pages."""
+    app.state.error_page = error_page
+
+    @app.exception_handler(SignInNeeded)
+    def _sign_in(request: Request, error: SignInNeeded) -> Response:
+        return sign_in_page(request)
+
+
+@router.get("/static/{name}")
+@public
+def static(name: str) -> Response:
+    """Return a style sheet or script."""
+    if name not in STATIC:
+        raise ProblemError(404, "there is no such file")
+    content, kind = STATIC[name]
+    return Response(content, media_type=kind, headers={"Cache-Control": "public, max-age=31536000, immutable"})
+
+
+@router.get("/login")
+@public
+def login_page(request: Request) -> HTMLResponse:
+    """Show the sign-in form."""
+    return HTMLResponse(render("login.html", message="", target="/", who=None, path="/login"))
+
+
+@router.post("/login")
+@public
+def login(request: Request, form: Form, service: TheService) -> Response:
+    """Exchange a token for a session cookie."""
+    service.failures.refuse_many(client_of(request))
+    identity = service.tokens.identify(form.get("token", "").strip())
+    if identity is None:
+        service.failures.note(client_of(request))
+        return sign_in_page(request, "This token is not valid: it is unknown, expired or revoked.")
+    answer = RedirectResponse(local_target(form.get("target", "/")), status_code=303)
+    answer.set_cookie(
+        COOKIE,
+        service.tokens.open_session(identity),
+        max_age=int(SESSION_SECONDS),
+        httponly=True,
+        samesite="strict",
+        secure=service.settings.is_secure,
+    )
+    return answer
+
+
+@router.post("/logout")
+def logout(request: Request, who: PageReader, service: TheService) -> Response:
+    """End the session."""
+    service.tokens.close_session(request.cookies.get(COOKIE, ""))
+    answer = RedirectResponse("/login", status_code=303)
+    answer.delete_cookie(COOKIE)
+    return answer
+
+
+@router.get("/")
+def studies(
+    request: Request,
+    who: PageReader,
+    service: TheService,
+    q: Annotated[str, Query(max_length=200)] = "",
+    state: Annotated[str, Query(max_length=20)] = "",
+    part: Part = None,
+) -> HTMLResponse:
+    """Show all studies."""
+    versions = [
+        (*version_of(service, study), service.answers.known_statement(study)) for study in service.index.studies()
+    ]
+    headers = Response()
+    revalidate(request, headers, who.name, versions)
+    everything = service.summaries()
+    words = q.lower().split()
+    shown = [one for one in everything if _matches(one, words, state)]
+    context = {"studies": shown, "total": len(everything), "q": q, "state": state, "states": STATES}
+    answer = page(request, "_studies.html" if part else "studies.html", who=who, **context)
+    answer.headers.update({name: headers.headers[name] for name in ("ETag", "Cache-Control")})
+    return answer
+
+
+def _matches(study: StudySummary, words: list[str], state: str) -> bool:
+    text = f"{study.name} {study.question}".lower()
+    return all(word in text for word in words) and (not state or study.state == state)
+
+
+@router.get("/studies/{name}")
+def study(name: str, request: Request, who: PageReader, service: TheService, part: Part = None) -> HTMLResponse:
+    """Show a study; ``part=live`` is what changes while it runs."""
+    found = service.index.study(name)
+    headers = Response()
+    revalidate(request, headers, who.name, *version_of(service, found))
+    context = _study_context(service, found)
+    answer = page(request, "_study.html" if part else "study.html", who=who, **context)
+    answer.headers.update({name: headers.headers[name] for name in ("ETag", "Cache-Control")})
+    return answer
+
+
+def _study_context(service: Service, found: StudyIndex) -> dict[str, object]:
+    run = service.active_run(found)
+    shown = detail(found, run)
+    effects, effects_problem = _effects(service, found)
+    runs = service.runs.listed(found.name, 10)
+    return {
+        "study": shown,
+        "run": run,
+        "runs": runs,
+        "grid": _grid(shown.arms[:GRID_ARMS], shown.seeds[:GRID_SEEDS], shown.cells),
+        "grid_left_out": len(shown.arms) > GRID_ARMS or len(shown.seeds) > GRID_SEEDS,
+        "grid_seeds": shown.seeds[:GRID_SEEDS],
+        "effects": effects,
+        "effects_problem": effects_problem,
+        "forest": forest(effects) if effects else {},
+        "hosts": _hosts(found),
+        "curve_metric": default_curve(found),
+        "files": files.listed(found)[:40],
+        "can_write": not service.settings.read_only,
+    }
+
+
+def _effects(service: Service, found: StudyIndex) -> tuple[Effects | None, str]:
+    if found.plan is None:
+        return None, ""
+    try:
+        return service.answers.effects(found, None), ""
+    except (StudyError, ProblemError) as error:
+        return None, str(error)
+
+
+def _grid(arms: list[str], seeds: list[int], cells: list[GridCell]) -> list[tuple[str, list[GridCell | None]]]:
+    """Return rows of the table of arms by seeds; None where there is no such cell."""
+    by_place = {(cell.arm, cell.seed): cell for cell in cells}
+    return [(arm, [by_place.get((arm, seed)) for seed in seeds]) for arm in arms]
+
+
+def forest(effects: Effects) -> dict[str, dict[str, float]]:
+    """Return, for each arm with an interval, its places on an axis from 0 to 100, and that of no difference."""
+    rows = [row for row in effects.rows if row.low is not None and row.high is not None]
+    ends = [finite(value) or 0.0 for row in rows for value in (row.low, row.high)]
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    width = (high - low) or 1.0
+
+    def place(value: float | None) -> float:
+        return round(4 + 92 * ((value or 0.0) - low) / width, 2)
+
+    return {
+        row.arm: {"low": place(row.low), "high": place(row.high), "mean": place(row.difference), "zero": place(0.0)}
+        for row in rows
+    }
+
+
+def _hosts(found: StudyIndex) -> list[dict[str, object]]:
+    """Return what each host does and did: running trials with their share of GPUs, and finished ones."""
+    hosts: dict[str, Any] = defaultdict(Counter)
+    for trial in running(found):
+        hosts[trial["node"] or "not known yet"].update({"running": 1, "gpus": trial["gpus"]})
+    for row in found.trials.values():
+        hosts[row.get("node") or "unknown"].update({"ended": 1, "seconds": row["seconds"] or 0.0})
+    names = ("running", "gpus", "ended", "seconds")
+    return [{"name": host, **{name: values[name] for name in names}} for host, values in sorted(hosts.items())]
+
+
+@router.get("/studies/{name}/trials")
+def trial_table(
+    name: str,
+    request: Request,
+    who: PageReader,
+    service: TheService,
+    status: Annotated[str, Query(max_length=20)] = "",
+    text: Annotated[str, Query(max_length=200)] = "",
+    sort: Annotated[str, Query(max_length=100)] = "arm",
+    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+) -> HTMLResponse:
+    """Show the trials of a study by pages of 100."""
+    found = service.index.study(name)
+    query = trials.Query(status=status or None, text=text, sort=sort, cursor=cursor, limit=100)
+    shown = trials.page(found, query)
+    metric = detail(found, None).metric_info
+    context = {"name": name, "shown": shown, "metric": metric, "query": query}
+    return page(request, "trials.html", who=who, **context)
+
+
+@router.get("/studies/{name}/trials/{key}")
+def trial(name: str, key: str, request: Request, who: PageReader, service: TheService) -> HTMLResponse:
+    """Show one trial."""
+    found = service.index.study(name)
+    shown = trials.trial(found, key)
+    metrics = {one.name: one for one in detail(found, None).metrics}
+    context = {"name": name, "trial": shown, "metrics": metrics, "curve_metric": default_curve(found)}
+    return page(request, "trial.html", who=who, **context)
+
+
+@router.get("/compare")
+def compare(
+    request: Request,
+    who: PageReader,
+    service: TheService,
+    study: Annotated[list[str] | None, Query(max_length=20)] = None,
+) -> HTMLResponse:
+    """Show the effects of several studies on one page."""
+    known = [one for one in service.index.studies() if one.plan is not None]
+    chosen = [one for one in known if one.name in (study or ())]
+    shown = [(one, *_effects(service, one)) for one in chosen]
+    rows = [(one.name, str(one.tree.get("question") or ""), effects, problem) for one, effects, problem in shown]
+    return page(request, "compare.html", who=who, names=[one.name for one in known], chosen=study or [], rows=rows)
+
+
+@router.get("/api")
+def api(request: Request, who: PageReader) -> HTMLResponse:
+    """Show the routes of the API."""
+    document = request.app.openapi()
+    routes = [
+        (method.upper(), path, operation.get("summary", ""), operation.get("parameters", []))
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    return page(request, "api.html", who=who, routes=routes)

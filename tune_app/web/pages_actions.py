@@ -1,0 +1,170 @@
+"""Pages that act: a new study, the queue, tokens."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated, Any
+
+import yaml
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import ValidationError
+
+from search_spaces.errors import StudyError
+from search_spaces.study_files import read_study, ready_studies
+from tune_app.web.access import PageAdmin, PageReader, PageRunner
+from tune_app.web.api_runs import stored, submit
+from tune_app.web.forms import Form
+from tune_app.web.index import StudyIndex
+from tune_app.web.models import RunSubmission, StudySubmission
+from tune_app.web.problems import ProblemError
+from tune_app.web.rendering import page
+from tune_app.web.service import Service, TheService, revalidate
+from tune_app.web.submissions import plan, read, validate
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+
+@router.get("/new")
+def new_study(
+    request: Request,
+    who: PageRunner,
+    service: TheService,
+    ready: Annotated[str | None, Query(max_length=64)] = None,
+    study: Annotated[str | None, Query(max_length=64)] = None,
+) -> HTMLResponse:
+    """Show the editor, with a ready study, one of the results folder, or an example."""
+    known = ready_studies()
+    size, overrides = "", ""
+    if study is not None:
+        again = again_of(service, service.index.study(study))
+        text, size, overrides = str(again.study), again.size or "", "\n".join(again.overrides)
+    else:
+        text = known.get(ready or "quickstart", known["quickstart"]).read_text(encoding="utf-8")
+    names = {name: read_study(name).question for name in known}
+    context = {"text": text, "size": size, "overrides": overrides, "ready": names, "chosen": ready, "study": study}
+    return page(request, "new.html", who=who, key=secrets.token_hex(8), problem="", **context)
+
+
+def again_of(service: Service, found: StudyIndex) -> RunSubmission:
+    """Return what runs a study again: as it was submitted here last, else as its store has it."""
+    last = next(iter(service.runs.listed(found.name, 1)), None)
+    if last is not None:
+        return RunSubmission(study=service.runs.source(last.id), size=last.size, overrides=last.overrides)
+    if found.spec is None:
+        raise ProblemError(409, "; ".join(found.problems) or "the study's file cannot be read")
+    dumped = found.spec.model_dump(mode="json", exclude_defaults=True, exclude={"training_version", "code"})
+    tree: dict[str, Any] = {"name": found.name, **dumped}
+    return RunSubmission(study=yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+
+
+def _submission(form: dict[str, str]) -> RunSubmission:
+    overrides = [line.strip() for line in form.get("overrides", "").splitlines() if line.strip()]
+    try:
+        return RunSubmission(
+            study=form.get("text", "").replace("\r\n", "\n"),
+            size=form.get("size", "").strip() or None,
+            overrides=overrides,
+            priority=int(form.get("priority") or 0),
+        )
+    except (ValidationError, ValueError):
+        raise ProblemError(422, "the form is not complete: priority must be a whole number from -100 to 100") from None
+
+
+@router.post("/new/check")
+def check(request: Request, who: PageRunner, form: Form, service: TheService) -> HTMLResponse:
+    """Show the mistakes of the text that is being edited, or its plan."""
+    submission = StudySubmission(**_submission(form).model_dump(exclude={"priority"}))
+    found = validate(submission, service.settings)
+    made = None
+    if found.valid:
+        spec = read(submission, service.settings)
+        made = plan(spec, stored(service, spec.name))
+    lines = str(submission.study).splitlines()
+    return page(request, "_check.html", who=who, found=found, plan=made, lines=lines)
+
+
+@router.post("/new/start")
+def start(request: Request, who: PageRunner, form: Form, service: TheService) -> Response:
+    """Start the study that was edited."""
+    try:
+        run, _ = submit(service, _submission(form), who, form.get("key") or None)
+    except (StudyError, ProblemError) as error:
+        fields = {name: form.get(name, "") for name in ("text", "size", "overrides")}
+        names = {name: read_study(name).question for name in ready_studies()}
+        context = {"ready": names, "chosen": None, "study": None, "problem": str(error), "key": secrets.token_hex(8)}
+        return page(request, "new.html", 422, who=who, **fields, **context)
+    return RedirectResponse(f"/queue#run-{run.id}", status_code=303)
+
+
+@router.post("/studies/{name}/start")
+def start_again(name: str, who: PageRunner, service: TheService) -> Response:
+    """Train what the study's store lacks."""
+    submit(service, again_of(service, service.index.study(name)), who)
+    return RedirectResponse(f"/studies/{name}", status_code=303)
+
+
+@router.get("/queue")
+def queue(
+    request: Request,
+    who: PageReader,
+    service: TheService,
+    part: Annotated[str | None, Query(max_length=20)] = None,
+) -> HTMLResponse:
+    """Show the runs."""
+    runs = service.runs.listed(limit=100)
+    headers = Response()
+    revalidate(request, headers, who.name, *[run.model_dump_json() for run in runs])
+    known = {study.name for study in service.index.studies()}
+    answer = page(request, "_queue.html" if part else "queue.html", who=who, runs=runs, known=known)
+    answer.headers.update({name: headers.headers[name] for name in ("ETag", "Cache-Control")})
+    return answer
+
+
+@router.get("/runs/{run}")
+def log_page(run: str, request: Request, who: PageReader, service: TheService) -> HTMLResponse:
+    """Show a run with its log."""
+    found = service.runs.get(run)
+    known = {study.name for study in service.index.studies()}
+    return page(request, "run.html", who=who, run=found, known=known, source=service.runs.source(run))
+
+
+@router.post("/runs/{run}/stop")
+def stop(run: str, who: PageRunner, form: Form, service: TheService) -> Response:
+    """End a run in order."""
+    service.must_be_writable()
+    found = service.runs.stop(run, who)
+    return RedirectResponse(f"/studies/{found.study}" if form.get("back") == "study" else "/queue", status_code=303)
+
+
+@router.get("/tokens")
+def tokens(request: Request, who: PageAdmin, service: TheService) -> HTMLResponse:
+    """Show the tokens."""
+    return _token_page(request, who, service)
+
+
+def _token_page(request: Request, who: PageAdmin, service: Service, **more: Any) -> HTMLResponse:
+    audit = service.database.rows("SELECT at, who, action, target FROM audit ORDER BY id DESC LIMIT 100")
+    context = {"tokens": service.tokens.listed(), "audit": audit, "created": "", "problem": ""} | more
+    return page(request, "tokens.html", 422 if context["problem"] else 200, who=who, **context)
+
+
+@router.post("/tokens")
+def create_token(request: Request, who: PageAdmin, form: Form, service: TheService) -> HTMLResponse:
+    """Create a token and show it, once."""
+    name, scope = form.get("name", ""), form.get("scope", "")
+    try:
+        days = float(form["days"]) if form.get("days") else None
+        created = service.tokens.create(name, scope, days)
+    except (StudyError, ValueError) as error:
+        return _token_page(request, who, service, problem=str(error))
+    service.database.audit(who.name, "create token", f"{name} ({scope})")
+    return _token_page(request, who, service, created=created)
+
+
+@router.post("/tokens/revoke")
+def revoke_token(who: PageAdmin, form: Form, service: TheService) -> Response:
+    """Revoke a token."""
+    service.tokens.revoke(form.get("name", ""))
+    service.database.audit(who.name, "revoke token", form.get("name", ""))
+    return RedirectResponse("/tokens", status_code=303)

@@ -1,0 +1,98 @@
+"""What the routes share: settings, state, index, answers and runs of one server."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import Counter
+from typing import Annotated
+
+from fastapi import Depends, Request, Response
+from filelock import FileLock, Timeout
+
+from search_spaces.errors import StudyError
+from tune_app.web.access import Failures
+from tune_app.web.answers import Answers
+from tune_app.web.database import Database
+from tune_app.web.index import ResultsIndex, StudyIndex
+from tune_app.web.models import Run, StudySummary
+from tune_app.web.problems import NotModified, ProblemError
+from tune_app.web.runs import Runs
+from tune_app.web.settings import Settings
+from tune_app.web.summaries import summary
+from tune_app.web.tokens import Tokens
+
+
+class Service:
+    """The parts of one server."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the state; StudyError where settings are unsafe or another server uses the same state."""
+        settings.check()
+        self.settings = settings
+        self.database = Database(settings.state_folder)
+        self._lock = FileLock(settings.state_folder / ".lock")
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            self.database.close()
+            raise StudyError(
+                f"another `tune-app serve` uses {settings.state_folder}; stop it, or choose another --state"
+            ) from None
+        self.tokens = Tokens(self.database)
+        self.failures = Failures(settings.limits.failed_sign_ins_per_minute)
+        self.index = ResultsIndex(settings.results)
+        self.answers = Answers(settings.state_folder / "reports")
+        self.runs = Runs(self.database, settings)
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self.lock = threading.Lock()
+
+    def start(self) -> None:
+        """Start to follow runs."""
+        self.runs.start()
+
+    def close(self) -> None:
+        """Stop following runs, which go on, and close the state; nothing where that was done."""
+        if not self._lock.is_locked:
+            return
+        self.runs.close()
+        self.database.close()
+        self._lock.release()
+
+    def summaries(self) -> list[StudySummary]:
+        """Return all studies, the one with the latest activity first."""
+        found = [self._summary(study) for study in self.index.studies()]
+        return sorted(found, key=lambda one: (one.state not in ("running", "stopping"), -(one.last_activity or 0.0)))
+
+    def _summary(self, study: StudyIndex) -> StudySummary:
+        found = summary(study, self.runs.active(study.name))
+        statement = self.answers.known_statement(study)
+        return found.model_copy(update={"statement": statement}) if statement else found
+
+    def active_run(self, study: StudyIndex) -> Run | None:
+        """Return the study's run that is queued, running or stopping."""
+        return self.runs.active(study.name)
+
+    def must_be_writable(self) -> None:
+        """Raise a 403 problem where the server only reads."""
+        if self.settings.read_only:
+            raise ProblemError(403, "this server is read-only: it starts and stops nothing")
+
+
+def service_of(request: Request) -> Service:
+    """Return the service of the application that answers a request."""
+    service: Service = request.app.state.service
+    return service
+
+
+TheService = Annotated[Service, Depends(service_of)]
+
+
+def revalidate(request: Request, response: Response, *parts: object) -> None:
+    """Set the ETag that names a version of the answer; end with 304 where the client has that version."""
+    text = "\x1f".join(map(str, (request.url.path, request.url.query, *parts)))
+    tag = f'W/"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'
+    if tag in [one.strip() for one in request.headers.get("if-none-match", "").split(",")]:
+        raise NotModified(tag)
+    response.headers["ETag"] = tag
+    response.headers["Cache-Control"] = "private, no-cache"

@@ -1,0 +1,99 @@
+"""How the service is run: where results and state are, who may connect, and the limits it keeps to."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from search_spaces.errors import StudyError
+from tune_app.storage import Folder
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+STATE_FOLDER = ".tune-app-service"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Upper bounds that keep one client from exhausting the server."""
+
+    body_bytes: int = 1_000_000
+    page_size: int = 500
+    curves: int = 400
+    points_per_curve: int = 300
+    log_bytes: int = 256_000
+    failed_sign_ins_per_minute: int = 20
+    queued_runs: int = 200
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one server.
+
+    ``results``: folder or URL that holds a store for each study. ``state``: local folder for the SQLite database, logs
+    and study files of runs; beside local results if None. ``hosts``: further values of the Host header that are
+    allowed. ``data_folders``: where a submitted study may read data from; anywhere if None. ``pass_environment``:
+    names of environment variables that runs get beside the usual ones.
+    """
+
+    results: str = "results"
+    host: str = "127.0.0.1"
+    port: int = 8600
+    state: Path | None = None
+    token_file: Path | None = None
+    hosts: tuple[str, ...] = ()
+    read_only: bool = False
+    behind_proxy: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    max_runs: int = 1
+    data_folders: tuple[str, ...] | None = None
+    user_code: bool = True
+    pass_environment: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+
+    def check(self) -> None:
+        """Raise StudyError where the settings would expose the service without encryption."""
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise StudyError("`--tls-cert` and `--tls-key` belong together; give both or neither")
+        for name, file in (("--tls-cert", self.tls_cert), ("--tls-key", self.tls_key)):
+            if file is not None and not file.is_file():
+                raise StudyError(f"`{name}` is {str(file)!r}, but there is no such file")
+        if self.host not in LOOPBACK and not self.tls_cert and not self.behind_proxy:
+            raise StudyError(
+                f"`--host` is {self.host!r}, which other machines can reach; give --tls-cert and --tls-key, or "
+                "--behind-proxy if a proxy in front of it encrypts the connection"
+            )
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach the service by HTTPS."""
+        return self.behind_proxy or self.tls_cert is not None
+
+    @property
+    def state_folder(self) -> Path:
+        """The local folder of the database, the logs and the study files of runs."""
+        if self.state is not None:
+            return self.state
+        folder = Folder(self.results)
+        if folder.is_local:
+            return Path(folder.root) / STATE_FOLDER
+        name = hashlib.sha256(self.results.encode()).hexdigest()[:16]
+        return Path.home() / ".local" / "state" / "tune-app" / name
+
+    @property
+    def token_path(self) -> Path:
+        """The file that the first administrator token is written to."""
+        return self.token_file or self.state_folder / "admin-token"
+
+    @property
+    def allowed_hosts(self) -> frozenset[str]:
+        """Host names, without port, that requests may name."""
+        own = LOOPBACK if self.host in LOOPBACK else (self.host,)
+        return frozenset(name.lower() for name in (*own, *self.hosts))
+
+    @property
+    def url(self) -> str:
+        """The address to open."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls_cert else 'http'}://{host}:{self.port}/"

@@ -1,0 +1,150 @@
+"""Incremental reading of a table's Parquet files: names are listed, and only new or replaced files are read."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tune_app.storage import Folder
+from tune_app.web.metrics import NOT_METRICS
+
+Stamp = tuple[Any, ...]
+Row = dict[str, Any]
+_THREADS = 4
+_HEAVY = ("test_confusion", "classes", "schema_version")
+COMPACT = "compact-"
+
+
+def stamps(folder: Folder, suffix: str = ".parquet") -> dict[str, Stamp]:
+    """Return name -> what changes when a file is replaced: time and size, and on object stores the ETag."""
+    if folder.is_local:
+        root = Path(folder.root)
+        if not root.is_dir():
+            return {}
+        found = {}
+        for entry in root.iterdir():
+            if entry.name.endswith(suffix) and not entry.name.startswith(".") and not entry.is_symlink():
+                stat = entry.stat()
+                found[entry.name] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        return found
+    try:
+        listed = folder.filesystem.ls(folder.root, detail=True)
+    except FileNotFoundError:
+        return {}
+    files = [(one["name"].rsplit("/", 1)[-1], one) for one in listed if one.get("type") == "file"]
+    return {
+        name: (one.get("size"), one.get("ETag"), str(one.get("LastModified") or one.get("created") or ""))
+        for name, one in files
+        if name.endswith(suffix) and not name.startswith(".")
+    }
+
+
+def read_parquet(folder: Folder, name: str, columns: list[str] | None = None) -> pa.Table:
+    """Return a file's rows; OSError or ArrowInvalid where it is damaged."""
+    with pq.ParquetFile(io.BytesIO(folder.read(name))) as file:
+        return file.read(columns=columns, use_threads=False)
+
+
+@dataclass
+class Content:
+    """What one file holds, as the table keeps it."""
+
+    stamp: Stamp
+    value: Any
+
+
+class Table:
+    """The files of one table of a store, kept in memory in the form that ``convert`` gives."""
+
+    def __init__(self, folder: Folder, convert: Callable[[pa.Table], Any]) -> None:
+        self.folder, self._convert = folder, convert
+        self.files: dict[str, Content] = {}
+        self.damaged: dict[str, Stamp] = {}
+        self._lock = threading.Lock()
+
+    def refresh(self) -> bool:
+        """Read new and replaced files, forget removed ones; return whether anything changed."""
+        with self._lock:
+            now = stamps(self.folder)
+            gone = self.files.keys() - now.keys()
+            known = {name: content.stamp for name, content in self.files.items()} | self.damaged
+            new = [name for name, stamp in now.items() if known.get(name) != stamp]
+            with ThreadPoolExecutor(_THREADS) as threads:
+                read = list(threads.map(self._read, new)) if len(new) > 8 else [self._read(name) for name in new]
+            files = {name: content for name, content in self.files.items() if name not in gone}
+            for name, value in zip(new, read, strict=True):
+                files.pop(name, None)
+                self.damaged.pop(name, None)
+                if value is None:
+                    self.damaged[name] = now[name]
+                else:
+                    files[name] = Content(now[name], value)
+            self.files = files
+            return bool(gone or new)
+
+    def _read(self, name: str) -> Any:
+        try:
+            return self._convert(read_parquet(self.folder, name))
+        except (pa.ArrowException, OSError):
+            return None
+
+    def ordered(self) -> list[Any]:
+        """Return the files' content, compacted files first: later ones count where two have the same trial."""
+        names = sorted(self.files, key=lambda name: (not name.startswith(COMPACT), name))
+        return [self.files[name].value for name in names]
+
+
+def trial_rows(table: pa.Table) -> list[Row]:
+    """Return the rows of a trials file, without what only the report needs."""
+    rows: list[Row] = table.drop_columns([name for name in _HEAVY if name in table.column_names]).to_pylist()
+    names = metric_columns(table.schema)
+    for row in rows:
+        row["metrics"] = {name: row.pop(name) for name in names if row.get(name) is not None}
+        row["metrics"] = {name: value for name, value in row["metrics"].items() if np.isfinite(value)}
+        for name in ("started_at", "finished_at"):
+            row[name] = row[name].timestamp() if row.get(name) is not None else None
+    return rows
+
+
+def metric_columns(schema: pa.Schema) -> list[str]:
+    """Return the names of the columns of measurements."""
+    return [f.name for f in schema if pa.types.is_floating(f.type) and f.name not in NOT_METRICS]
+
+
+@dataclass(frozen=True)
+class EpochRows:
+    """The epochs of one trial: epoch numbers, and a value of each metric (NaN where it has none)."""
+
+    epochs: NDArray[np.int32]
+    values: Mapping[str, NDArray[np.float32]]
+
+
+def epoch_rows(table: pa.Table) -> dict[str, EpochRows]:
+    """Return the epochs of each trial in a file, by ``<digest>-<fingerprint>``, in order of epochs."""
+    if not table.num_rows:
+        return {}
+    digests, prints = table["digest"].to_pylist(), table["fingerprint"].to_pylist()
+    keys = np.array([f"{digest}-{print_}" for digest, print_ in zip(digests, prints, strict=True)])
+    epochs = np.asarray(table["epoch"].to_numpy(), dtype=np.int32)
+    order = np.lexsort((epochs, keys))
+    keys, epochs = keys[order], epochs[order]
+    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
+    ends = np.r_[starts[1:], len(keys)]
+    values = {
+        name: np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float32)[order]
+        for name in metric_columns(table.schema)
+    }
+    return {
+        str(keys[a]): EpochRows(epochs[a:b], {name: column[a:b] for name, column in values.items()})
+        for a, b in zip(starts.tolist(), ends.tolist(), strict=True)
+    }
