@@ -1,13 +1,19 @@
 """Studies submitted to a real head with a dashboard, its token on."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from drivers import CLI, stored, study, wait_until
 from heads import head
+
+from tests.support.own_code import write_package
+from tune_app.studies import read_study
+from tune_app.tuning.runner import run_study
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 TOKEN = "9f2c1d3e4b5a69788776655443322110"
@@ -55,6 +61,23 @@ def test_a_study_is_submitted_watched_finished_and_its_id_taken_once(cli, tmp_pa
     assert "there is a job of this id already" in again.stderr
     unknown = cli("status", "nobody")
     assert (unknown.returncode, "there is no job of this id" in unknown.stderr) == (2, True)
+
+
+def test_a_study_of_own_code_takes_its_code_along_and_ends_in_the_same_store(cli, tmp_path):
+    file = write_package(tmp_path / "project")
+    run_study(read_study(file), str(tmp_path / "here"), executor="inline")
+    done = cli("submit", str(file), "--id", "own", "--results", str(tmp_path / "there"))
+    assert done.returncode == 0, done.stderr
+    assert "code: 2 files, 0.0 MiB" in done.stdout
+    shutil.rmtree(tmp_path / "project")  # what runs now is what was sent
+    logs = cli("logs", "own", "--follow")
+    assert "trained 4 (4 completed)" in logs.stdout, logs.stdout + logs.stderr
+    columns = ["digest", "code", "train_loss", "val_loss", "test_loss", "best_epoch", "status"]
+    here, there = (
+        pd.read_parquet(tmp_path / place / "own" / "trials").sort_values("digest")[columns].reset_index(drop=True)
+        for place in ("here", "there")
+    )
+    pd.testing.assert_frame_equal(here, there)
 
 
 def test_a_stopped_job_ends_in_order(cli, tmp_path):

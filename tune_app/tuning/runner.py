@@ -27,7 +27,9 @@ from tune_app.tuning.preparation import cut_off, missing_cells, objective
 from tune_app.tuning.progress import Progress
 from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.searchers import OptunaSearcher, QueueSearcher, Searcher, holds
+from tune_app.tuning.store.live import LiveWriter
 from tune_app.tuning.store.locks import hold
+from tune_app.tuning.store.rows import TrialRecord, running_trial
 from tune_app.tuning.store.writer import ResultsStore
 from tune_app.tuning.tensorboard import TensorBoard
 from tune_app.user_code import CodeSource, code_source
@@ -201,7 +203,14 @@ class _Run:
         spec = self._spec
         recorder = Recorder(spec, self._store, self._executor.gpus())
         progress = Progress(batch.total, self._summary.already, self._objective, self._mode, sys.stdout)
-        recorder.on_change = progress.update
+        live = LiveWriter(self._store.folder, spec.name)
+
+        def on_change(record: TrialRecord, event: str) -> None:
+            progress.update(record, event)
+            running = (running_trial(other) for other in recorder.records.values())
+            live.update(running, recorder.counts, batch.total, self._summary.already)
+
+        recorder.on_change = on_change
         outlet = Outlet(recorder, progress, self._store, self._listeners)
         settings = TrialSettings(
             task=self._task,
@@ -229,6 +238,7 @@ class _Run:
                         self._executor.run(again, self._shared, settings, self._mode, outlet)
         finally:
             progress.stop()
+            live.close()
         self._conclude(recorder)
 
     def _conclude(self, recorder: Recorder) -> None:

@@ -10,11 +10,11 @@ import zipfile
 import pandas as pd
 import pytest
 import yaml
-from own_code import STUDY, TRAIN, write_package
 
 from analysis import load_study
 from search_spaces.errors import StudyError
 from search_spaces.plan import make_plan
+from tests.support.own_code import STUDY, TRAIN, write_package
 from tune_app.studies import read_study
 from tune_app.tuning.rehearsal import rehearse
 from tune_app.tuning.runner import run_study
@@ -254,3 +254,12 @@ def test_the_cells_of_a_study_are_the_same_when_its_store_is_read(tmp_path):
     run(study, tmp_path / "results")
     planned = {cell.digest for cell in make_plan(read_study(study)).cells}
     assert {digest for digest, _ in ResultsStore(str(tmp_path / "results"), "own").finished()} == planned
+
+
+def test_a_run_leaves_its_live_state_as_ended(tmp_path):
+    study = write_package(tmp_path)
+    run(study, tmp_path / "results")
+    live = json.loads((tmp_path / "results/own/live.json").read_text())
+    assert live["running"] == []
+    assert live["counts"] == {"completed": 4}
+    assert live["total"] == 4

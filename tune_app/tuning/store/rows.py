@@ -12,6 +12,7 @@ from typing import Any
 from search_spaces.store_schema import EPOCHS, SCHEMA_VERSION, TRIALS, metric_columns
 from search_spaces.study import StudySpec
 from tune_app.tuning.jobs import Job
+from tune_app.tuning.store.live import RunningTrial
 
 _NOT_METRICS = frozenset(EPOCHS.names) - set(metric_columns("epochs", EPOCHS))
 """Columns that the epochs table of every task has."""
@@ -96,3 +97,26 @@ def epoch_tables(record: TrialRecord) -> dict[str, list[dict[str, Any]]]:
         "epochs": [keys | record.epochs[epoch] for epoch in sorted(record.epochs)],
         "quantiles": [keys | record.quantiles[at] for at in sorted(record.quantiles)],
     }
+
+
+def running_trial(record: TrialRecord) -> RunningTrial:
+    """Return what ``live.json`` shows of a trial that is running."""
+    job, last = record.job, max(record.epochs, default=0)
+    names = [name for name in record.metrics if name in record.epochs.get(last, {})]
+    return RunningTrial(
+        digest=job.digest,
+        fingerprint=job.fingerprint,
+        arm=job.arm,
+        seed=job.config.seed,
+        epoch=last,
+        epochs=job.config.epochs,
+        node=record.node,
+        gpus=job.gpus,
+        cpus=record.cpus,
+        attempt=len(job.history) + 1,
+        started_at=record.started_at.timestamp(),
+        points={
+            name: [(epoch, row[name]) for epoch, row in sorted(record.epochs.items()) if row.get(name) is not None]
+            for name in names
+        },
+    )

@@ -5,7 +5,7 @@ from reports import epoch_row, report
 
 from search_spaces.store_schema import EPOCHS, QUANTILES, TRIALS
 from tune_app.tuning.jobs import Job
-from tune_app.tuning.store.rows import TrialRecord, epoch_tables, trial_row
+from tune_app.tuning.store.rows import TrialRecord, epoch_tables, running_trial, trial_row
 from tune_app.tuning.store.writer import parquet_bytes
 
 
@@ -67,3 +67,10 @@ def test_a_column_that_the_schema_lacks_is_our_mistake(record, spec):
     row = trial_row(record, "completed", spec) | {"surprise": 1}
     with pytest.raises(AssertionError, match="surprise"):
         parquet_bytes("trials", [row])
+
+
+def test_what_runs_is_shown_live_with_its_points(record):
+    shown = running_trial(record)
+    assert (shown.arm, shown.seed, shown.epoch, shown.epochs) == (record.job.arm, 0, 2, 2)
+    assert shown.points["val_accuracy"] == [(1, 0.25), (2, 0.75)]
+    assert "seconds" not in shown.points
