@@ -41,6 +41,7 @@ def test_the_page_names_all_of_the_context_and_of_a_metric():
 
 def test_the_readme_names_every_verb():
     verbs = {command.callback.__name__.rstrip("_") for command in app.registered_commands}
+    verbs |= {group.name for group in app.registered_groups}
     assert {verb for verb in verbs if f"`{verb}`" not in README} == set()
 
 
