@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-cluster chaos hostile check audit bench scale verdicts clean
+.PHONY: setup demo serve-demo test test-cluster chaos hostile check audit bench scale verdicts clean
 
 setup: $(STAMP)
 
@@ -16,6 +16,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/tune-app run quickstart
 	$(BIN)/tune-app report quickstart
+
+# The pages over the demo's store, at http://127.0.0.1:8600/
+serve-demo: setup
+	$(BIN)/tune-app serve --results results
 
 test: setup
 	$(BIN)/coverage erase
