@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from search_spaces.catalog import CATALOG
 from search_spaces.config.base import Config
-from search_spaces.domains import Choice
+from search_spaces.domains import MAX_VALUES, Choice
 from search_spaces.errors import StudyError, explain, nearest, shown
 from search_spaces.space import apply_values, check_path
 
@@ -92,8 +92,8 @@ def _bundle(name: str, levels: Mapping[Any, Any], baseline: Config) -> list[Leve
     place = f"factors.{name}"
     if not name.strip() or len(name) > MAX_NAME:
         raise StudyError(f"`factors` has the name {shown(name)}, but a name must be of 1 to {MAX_NAME} characters")
-    if not levels:
-        raise StudyError(f"`{place}` has no levels, but must have at least one")
+    if not 1 <= len(levels) <= MAX_VALUES:
+        raise StudyError(f"`{place}` has {len(levels):,} levels, but must have 1 to {MAX_VALUES:,}")
     for own, values in levels.items():
         if not isinstance(own, str) or not own.strip() or len(own) > MAX_NAME:
             raise StudyError(f"`{place}` has a level {shown(own)}, but a level's name must be text (quote it)")

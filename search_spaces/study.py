@@ -31,6 +31,7 @@ from search_spaces.space import SearchSpace
 
 MAX_GPUS = 1024
 MAX_SEEDS = 10_000
+MAX_SIZES = 20
 DesignKind = Literal["one_factor_at_a_time", "leave_one_out", "full_factorial", "fractional_factorial"]
 
 
@@ -55,7 +56,7 @@ class Design(Part):
 class Resources(Part):
     """What each trial is given. A GPU share is a scheduling share that also caps the trial's memory."""
 
-    cpu: float = Field(1.0, gt=0, description="CPUs, which are also the trial's threads")
+    cpu: float = Field(1.0, gt=0, le=1024, description="CPUs, which are also the trial's threads")
     gpu: float | str = Field(
         "auto",
         description="share of a GPU (0.25: four trials on each); auto: a quarter, or none without GPUs",
@@ -212,6 +213,13 @@ class StudySpec(Part):
     def _space_by_names(cls, space: Any) -> Any:
         return expand_names(space, "space") if isinstance(space, list | tuple) else _mapping_or_names(space)
 
+    @field_validator("sizes")
+    @classmethod
+    def _few_sizes(cls, sizes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        if len(sizes) > MAX_SIZES:
+            raise must("", f"{len(sizes):,} sets of overrides", f"at most {MAX_SIZES}")
+        return sizes
+
     @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str) -> str:
@@ -254,7 +262,7 @@ class StudySpec(Part):
         known = _known_metrics(info.data)
         if metric not in known:
             raise must("", metric, unknown_metric(metric, known) if known else "declared under `metrics`")
-        return metric
+        return _with_direction(metric, known)
 
     @field_validator("choose_by")
     @classmethod
@@ -269,6 +277,8 @@ class StudySpec(Part):
         elif choose_by is not None and (choose_by not in known or split_of(choose_by) == "test"):
             rule = unknown_metric(choose_by, [name for name in known if split_of(name) != "test"])
             raise must("", choose_by, f"{rule}; the test split takes no part in a choice")
+        if (chosen := choose_by or (metric and validation_counterpart(metric))) in known:
+            _with_direction(chosen, known)
         return choose_by
 
     @field_validator("baseline", mode="wrap")
@@ -355,6 +365,14 @@ class StudySpec(Part):
 
 
 _RESERVED = frozenset({"epoch", "seed", "arm", "status", "config", "levels", "study", "mode", "node", "error", "task"})
+
+
+def _with_direction(name: str, known: Mapping[str, Metric]) -> str:
+    """Return the name of a metric with a declared direction; refuse one that has none."""
+    if known[name].higher_is_better is None:
+        remedy = f"metrics: {{{name}: {{better: higher}}}}"
+        raise refused("", name, f"is {name!r}, whose direction is not declared; declare it: {remedy}")
+    return name
 
 
 def _known_metrics(data: Mapping[str, Any]) -> dict[str, Metric]:

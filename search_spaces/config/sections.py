@@ -19,7 +19,7 @@ DecayPolicy = Literal["all", "no_bias_or_norm", "by_name", "three_groups"]
 AugmentationPolicy = Literal["none", "crop_flip", "randaugment"]
 
 MAX_COUNT = 10**9
-MAX_LAYERS = 10_000
+MAX_LAYERS = 1_202
 
 _IMAGE_NETS = frozenset({"resnet18", "resnet50", "resnext", "densenet"})
 _CIFAR_NETS = frozenset({"resnet", "plain"})

@@ -94,7 +94,7 @@ def refusal(tree) -> str:
         ({"factors": {"model.norm": ["batch"]}}, "has only the baseline's own level 'batch'"),
         ({"factors": {"model.norm": [["a"]]}}, '`model.norm` is ["a"], but must be one of'),
         ({"factors": {"model.depth": [8, 21]}}, "`model.depth` is 21, but must be 6n+2"),
-        ({"factors": {"model.norm": {}}}, "`factors.model.norm` has no levels"),
+        ({"factors": {"model.norm": {}}}, "`factors.model.norm` has 0 levels, but must have 1 to"),
         ({"factors": {"recipe": {"a": 3}}}, "`factors.recipe.a` is 3, but must map fields to values"),
         ({"factors": {"recipe": {"a": {"model.x": 3}}}}, "`factors.recipe.a.model.x` is not a field"),
         ({"factors": {"recipe": {"a": {3: 3}}}}, "`factors.recipe.a.3` is not a field"),

@@ -21,7 +21,7 @@ class Progress:
     """Draws what the recorder takes in. ``total`` is how many trials this run will train, None where nobody knows."""
 
     def __init__(self, total: int | None, already: int, objective: str, better: str, out: TextIO) -> None:
-        self._console = Console(file=out)
+        self._console = Console(file=out, markup=False, emoji=False, highlight=False)
         self._total, self._already, self._objective, self._better = total, already, objective, better
         self._running: dict[str, TrialRecord] = {}
         self.counts: Counter[str] = Counter()

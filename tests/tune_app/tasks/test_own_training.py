@@ -148,6 +148,7 @@ def test_a_mistake_in_what_is_yielded_is_named(tmp_path, old, new, message):
         ({"task": {"run": "train"}}, "`task.run` is 'train', but must be package.module:function"),
         ({"metric": "test_los"}, "did you mean 'test_loss'"),
         ({"metrics": {"test_loss": {"better": "lower"}}}, "`choose_by` is missing.*'val_loss' is not declared"),
+        ({"metrics": {"val_loss": {"better": "lower"}, "test_loss": {}}}, "`metric` is 'test_loss', whose direction is not declared"),
         ({"choose_by": "test_loss"}, "the test split takes no part in a choice"),
         ({"metrics": {"seed": {"better": "lower"}}}, "`metrics.seed` is not a usable name"),
         ({"code": {"root": "nowhere"}}, "`code.root` is 'nowhere', but .* is no folder"),

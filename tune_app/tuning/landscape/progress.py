@@ -15,7 +15,7 @@ class LandscapeProgress:
     """Shows how many of ``total`` points are done while it is entered."""
 
     def __init__(self, total: int) -> None:
-        self._console = Console()
+        self._console = Console(markup=False, emoji=False, highlight=False)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
         self._task = self._bar.add_task("points", total=total)
