@@ -1,11 +1,14 @@
 """Run a lightning Trainer one epoch at a time, with all of its state in one object that can be registered."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from torch import Tensor
+
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # a Trainer for each epoch would repeat its notes
 
 QUIET = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
 
