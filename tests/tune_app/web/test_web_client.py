@@ -72,7 +72,7 @@ def test_refusals_are_told_in_the_server_s_words(client):
     with pytest.raises(StudyError, match="does not answer"):
         Client("http://127.0.0.1:1", "token").studies()
     with pytest.raises(StudyError, match="not an address"):
-        Client("http://[", "token").studies()
+        Client("http://host:port", "token").studies()
 
 
 def test_the_command_line_needs_a_token_for_a_server(monkeypatch, tmp_path):
