@@ -219,6 +219,7 @@ class Runs:
         file = folder / "study.yaml"
         file.write_text(row["source"], encoding="utf-8")
         command = command_of(str(file), self._settings.results, row["size"], json.loads(row["overrides"]))
+        command += ["--inline"] if self._settings.inline else []
         self._set(run, state="running", started_at=time.time())
         variables = processes.environment(self._settings.results, self._settings.pass_environment)
         try:

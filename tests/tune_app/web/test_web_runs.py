@@ -345,8 +345,8 @@ MINE = {
     "task": {"run": "mine:train"},
     "metrics": {"val_loss": {"better": "lower"}},
     "metric": "val_loss",
-    "baseline": {"lr": 0.1},
-    "factors": {"lr": [0.1, 0.2]},
+    "baseline": {"args": {"lr": 0.1}},
+    "factors": {"args.lr": [0.1, 0.2]},
 }
 
 
