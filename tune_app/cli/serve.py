@@ -33,6 +33,9 @@ def serve(
     ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Start and stop nothing.")] = False,
     max_runs: Annotated[int, typer.Option(help="Runs at a time; others wait.", min=1, max=64)] = 1,
+    inline: Annotated[
+        bool, typer.Option("--inline", help="Train without Ray, one trial of a run at a time: for tiny studies.")
+    ] = False,
     data_folder: Annotated[
         list[str] | None, typer.Option(help="Folder that studies may read data from; repeatable; any if left out.")
     ] = None,
@@ -63,6 +66,7 @@ def serve(
         hosts=tuple(allow_host or ()),
         read_only=read_only,
         max_runs=max_runs,
+        inline=inline,
         data_folders=tuple(data_folder) if data_folder is not None else None,
         user_code=not no_user_code,
         pass_environment=tuple(pass_env or ()),

@@ -102,7 +102,7 @@ def studies(
     everything = service.summaries()
     words = q.lower().split()
     shown = [one for one in everything if _matches(one, words, state)]
-    context = {"studies": shown, "total": len(everything), "q": q, "state": state, "states": STATES}
+    context: dict[str, Any] = {"studies": shown, "total": len(everything), "q": q, "state": state, "states": STATES}
     answer = page(request, "_studies.html" if part else "studies.html", who=who, **context)
     answer.headers.update({name: headers.headers[name] for name in ("ETag", "Cache-Control")})
     return answer
@@ -125,7 +125,7 @@ def study(name: str, request: Request, who: PageReader, service: TheService, par
     return answer
 
 
-def _study_context(service: Service, found: StudyIndex) -> dict[str, object]:
+def _study_context(service: Service, found: StudyIndex) -> dict[str, Any]:
     run = service.active_run(found)
     shown = detail(found, run)
     effects, effects_problem = _effects(service, found)
@@ -178,7 +178,7 @@ def forest(effects: Effects) -> dict[str, dict[str, float]]:
     }
 
 
-def _hosts(found: StudyIndex) -> list[dict[str, object]]:
+def _hosts(found: StudyIndex) -> list[dict[str, Any]]:
     """Return what each host does and did: running trials with their share of GPUs, and finished ones."""
     hosts: dict[str, Any] = defaultdict(Counter)
     for trial in running(found):
@@ -205,7 +205,7 @@ def trial_table(
     query = trials.Query(status=status or None, text=text, sort=sort, cursor=cursor, limit=100)
     shown = trials.page(found, query)
     metric = detail(found, None).metric_info
-    context = {"name": name, "shown": shown, "metric": metric, "query": query}
+    context: dict[str, Any] = {"name": name, "shown": shown, "metric": metric, "query": query}
     return page(request, "trials.html", who=who, **context)
 
 
@@ -215,7 +215,7 @@ def trial(name: str, key: str, request: Request, who: PageReader, service: TheSe
     found = service.index.study(name)
     shown = trials.trial(found, key)
     metrics = {one.name: one for one in detail(found, None).metrics}
-    context = {"name": name, "trial": shown, "metrics": metrics, "curve_metric": default_curve(found)}
+    context: dict[str, Any] = {"name": name, "trial": shown, "metrics": metrics, "curve_metric": default_curve(found)}
     return page(request, "trial.html", who=who, **context)
 
 

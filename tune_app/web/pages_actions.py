@@ -42,7 +42,14 @@ def new_study(
     else:
         text = known.get(ready or "quickstart", known["quickstart"]).read_text(encoding="utf-8")
     names = {name: read_study(name).question for name in known}
-    context = {"text": text, "size": size, "overrides": overrides, "ready": names, "chosen": ready, "study": study}
+    context: dict[str, Any] = {
+        "text": text,
+        "size": size,
+        "overrides": overrides,
+        "ready": names,
+        "chosen": ready,
+        "study": study,
+    }
     return page(request, "new.html", who=who, key=secrets.token_hex(8), problem="", **context)
 
 
@@ -145,7 +152,7 @@ def tokens(request: Request, who: PageAdmin, service: TheService) -> HTMLRespons
 
 def _token_page(request: Request, who: PageAdmin, service: Service, **more: Any) -> HTMLResponse:
     audit = service.database.rows("SELECT at, who, action, target FROM audit ORDER BY id DESC LIMIT 100")
-    context = {"tokens": service.tokens.listed(), "audit": audit, "created": "", "problem": ""} | more
+    context: dict[str, Any] = {"tokens": service.tokens.listed(), "audit": audit, "created": "", "problem": ""} | more
     return page(request, "tokens.html", 422 if context["problem"] else 200, who=who, **context)
 
 

@@ -32,6 +32,7 @@ _TITLES = {
 }
 _ONE = re.compile(r"`(?P<path>[^`]+)` is (?P<value>.+?), but must be (?P<allowed>.+)", re.DOTALL)
 _KEY = re.compile(r"`(?P<path>[^`]+)` is not a known key(?:.*?; allowed here: (?P<allowed>.+))?", re.DOTALL)
+_ORIGIN = re.compile(r" \(from `([^`]+)`\)$")
 _MISSING = re.compile(r"`(?P<path>[^`]+)` is missing")
 _PLACE = re.compile(r"`(?P<path>[^`]+)`")
 _LINE = re.compile(r"\bline (\d+)(?:, column (\d+))?")
@@ -60,10 +61,15 @@ def mistakes_in(message: str) -> list[StudyMistake]:
 
 def _mistake(text: str) -> StudyMistake:
     found: dict[str, Any] = {"message": text}
+    origin = _ORIGIN.search(text)
+    rule = text[: origin.start()] if origin else text
     for pattern in (_ONE, _KEY, _MISSING, _PLACE):
-        if match := pattern.search(text):
-            found |= {name: value for name, value in match.groupdict().items() if value is not None}
+        if match := pattern.search(rule):
+            parts = {name: value for name, value in match.groupdict().items() if value is not None}
+            found |= {name: value.split(" (did you mean ")[0] for name, value in parts.items()}
             break
+    if origin:
+        found["path"] = origin[1]
     if line := _LINE.search(text):
         found["line"] = int(line[1])
         found["column"] = int(line[2]) if line[2] else None

@@ -17,6 +17,7 @@ from typing import Any
 from search_spaces.study import StudySpec
 from tune_app.web import processes
 from tune_app.web.database import Database
+from tune_app.web.logs import LOG, last_line, read_part
 from tune_app.web.models import LogPart, Run, RunSubmission
 from tune_app.web.problems import ProblemError
 from tune_app.web.settings import Settings
@@ -141,20 +142,7 @@ class Runs:
     def log(self, run: str, offset: int) -> LogPart:
         """Return a part of a run's log from a byte offset on; ``complete`` at the end of a run that has ended."""
         state = self.get(run).state
-        path = self.folder(run) / "log.txt"
-        content, size = b"", 0
-        if path.exists():
-            with path.open("rb") as file:
-                size = file.seek(0, 2)
-                file.seek(min(offset, size))
-                content = file.read(self._settings.limits.log_bytes)
-        start = min(offset, size)
-        end = start + len(content)
-        if end < size or state in ACTIVE:  # not in the middle of a character
-            content = content[: len(content) - _unfinished(content)]
-            end = start + len(content)
-        text = content.decode("utf-8", errors="replace")
-        return LogPart(offset=start, next=end, text=text, complete=state not in ACTIVE and end >= size)
+        return read_part(self.folder(run) / LOG, offset, self._settings.limits.log_bytes, state not in ACTIVE)
 
     def folder(self, run: str) -> Path:
         """Return the folder of a run's study file and log."""
@@ -209,15 +197,10 @@ class Runs:
             return True
         code, at = ended
         outcome = "stopped" if state == "stopping" or code == 130 else "failed" if code else "finished"
-        reason = None if outcome == "finished" else self._last_line(run, code)
+        reason = None if outcome == "finished" else last_line(folder / LOG) or f"ended with exit code {code}"
         self._set(run, state=outcome, ended_at=at, exit_code=code, reason=reason)
         self._signals.pop(run, None)
         return True
-
-    def _last_line(self, run: str, code: int) -> str:
-        path = self.folder(run) / "log.txt"
-        lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
-        return lines[-1][:500] if lines else f"ended with exit code {code}"
 
     def _signal(self, run: str, stopping_since: float) -> None:
         folder, sent = self.folder(run), self._signals.get(run, 0)
@@ -236,6 +219,7 @@ class Runs:
         file = folder / "study.yaml"
         file.write_text(row["source"], encoding="utf-8")
         command = command_of(str(file), self._settings.results, row["size"], json.loads(row["overrides"]))
+        command += ["--inline"] if self._settings.inline else []
         self._set(run, state="running", started_at=time.time())
         variables = processes.environment(self._settings.results, self._settings.pass_environment)
         try:
@@ -257,15 +241,3 @@ def command_of(file: str, results: str, size: str | None, overrides: Sequence[st
 
 def _run(row: dict[str, Any]) -> Run:
     return Run(**{**row, "overrides": json.loads(row["overrides"])})
-
-
-def _unfinished(content: bytes) -> int:
-    """Return how many bytes at the end are the beginning of a character that is not whole."""
-    for back in range(1, min(4, len(content) + 1)):
-        byte = content[-back]
-        if byte >= 0xC0:
-            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return back if back < length else 0
-        if byte < 0x80:
-            return 0
-    return 0

@@ -33,7 +33,7 @@ class Settings:
     ``results``: folder or URL that holds a store for each study. ``state``: local folder for the SQLite database, logs
     and study files of runs; beside local results if None. ``hosts``: further values of the Host header that are
     allowed. ``data_folders``: where a submitted study may read data from; anywhere if None. ``pass_environment``:
-    names of environment variables that runs get beside the usual ones.
+    names of environment variables that runs get beside the usual ones. ``inline``: train without Ray.
     """
 
     results: str = "results"
@@ -47,6 +47,7 @@ class Settings:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     max_runs: int = 1
+    inline: bool = False
     data_folders: tuple[str, ...] | None = None
     user_code: bool = True
     pass_environment: tuple[str, ...] = ()

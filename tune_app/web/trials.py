@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from search_spaces.config.base import Config
 from search_spaces.errors import nearest
 from tune_app.web.index import StudyIndex
 from tune_app.web.models import TrialDetail, TrialPage, TrialRow
@@ -125,13 +126,17 @@ def _files(study: StudyIndex, key: str) -> list[str]:
     return [f"{table}/{key}.parquet" for table in tables if (study.folder / table).exists(f"{key}.parquet")]
 
 
+_NOT_CHOSEN = frozenset({"seed", *Config.DERIVED})
+"""Fields of a trial config that the plan sets, not the study's author."""
+
+
 def difference(baseline: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return the fields in which a config differs from the baseline, by dotted path: (baseline, config)."""
     ours, theirs = dict(_leaves(config)), dict(_leaves(baseline))
     return {
         path: (theirs.get(path), ours.get(path))
         for path in dict.fromkeys([*ours, *theirs])
-        if ours.get(path) != theirs.get(path) and path != "seed"
+        if ours.get(path) != theirs.get(path) and path not in _NOT_CHOSEN
     }
 
 

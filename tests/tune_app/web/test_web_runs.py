@@ -7,12 +7,14 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
 
 from search_spaces.study_files import read_study
 from tune_app.web import processes, runs
+from tune_app.web.logs import read_part
 from tune_app.web.models import RunSubmission
 from tune_app.web.processes import environment, next_signal
 from tune_app.web.runs import command_of
@@ -49,9 +51,9 @@ def queue(fake, make_site, tmp_path):
     (tmp_path / "results").mkdir()
     site = make_site(tmp_path / "results")
     yield site
-    for run in site.service.runs.listed():
-        processes.kill(site.service.runs.folder(run.id))
     for child in processes._started:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)  # it leads the session of its run
         child.wait()
 
 
@@ -343,8 +345,8 @@ MINE = {
     "task": {"run": "mine:train"},
     "metrics": {"val_loss": {"better": "lower"}},
     "metric": "val_loss",
-    "baseline": {"lr": 0.1},
-    "factors": {"lr": [0.1, 0.2]},
+    "baseline": {"args": {"lr": 0.1}},
+    "factors": {"args.lr": [0.1, 0.2]},
 }
 
 
@@ -352,3 +354,17 @@ def test_code_of_users_can_be_refused(make_site, stores):
     client = make_site(stores, user_code=False).client("run")
     found = client.post(f"{API}/validate", json={"study": MINE}).json()
     assert "--no-user-code" in found["mistakes"][0]["message"]
+
+
+def test_parts_of_a_log_end_with_whole_characters(tmp_path):
+    path = tmp_path / "log.txt"
+    path.write_bytes("aü€".encode())
+    parts, offset = [], 0
+    while offset < 6:
+        part = read_part(path, offset, 4, ended=False)
+        parts.append(part.text)
+        offset = part.next
+    assert parts == ["aü", "€"]
+    assert not part.complete
+    assert read_part(path, 3, 10, ended=True).complete
+    assert read_part(tmp_path / "none", 5, 10, ended=False).next == 0
