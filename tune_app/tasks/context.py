@@ -7,17 +7,18 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
-
-import torch
+from typing import TYPE_CHECKING, Any, Protocol
 
 from search_spaces.errors import StudyError
 from search_spaces.metrics import split_of
 from tune_app.storage import Folder
 from tune_app.tasks.base import TrialSetup
-from tune_app.training.checkpoints import CheckpointFolder
-from tune_app.training.hardware import resolve_device
-from tune_app.training.seeding import GlobalStreams
+
+if TYPE_CHECKING:  # a user's module imports this one; torch is imported when a trial starts
+    import torch
+
+    from tune_app.training.checkpoints import CheckpointFolder
+    from tune_app.training.seeding import GlobalStreams
 
 _log = logging.getLogger("tune_app.trial")
 
@@ -48,6 +49,8 @@ class Context:
 
     def __init__(self, epochs: int, seed: int, setup: TrialSetup, folder: CheckpointFolder | None) -> None:
         """Make the context of one trial; the program does this, not the training function."""
+        from tune_app.training.hardware import resolve_device
+
         self.epochs, self.seed = epochs, seed
         self.cpus, self.gpus = setup.cpus, setup.gpus
         self.device = resolve_device("auto" if setup.gpus else "cpu")
@@ -65,6 +68,8 @@ class Context:
 
         Two arms with one seed draw the same numbers for the same purpose, whatever else differs between them.
         """
+        import torch
+
         digest = hashlib.sha256(f"{self.seed}/{purpose}".encode()).digest()
         return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") % 2**63)
 
