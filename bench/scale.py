@@ -22,6 +22,7 @@ from typing import Any
 import ray
 
 from analysis import load_study
+from search_spaces.store_schema import METRICS
 from search_spaces.study_files import study_from
 from tune_app.tuning import ray_executor, runner
 from tune_app.tuning.cell import CellRunner
@@ -31,7 +32,6 @@ from tune_app.tuning.trainable import CellTrainable
 
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 BEGIN, END = "<!-- bench.scale: begin -->", "<!-- bench.scale: end -->"
-METRICS = ("loss", "accuracy", "f1_micro", "f1_macro")
 HEADINGS = {
     "trials": "trials",
     "trials_per_second": "trials/s",

@@ -8,8 +8,8 @@ import pytest
 from search_spaces._yaml import parse_yaml
 from search_spaces.study import MetricSpec, StudySpec
 from search_spaces.study_files import checked_study
+from tune_app import Context
 from tune_app.cli import app
-from tune_app.tasks import Context
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ import yaml
 
 from analysis import load_study
 from search_spaces.plan import make_plan
-from search_spaces.store_schema import METRIC_NAMES
+from search_spaces.store_schema import METRIC_NAMES, METRICS
 from search_spaces.study_files import study_from
 from tune_app.data import load_source
 from tune_app.training import fit, set_threads
@@ -126,7 +126,7 @@ def undisturbed(tree):
         found[cell.digest] = {
             f"{name}_{metric}": getattr(getattr(end, name), metric)
             for name, end in (("train", best), ("val", best), ("test", last))
-            for metric in ("loss", "accuracy", "f1_micro", "f1_macro")
+            for metric in METRICS
         } | {"best_epoch": last.best_epoch, "status": last.status}
     return found
 

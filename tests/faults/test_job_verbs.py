@@ -46,7 +46,9 @@ def test_submit_passes_the_options_of_run_on(server, tmp_path):
     file.write_text(yaml.safe_dump(study()))
     options = ["--results", "s3://b/r", "--set", "seeds=1", "--shared-folder"]
     assert call("submit", str(file), "--id", "x", *options).output == "submitted x\n"
-    assert server.submitted == [(str(file), "x", ["--results", "s3://b/r", "--shared-folder", "--set", "seeds=1"])]
+    assert server.submitted == [
+        (str(file), "x", ["--results", "s3://b/r", "--shared-folder", "--set", "seeds=1"], None)
+    ]
     assert call("submit", str(file)).output.startswith("submitted tiny-2")
 
 

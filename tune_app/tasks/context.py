@@ -150,7 +150,7 @@ def split_metrics(found: Mapping[str, Any], *, is_final: bool) -> dict[str, floa
                 "yield it once, at the end: yield context.final({...})"
             )
         try:
-            numbers[name] = float(value)
+            numbers[name] = float(value.detach() if hasattr(value, "detach") else value)
         except (TypeError, ValueError):
             raise StudyError(
                 f"the training function yielded {name!r} as a {type(value).__name__}, but a metric must be a number"

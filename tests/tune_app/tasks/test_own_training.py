@@ -60,10 +60,11 @@ def test_a_run_killed_in_the_middle_ends_with_the_figures_of_an_undisturbed_one(
     run(study, tmp_path / "undisturbed")
     command = [*CLI, "run", str(study), "--inline", "--results", str(tmp_path / "killed")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    checkpoints = tmp_path / "killed/own/checkpoints"
-    end = time.monotonic() + 100
-    while len(list(checkpoints.glob("*/last.pt"))) < 2 and time.monotonic() < end:
+    store = tmp_path / "killed/own"
+    end = time.monotonic() + 200
+    while not (list(store.glob("trials/*.parquet")) and list(store.glob("checkpoints/*/last.pt"))):
         assert process.poll() is None
+        assert time.monotonic() < end
         time.sleep(0.01)
     process.kill()
     process.wait()

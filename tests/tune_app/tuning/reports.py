@@ -1,12 +1,10 @@
 """Reports as a trial would make them."""
 
+from search_spaces.store_schema import METRICS
+
 
 def epoch_row(epoch, val_accuracy=0.5):
-    row = {
-        f"{split}_{metric}": 0.5
-        for split in ("train", "val")
-        for metric in ("loss", "accuracy", "f1_micro", "f1_macro")
-    }
+    row = {f"{split}_{metric}": 0.5 for split in ("train", "val") for metric in METRICS}
     rest = ("learning_rate", "gradient_norm", "weight_norm", "dead_fraction", "images_per_second", "seconds")
     return {"epoch": epoch, **row, "val_accuracy": val_accuracy, **dict.fromkeys(rest, 1.0)}
 
