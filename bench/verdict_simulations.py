@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ def heavy_tailed(rng: np.random.Generator, arms: int, n: int) -> Values:
 
 def lognormal(rng: np.random.Generator, arms: int, n: int) -> Values:
     """Lognormal arms of mean 0 against a normal reference: skewed differences."""
-    values = np.exp(rng.normal(size=(arms + 1, n))) - np.exp(0.5)
+    values: Values = np.exp(rng.normal(size=(arms + 1, n))) - np.exp(0.5)
     values[0] = rng.normal(size=n)
     return values
 
@@ -143,7 +144,7 @@ def equivalence_claims(*, studies: int, seed: int = 0, share: float = 0.8, n: in
     for _ in range(studies):
         found = compare_differences(rng.normal(share, sd, (1, n)), rope=1.0)
         before += found.verdict[0] in DIRECTED
-        shown = {
+        shown: dict[str, Any] = {
             "gain": float(found.difference[0]),
             "differs": bool(found.p_holm[0] < ALPHA),
             "equivalent": bool(found.equivalent_holm[0] < ALPHA),

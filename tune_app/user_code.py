@@ -175,8 +175,9 @@ def describe(root: Path, references: Sequence[str], fingerprint: str) -> dict[st
     return found
 
 
-def in_child(what: str, root: Path, payload: dict[str, Any], seconds: float = CHILD_SECONDS) -> Any:
+def in_child(what: str, root: Path, payload: dict[str, Any], seconds: float | None = None) -> Any:
     """Return what `tune_app.child` answers for the user's code under ``root``; StudyError where it does not."""
+    seconds = CHILD_SECONDS if seconds is None else seconds
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
     home = str(Path(__file__).resolve().parents[1])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (home, environment.get("PYTHONPATH"))))

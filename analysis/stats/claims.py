@@ -49,7 +49,9 @@ def claims(results: StudyResults) -> pd.DataFrame:
                 rows[place] = {"n": 0, "verdict": OUTCOMES[-1], "words": _absent(claim, measured)}
         compared = _compared(results, list(tested.values()), metric) if tested else pd.DataFrame()
         for place, found in zip(tested, compared.to_dict("records"), strict=True):
-            rows[place] = _tested(results, stated[place].expect, found, metric)
+            rows[place] = _tested(
+                results, stated[place].expect, {str(name): value for name, value in found.items()}, metric
+            )
     table = pd.DataFrame([dict(claim) | rows[place] for place, claim in enumerate(stated)], columns=_COLUMNS)
     return table.astype({"n": "int64"} | dict.fromkeys(_COMPARED[1:-1], "float64"))
 

@@ -191,8 +191,10 @@ def _changed_by_losses(
     worst = finite.min() if options["higher_is_better"] else finite.max()
     filled = np.where(lost & ~np.isfinite(values), worst if fill is None else fill, values)
     again = compare_differences(filled[arms] - filled[references], alpha=alpha, **options)
-    of_arm, of_reference = lost.any(axis=1)[arms], lost.any(axis=1)[references]
+    lost_any = np.asarray(lost.any(axis=1))
+    of_arm, of_reference = lost_any[arms], lost_any[references]
     favoured = np.select(
         [found.verdict == "better", found.verdict == "worse"], [of_arm, of_reference], of_arm | of_reference
     )
-    return favoured & (again.verdict != found.verdict)
+    flips: Bools = favoured & np.asarray(again.verdict != found.verdict)
+    return flips

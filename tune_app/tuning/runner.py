@@ -238,6 +238,7 @@ class _Run:
                         self._executor.run(again, self._shared, settings, self._mode, outlet)
         finally:
             progress.stop()
+            live.update((), recorder.counts, batch.total, self._summary.already, force=True)
             live.close()
         self._conclude(recorder)
 

@@ -200,7 +200,8 @@ def train(context, lr: float = 1.0):
             yield {"val_loss": loss + 1 / epoch}
         yield context.final({"test_loss": loss})
     finally:
-        open(FILE, "a").write("x")
+        with open(FILE, "a") as file:
+            file.write("x")
 """
     study = write_package(
         tmp_path,

@@ -111,7 +111,7 @@ class LiveWriter:
         done += sum(t["epoch"] / t["epochs"] for t in self._last["running"] if t["epochs"])
         if total is None or done <= 0 or now <= self._started:
             return None
-        return max(0.0, float(total - done) * (now - self._started) / done)
+        return float(max(0.0, (total - done) * (now - self._started) / done))
 
 
 def _recent(points: Mapping[str, Iterable[tuple[int, float]]]) -> dict[str, list[tuple[int, float]]]:
