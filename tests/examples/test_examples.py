@@ -59,7 +59,9 @@ def _code_lines(source):
     with_docstrings = (ast.Module, ast.ClassDef, ast.FunctionDef)
     for node in ast.walk(tree):
         if isinstance(node, with_docstrings) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass(lineno=node.lineno, end_lineno=node.lineno)]
+            node.body = node.body[1:] or [
+                ast.Pass(lineno=getattr(node, "lineno", 1), end_lineno=getattr(node, "lineno", 1))
+            ]
     kept = {
         line
         for node in ast.walk(tree)
