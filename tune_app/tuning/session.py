@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -63,18 +63,20 @@ def noise_to(log: Path) -> Iterator[None]:
     """Send what Ray prints and logs in this process to a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.data")]
-    with log.open("a", encoding="utf-8") as file:
-        handler = logging.StreamHandler(file)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        before = [(logger, logger.handlers[:], logger.propagate) for logger in loggers]
-        for logger in loggers:
-            logger.handlers, logger.propagate = [handler], False
-        try:
-            with redirect_stdout(file), redirect_stderr(file):
-                yield
-        finally:
-            for logger, handlers, propagate in before:
-                logger.handlers, logger.propagate = handlers, propagate
+    file = log.open("a", encoding="utf-8")
+    handler = logging.StreamHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    before = [(logger, logger.handlers[:], logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [handler], False
+    try:
+        with redirect_stdout(file), redirect_stderr(file):
+            yield
+    finally:
+        for logger, handlers, propagate in before:
+            logger.handlers, logger.propagate = handlers, propagate
+        with suppress(OSError):  # a full disk: the recorder reports it, and the log is no result
+            file.close()
 
 
 @contextmanager
