@@ -13,7 +13,7 @@ from ray import tune
 from tune_app.tuning.cell import CellRunner
 from tune_app.tuning.jobs import Job
 
-GATE_SECONDS = 30.0
+GATE_SECONDS = 120.0
 """How long the first trial of a worker waits for the other workers to be up."""
 
 
