@@ -88,7 +88,8 @@ def _rows(spec: StudySpec, counts: list[int]) -> list[designs.Row]:
 
 def _arm(spec: StudySpec, factors: tuple[Factor, ...], row: designs.Row) -> Arm:
     chosen = [(factor, factor.levels[index]) for factor, index in zip(factors, row, strict=True)]
-    values = {path: value for _, level in chosen for path, value in level.values.items()}
+    set_here = [level for (_, level), index in zip(chosen, row, strict=True) if index]  # index 0 is the baseline's own
+    values = {path: value for level in set_here for path, value in level.values.items()}
     differing = [
         f"{_short(factor.name, factors)}={level.label}"
         for (factor, level), index in zip(chosen, row, strict=True)

@@ -151,3 +151,14 @@ def test_study_as_written_by_the_store_reads_back_the_same():
     assert study_from(spec.model_dump(mode="json")) == spec
     search = study_from({"name": "x", "mode": "search", "space": ["learning_rate", "depth"]})
     assert study_from(search.model_dump(mode="json")) == search
+
+
+def test_an_argument_of_own_code_and_another_family_are_factors_of_one_study():
+    tree = {
+        "name": "x",
+        "baseline": {"model": {"family": "my_pkg.nets:Net", "args": {"dim": 8}}},
+        "factors": {"model.args.dim": [4, 8], "model.family": ["my_pkg.nets:Net", "cnn"]},
+    }
+    arms = {arm.name: arm.config.model for arm in make_plan(study_from(tree)).arms}
+    assert arms["dim=4"].args == {"dim": 4}
+    assert (arms["family=cnn"].family, arms["family=cnn"].args) == ("cnn", {})
