@@ -11,6 +11,7 @@ from search_spaces.config import Config, TrialConfig
 from search_spaces.metrics import require_direction, split_of
 from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
+from tune_app.data import make_splits, source_key
 from tune_app.tasks import task_of
 from tune_app.tuning.cell import CellRunner, TrialSettings
 from tune_app.tuning.jobs import Job
@@ -39,7 +40,7 @@ def rehearse(spec: StudySpec) -> Iterator[Finding]:
     shared = task_of(spec).prepare(spec, source)
     for number, config in enumerate(configs):
         name = f"cell {number + 1} of {len(configs)}"
-        yield _judged(name, spec, _short(config, spec), shared)
+        yield _judged(name, spec, _short(config, spec, shared), shared)
 
 
 def _judged(name: str, spec: StudySpec, config: Config, shared: Mapping[str, Any]) -> Finding:
@@ -103,13 +104,13 @@ def _settings(spec: StudySpec, folder: str) -> TrialSettings:
     )
 
 
-def _short(config: Config, spec: StudySpec) -> Config:
+def _short(config: Config, spec: StudySpec, shared: Mapping[str, Any]) -> Config:
     """Return a config of two epochs; of few images where we know how to take few."""
     values: dict[str, Any] = {"epochs": EPOCHS}
     if isinstance(config, TrialConfig):
-        few = max(STEPS * config.batch_size, 100)
-        sizes = {name: min(few, getattr(config.data, name) or few) for name in ("train_size", "validation_size")}
-        values |= {f"data.{name}": size for name, size in sizes.items()} | {"schedule.warmup_epochs": 0.0}
+        splits, few = make_splits(shared[source_key(config.data)], config.data), max(STEPS * config.batch_size, 100)
+        sizes = {"train_size": len(splits.train), "validation_size": len(splits.val)}
+        values |= {f"data.{name}": min(few, size) for name, size in sizes.items()} | {"schedule.warmup_epochs": 0.0}
     return config.with_values(values).model_copy(update={"seed": spec.seeds[0]})
 
 
