@@ -65,8 +65,8 @@ def running_at_once(trials: pd.DataFrame) -> dict[int, float]:
 def measure() -> dict[str, float]:
     """Return the mean number of running trials over the number of slots, for each length, place and mode."""
     for module in (scale, sys.modules[__name__]):
-        cloudpickle.register_pickle_by_value(module)  # workers need not find this folder
-    ray_executor.CellTrainable = SleepTrainable  # type: ignore[misc]
+        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call] # workers need not find this folder
+    setattr(ray_executor, "CellTrainable", SleepTrainable)  # noqa: B010
     figures: dict[str, float] = {}
     for place, slots in (("local", CPUS), ("cluster", CPUS * NODES)):
         for mode in ("ablation", "search"):
@@ -110,5 +110,5 @@ def _trials(tree: dict[str, Any], place: str) -> pd.DataFrame:
             ray.init(address=cluster.address, log_to_driver=False)
             runner.run_study(spec, folder, address=cluster.address, shared_folder=True)
             ray.shutdown()
-            cluster.shutdown()
+            cluster.shutdown()  # type: ignore[no-untyped-call]
         return pd.read_parquet(Path(folder) / "sleep" / "trials")
