@@ -98,7 +98,7 @@ def read_image(path: str | Path) -> Matrix:
 
 
 def _read_npy(path: Path) -> object:
-    """Return the array; what its header promises is held to the limit, and to the file's size, before it is read."""
+    """Return the array; the size in its header is checked against the limit and the file before it is read."""
     with path.open("rb") as file:
         version = np.lib.format.read_magic(file)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -103,7 +103,7 @@ def _worse_group(good: Floats, arm: int, threshold: float) -> Bools:
 
 
 def _threshold(good: Floats) -> float:
-    """Return the gap above which two groups of runs are told apart; infinite where the spread cannot be estimated."""
+    """Return the gap above which two groups of runs are distinct; infinite where the spread cannot be estimated."""
     rows = [row[np.isfinite(row)] for row in good]
     rows = [row for row in rows if len(row) >= 3]
     if not rows:

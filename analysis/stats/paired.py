@@ -25,7 +25,6 @@ Murphy and Myors 1999)? Each is corrected by Holm over the rows. A difference ca
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,16 +56,6 @@ class PairedEffects:
     low90: Floats
     high90: Floats
     verdict: NDArray[np.str_]
-
-
-def paired_effects(values: Floats, reference: int, **options: Any) -> PairedEffects:
-    """Compare each arm with the reference arm; ``options`` as for `compare_differences`.
-
-    ``values``: shape (arms, seeds), NaN where a cell has no figure; a pair counts where both arms have one. Results
-    are for the other arms, in order.
-    """
-    others = np.delete(np.arange(len(values)), reference)
-    return compare_differences(values[others] - values[reference], **options)
 
 
 def compare_differences(

@@ -59,7 +59,7 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
     if all(cell.arm.name in seconds for cell in missing) and missing:
         _show_time(spec, sum(seconds[cell.arm.name] for cell in missing), out)
     for alias in plan.aliases:
-        out.print(f"cannot be told apart: {alias}")
+        out.print(f"cannot be distinguished: {alias}")
     _show_notes(spec, task, shared, out)
     _show_power(spec, store, len(plan.arms) - 1, out)
 
@@ -136,7 +136,7 @@ def _measured(spec: StudySpec, task: Task, shared: Mapping[str, Any], config: An
 
 def _show_power(spec: StudySpec, store: ResultsStore, comparisons: int, out: Console) -> None:
     if len(spec.seeds) < 2:
-        out.print("with 1 seed no difference can be told from chance; give `seeds: 5` or more")
+        out.print("with 1 seed no difference can be distinguished from chance; give `seeds: 5` or more")
         return
     names = {(cell.digest, cell.config.seed): cell.arm.name for cell in make_plan(spec).cells}
     values: dict[str, dict[int, float]] = {}

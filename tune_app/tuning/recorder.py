@@ -135,7 +135,7 @@ class Recorder:
         try:
             self._store.write_trial(row, epoch_tables(record), [name for name in metrics if name != "seconds"])
             self._thin(record.job)
-        except OSError as error:  # told when Ray has stopped: it would take an error here for the trial's
+        except OSError as error:  # raised after Ray has stopped: it would take an error here for one of the trial
             self.write_error = error
             return
         self.counts[status] += 1

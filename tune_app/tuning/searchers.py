@@ -99,14 +99,14 @@ class OptunaSearcher:
         """Take in a trial of an earlier run: its values by path, status and objective by epoch."""
         self._known.add(digest)
         self.proposed += 1
-        state, value, told = _outcome(status, curve, self._better)
+        state, value, reported = _outcome(status, curve, self._better)
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=state,
                 value=value,
                 params={path: encode(self._space.domains[path], v) for path, v in values.items()},
                 distributions=self._distributions,
-                intermediate_values=dict(told),
+                intermediate_values=dict(reported),
             )
         )
 
@@ -182,8 +182,8 @@ class OptunaSearcher:
             self.on_trial_result(trial_id, result)
         status = "failed" if error else result.get("status", "failed")
         curve = self._values.pop(trial_id)
-        state, value, told = _outcome(status, curve, self._better)
-        for epoch, objective in sorted(told.items()):
+        state, value, reported = _outcome(status, curve, self._better)
+        for epoch, objective in sorted(reported.items()):
             trial.report(objective, epoch)
         self._study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
 
@@ -201,7 +201,7 @@ def _grid_points(space: SearchSpace, search: Search) -> Iterator[dict[str, Any]]
 def _outcome(
     status: str, curve: Mapping[int, float], better: Callable[[Iterable[float]], float]
 ) -> tuple[TrialState, float | None, Mapping[int, float]]:
-    """Return what Optuna is told of a trial: its state, its value, its intermediate values."""
+    """Return what Optuna learns of a trial: its state, its value, its intermediate values."""
     if status == "completed" and curve:
         return TrialState.COMPLETE, better(curve.values()), curve
     if status in ("pruned", "running") and curve:  # running: stopped by the scheduler

@@ -6,9 +6,15 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
-from analysis.stats.paired import compare_differences, holm, paired_effects, sign_flip_p
+from analysis.stats.paired import compare_differences, holm, sign_flip_p
 
 NAN = float("nan")
+
+
+def paired_effects(values, reference, **options):
+    """Compare each arm (row) with the reference arm over paired seeds (columns)."""
+    others = np.delete(np.arange(len(values)), reference)
+    return compare_differences(values[others] - values[reference], **options)
 
 
 def differences(n: int, mean: float = 0.3, seed: int = 0) -> np.ndarray:

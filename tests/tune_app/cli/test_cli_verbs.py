@@ -118,7 +118,7 @@ def test_plan_shows_what_a_fraction_cannot_tell_apart(tune_app, tmp_path):
         "factors: {model.norm: [none], batch_size: [64], optimizer.name: [adam]}\n"
     )
     output = tune_app("plan", "f.yaml", "--no-time")
-    assert "cannot be told apart: norm = batch_size:optimizer" in output
+    assert "cannot be distinguished: norm = batch_size:optimizer" in output
 
 
 def test_plan_of_a_search_shows_its_space(tune_app, tmp_path):
