@@ -28,18 +28,20 @@ MODELS: Mapping[str, Callable[[ModelConfig, int, int, int], ImageClassifier]] = 
 """Name in the trial config -> function (config, image channels, classes, resolution) that returns the network."""
 
 
-def build_model(config: ModelConfig, in_channels: int, num_classes: int, resolution: int) -> ImageClassifier:
+def build_model(
+    config: ModelConfig, in_channels: int, num_classes: int, resolution: int, seed: int = 0
+) -> ImageClassifier:
     """Return the network of ``config`` for images of ``in_channels`` x ``resolution`` x ``resolution``.
 
-    Weights are drawn from torch's global generator. Raises StudyError for an impossible combination: images too small
+    ``seed`` determines the initial weights. Raises StudyError for an impossible combination: images too small
     for the family, groups that do not divide the channels, instance norm of 1x1 images. See `build_own` for a family
-    that refers to the user's code or a library.
+    that refers to the user's code or a library, which draws its weights from torch's global generator.
     """
     if is_reference(config.family):
         return build_own(config, in_channels, num_classes, resolution)
     check_sites(config, _sites(config, in_channels, resolution))
     model = MODELS[config.family](config, in_channels, num_classes, resolution)
-    initialize(model)
+    initialize(model, seed, he_linear=config.family == "cnn")
     return model
 
 

@@ -23,7 +23,7 @@ from tune_app.tuning.code_versions import accepted_code, keep_archive
 from tune_app.tuning.environment import describe_environment
 from tune_app.tuning.executor import Batch, Executor, Outlet, Stopping
 from tune_app.tuning.jobs import Job, cell_job
-from tune_app.tuning.preparation import cut_off, missing_cells, objective
+from tune_app.tuning.preparation import check_version, cut_off, missing_cells, objective, outdated, outdated_search
 from tune_app.tuning.progress import Progress
 from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.searchers import OptunaSearcher, QueueSearcher, Searcher, holds
@@ -90,6 +90,7 @@ def run_study(
     written or that other nodes cannot see, another run that holds the store.
     """
     began = time.monotonic()
+    check_version(spec)
     store = ResultsStore(results, spec.name)
     store.prepare()
     listeners = (TensorBoard(store),) if tensorboard else ()
@@ -132,6 +133,7 @@ class _Run:
         plan = make_plan(self._spec)
         self._summary.notes += self._task.notes(self._spec, self._shared)
         missing = missing_cells(self._spec, self._store, self._shared)
+        self._summary.notes += outdated(self._spec, self._store, missing)
         self._summary.already = len(plan.cells) - len(missing)
         if not missing:
             return self._summary
@@ -144,6 +146,7 @@ class _Run:
     def search(self) -> RunSummary:
         """Propose and train until the store holds as many trials as the study asks for."""
         spec, space = self._spec, self._spec.search_space()
+        self._summary.notes += outdated_search(spec, self._store)
         with self._executor.session():
             share = self._share()
             searcher = OptunaSearcher(
