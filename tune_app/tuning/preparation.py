@@ -12,6 +12,7 @@ from search_spaces.metrics import require_direction
 from search_spaces.plan import Cell, make_plan
 from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
+from tune_app.storage import LAST
 from tune_app.tasks import task_of
 from tune_app.tuning.store.writer import ResultsStore
 
@@ -28,7 +29,7 @@ def cut_off(store: ResultsStore) -> list[tuple[Config, str]]:
     """Return (config, fingerprint) of the trials that have a checkpoint to go on from and no row."""
     import torch
 
-    from tune_app.training import LAST, CorruptCheckpoint, read_checkpoint
+    from tune_app.training import CorruptCheckpoint, read_checkpoint
 
     ended = {key(trial.digest, trial.fingerprint) for trial in store.trials()}
     found = []
