@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from search_spaces.study import Asha, StudySpec
+from search_spaces.study import StudySpec
+from search_spaces.study_parts import Asha
 from tune_app.storage import Folder
 from tune_app.tuning.cell import TrialSettings
 from tune_app.tuning.progress import Progress

@@ -24,7 +24,7 @@ from search_spaces.domains import Choice, IntRange, LogUniform
 from search_spaces.errors import StudyError
 from search_spaces.factors import label
 from search_spaces.space import SearchSpace
-from search_spaces.study import Search
+from search_spaces.study_parts import Search
 from tune_app.tuning.jobs import Job
 
 _TRIES = 100
