@@ -62,7 +62,8 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
         _show_time(spec, sum(seconds[cell.arm.name] for cell in missing), out)
     for alias in plan.aliases:
         out.print(f"cannot be distinguished: {alias}")
-    _show_notes(spec, task, shared, out)
+    if missing:  # notes about networks take torch, and a study that is complete has been run with them
+        _show_notes(spec, task, shared, out)
     _show_power(spec, store, len(plan.arms) - 1, out)
 
 

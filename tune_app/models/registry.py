@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
 from search_spaces.config.base import is_reference
 from search_spaces.config.trial import ModelConfig
+from search_spaces.errors import StudyError
 from tune_app.models.cnn import build_cnn
 from tune_app.models.densenet import build_densenet
 from tune_app.models.imagenet import build_imagenet
@@ -55,6 +57,17 @@ def model_notes(config: ModelConfig, in_channels: int = 3, resolution: int = 32)
     sites = _sites(config, in_channels, resolution)
     check_sites(config, sites)
     return [*_group_notes(config, sites), *_inactive_notes(config)]
+
+
+def describe_networks(networks: Sequence[tuple[Mapping[str, Any], int, int]]) -> list[dict[str, Any]]:
+    """Return ``{"notes": [...]}``, or ``{"error": message}``, for each (model config, image channels, resolution)."""
+    answers: list[dict[str, Any]] = []
+    for config, channels, resolution in networks:
+        try:
+            answers.append({"notes": model_notes(ModelConfig.model_validate(config), channels, resolution)})
+        except StudyError as error:
+            answers.append({"error": str(error)})
+    return answers
 
 
 def _sites(config: ModelConfig, in_channels: int, resolution: int) -> list[NormSite]:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from search_spaces.config.trial import TrialConfig
 from search_spaces.metrics import IMAGE_METRICS
-from tune_app.data import EvalLoader
+from tune_app.data.loaders import EvalLoader
 from tune_app.draws import keyed_seed
 from tune_app.models import project_parameters
 from tune_app.training.epoch_metrics import CorrectImages, EpochMetrics, EpochStatus, QuantileRow, correct_images

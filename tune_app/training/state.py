@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from search_spaces.config.trial import TrialConfig
-from tune_app.data import EvalLoader, ImageArrays, Splits, TrainLoader, make_splits
+from tune_app.data import ImageArrays, Splits, make_splits
+from tune_app.data.loaders import EvalLoader, TrainLoader
 from tune_app.models import ImageClassifier, build_model
 from tune_app.training.decay import parameter_groups
 from tune_app.training.epoch_metrics import EpochMetrics

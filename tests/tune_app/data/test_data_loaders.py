@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from search_spaces.config.trial import TrialConfig
-from tune_app.data import EvalLoader, ImageArrays, Splits, TrainLoader, make_splits
+from tune_app.data import ImageArrays, Splits, make_splits
 from tune_app.data.arrays import image_arrays
 from tune_app.data.augmentation.crop_flip import crop, draw_flips, draw_offsets, mirror
+from tune_app.data.loaders import EvalLoader, TrainLoader
 from tune_app.data.resident import resident_images, resize
 from tune_app.draws import keyed_generator
 

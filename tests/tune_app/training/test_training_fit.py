@@ -15,7 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from search_spaces.config.trial import DecayPolicy, OptimizerName, ScheduleKind, TrialConfig
 from search_spaces.store_schema import EPOCHS
-from tune_app.data import EvalLoader, ImageArrays
+from tune_app.data import ImageArrays
+from tune_app.data.loaders import EvalLoader
 from tune_app.training import EpochMetrics, Probes, evaluate, fit
 from tune_app.training.epoch import train_epoch
 from tune_app.training.metrics import SplitMetrics

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from search_spaces.config.trial import TrialConfig
 from search_spaces.errors import StudyError
-from tune_app.data import EvalLoader, ImageArrays, TrainLoader, make_splits
+from tune_app.data import ImageArrays, make_splits
+from tune_app.data.loaders import EvalLoader, TrainLoader
 
 CPU = torch.device("cpu")
 

@@ -18,8 +18,10 @@ from PIL import Image
 
 from search_spaces.config.trial import DataConfig, TrialConfig
 from search_spaces.errors import StudyError
-from tune_app.data import EvalLoader, ImageArrays, Normalization, load_source, make_splits, source_key
+from tune_app.data import ImageArrays, load_source, make_splits, source_key
 from tune_app.data.arrays import image_arrays
+from tune_app.data.loaders import EvalLoader
+from tune_app.data.normalization import Normalization
 from tune_app.data.sources import own as own_source
 from tune_app.data.sources.own import save_arrays
 from tune_app.training import fit
