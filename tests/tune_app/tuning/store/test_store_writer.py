@@ -8,15 +8,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from reports import report
 
+from analysis import load_study
 from search_spaces.errors import StudyError
 from search_spaces.store_schema import SCHEMA_VERSION, TRIALS
 from search_spaces.study import StudySpec
+from search_spaces.study_files import study_to_store
 from tune_app.tuning.store.compact import compact
 from tune_app.tuning.store.locks import hold
 from tune_app.tuning.store.rows import TrialRecord, epoch_tables, trial_row
 from tune_app.tuning.store.writer import ResultsStore
 
+CORRECT = {"split": "test", "images": "a" * 16, "n": 10, "bits": b"\xff\x40"}
 SPEC = StudySpec.model_validate({"name": "tiny", "factors": {"model.norm": ["none"]}})
 
 
@@ -42,10 +46,24 @@ def test_a_trial_is_one_file_in_each_table_and_reads_as_written(tmp_path, record
 
 
 def test_the_trials_row_is_written_last(store, record, monkeypatch):
+    record.add(report(0.5, first=3, status="completed") | {"correct": [CORRECT]})
     written = []
     monkeypatch.setattr(type(store.folder), "write", lambda self, name, content: written.append(name))
     write(store, record)
-    assert [name.split("/")[0] for name in written] == ["epochs", "quantiles", "trials"]
+    assert [name.split("/")[0] for name in written] == ["epochs", "quantiles", "correct", "trials"]
+
+
+def test_correct_images_survive_the_store_compaction_and_loading(tmp_path, record, spec):
+    record.add(report(0.5, first=3, status="completed") | {"correct": [CORRECT]})
+    store = ResultsStore(str(tmp_path), "tiny")
+    store.write_trial(trial_row(record, "completed", spec), epoch_tables(record))
+    store.write_study(study_to_store(spec), {})
+    for _ in range(2):
+        (row,) = load_study(tmp_path / "tiny").correct.to_dict("records")
+        assert {name: row[name] for name in CORRECT} == CORRECT
+        assert row["digest"] == record.job.digest
+        compact(store)
+    assert [path.name[:8] for path in (tmp_path / "tiny" / "correct").iterdir()] == ["compact-"]
 
 
 @pytest.mark.parametrize(
