@@ -326,6 +326,8 @@ class StudySpec(Part):
             raise must(needed, getattr(self, needed), f"given and not empty in a study of mode {self.mode}")
         if self.mode == "search" and self.tune is not None:
             raise must("tune", "given", "left out in a study of mode search: an ablation tunes its arms")
+        if self.tune is not None and (taken := {"repeat", "trial", "is_final"} & set(self.metrics)):
+            raise refused("metrics", sorted(taken), f"has {min(taken)!r}, a column of tuned ablations; rename it")
         if self.baseline.seed:
             raise must("baseline.seed", self.baseline.seed, "left out: list seeds under `seeds`")
         asha = self.search.asha

@@ -121,7 +121,7 @@ def status_counts(results: StudyResults) -> dict[str, int]:
 
 def cost(results: StudyResults) -> dict[str, str]:
     """Return what the study took, in words ready to print: trial-hours, GPU-hours, wall clock, retries."""
-    trials = results.trials
+    trials = results.trained
     hours = trials["seconds"].fillna(0) / 3600
     facts = {
         "Training time, all trials": _hours(float(hours.sum())),

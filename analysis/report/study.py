@@ -22,6 +22,7 @@ SECTIONS = {
     "best": "Best trial",
     "audit": "What early stopping did",
     "effects": "Effects",
+    "tuned": "Untuned and tuned",
     "factors": "Factors",
     "claims": "Published results",
     "pictures": "Plots",
@@ -46,6 +47,7 @@ _EMPTY: dict[str, Any] = {
     "best": [],
     "audit": None,
     "factors": None,
+    "tuned": None,
     "arms": [],
     "pictures": [],
     "limits": [],
@@ -64,6 +66,8 @@ def write_report(results: StudyResults, out: str | Path, table: pd.DataFrame | N
         own = search_context(results)
     elif len(results.trials):
         own = ablation_context(results, effects(results) if table is None else table)
+    elif len(results.tuning):
+        own = {"summary": _still_tuning(results)}
     context = _EMPTY | _common(results) | own
     context["facts"] = [*context["extra_facts"], *context["facts"]]
     context["lost"] = _lost(results)
@@ -72,10 +76,17 @@ def write_report(results: StudyResults, out: str | Path, table: pd.DataFrame | N
 
 
 def _is_shown(section: str, context: dict[str, Any]) -> bool:
-    fillings = {name: name for name in ("best", "audit", "factors", "method", "other")} | {"effects": "effect_rows"}
+    fillings = {name: name for name in ("best", "audit", "tuned", "factors", "method", "other")} | {
+        "effects": "effect_rows"
+    }
     if section == "claims":
         return bool(context["claims"] or context["reported"])
     return section not in fillings or bool(context[fillings[section]])
+
+
+def _still_tuning(results: StudyResults) -> str:
+    """Return what is known of a tuned ablation of which no arm has been compared yet."""
+    return f"{len(results.tuning)} trials of the searches inside the arms have ended; no search is complete yet."
 
 
 def _common(results: StudyResults) -> dict[str, Any]:
