@@ -138,7 +138,7 @@ def tuned_method(results: StudyResults) -> list[tuple[str, str]]:
             f"Each arm was tuned over {', '.join(tune.space)} with {tune.trials} trials in each of {tune.repeats} "
             f"repeats.{extra} All arms of a repeat had the same points of a scrambled Sobol sequence and the same "
             f"training seed; the first trial has the arm's own values. The best trial by {chooses} was trained again "
-            "with a fresh seed, the same in all arms, and that training is compared. A repeat is one replicate: one paired "
+            "with a fresh seed, the same in all arms, and that training is compared. Each repeat gives one paired "
             f"difference for each arm. Failed and diverged trials count as trials. Sources: {SOURCES}.",
         )
     ]

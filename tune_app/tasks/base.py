@@ -8,7 +8,8 @@ from typing import Any, Literal, Protocol
 
 from search_spaces.config.base import Config
 from search_spaces.metrics import Metric
-from search_spaces.study import ProbeConfig, StudySpec
+from search_spaces.study import StudySpec
+from search_spaces.study_parts import ProbeConfig
 from tune_app.user_code import CodeSource
 
 EpochStatus = Literal["running", "completed", "diverged"]

@@ -14,7 +14,7 @@ import torch
 
 from search_spaces.errors import StudyError
 from search_spaces.metrics import Metric
-from search_spaces.study import ProbeConfig
+from search_spaces.study_parts import ProbeConfig
 from tune_app.storage import StorageError
 from tune_app.tasks import EpochReport, Task, TrialSetup
 from tune_app.tuning.jobs import Job

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from search_spaces.errors import StudyError
-from search_spaces.study import Resources
+from search_spaces.study_parts import Resources
 from tune_app.storage import Folder
 
 AUTO_SHARE = 0.25

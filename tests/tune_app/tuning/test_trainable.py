@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from search_spaces.metrics import IMAGE_METRICS
-from search_spaces.study import ProbeConfig
+from search_spaces.study_parts import ProbeConfig
 from tune_app.data import load_source, source_key
 from tune_app.tasks import image_classification
 from tune_app.tasks.image_classification import ImageClassification, parameter_count
