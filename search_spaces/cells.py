@@ -64,6 +64,17 @@ class Plan:
         """Number of trainings in all."""
         return len(self.cells) + self.later
 
+    def configs(self) -> list[Config]:
+        """Return the config of each arm, of a tuned ablation with each of the values that it tries."""
+        return [trial.cell.config for trial in self.tuning] or [arm.config for arm in self.arms]
+
+    def possible_cells(self) -> tuple[Cell, ...]:
+        """Return every cell that may belong to the study: of a tuned ablation, each trial's final cell, too."""
+        found = {cell.digest: cell for cell in self.cells}
+        for trial in self.tuning:
+            found.setdefault(trial.final.digest, trial.final)
+        return tuple(found.values())
+
     def arm_names(self) -> dict[str, str]:
         """Return the name of the arm that each cell belongs to, by digest; also of every possible final cell."""
         found = {cell.digest: cell.arm.name for cell in self.cells}

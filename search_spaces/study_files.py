@@ -135,7 +135,7 @@ def references_in(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> list[s
         elif is_reference(value) and any(path == place or path.endswith(f".{place}") for place in places):
             found.append(value)
 
-    sections = {key: tree[key] for key in ("baseline", "factors", "space", "sizes") if key in tree}
+    sections = {key: tree[key] for key in ("baseline", "factors", "space", "tune", "sizes") if key in tree}
     walk(sections, "")
     walk(changes, "")
     return list(dict.fromkeys(found))

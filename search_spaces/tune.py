@@ -75,6 +75,10 @@ class Tune(Part):
         """Return the domains that an arm tunes, those of all arms first."""
         return self.space | self.extra.get(arm, {})
 
+    def all_fields(self) -> list[str]:
+        """Return the path of every field that some arm tunes."""
+        return list(dict.fromkeys([*self.space, *(path for own in self.extra.values() for path in own)]))
+
     def points(self, arm: str, repeat: int) -> list[dict[str, Any]]:
         """Return the values of an arm's trials 1, 2, ... in a repeat; trial 0 has the arm's own values.
 

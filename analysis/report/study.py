@@ -94,7 +94,7 @@ def _common(results: StudyResults) -> dict[str, Any]:
     return {
         "name": results.name,
         "question": question(results),
-        "total": len(results.trials),
+        "total": len(results.trained),
         "counts": counts,
         "unfinished": facts.unfinished(results),
         "other": facts.other_cells(results),
@@ -108,7 +108,7 @@ def _common(results: StudyResults) -> dict[str, Any]:
         "dirty": bool(results.environment.get("dirty")),
         "study_yaml": results.study_text,
         "facts": [
-            (f"Trials {status}", f"{count} of {len(results.trials)}") for status, count in sorted(counts.items())
+            (f"Trials {status}", f"{count} of {len(results.trained)}") for status, count in sorted(counts.items())
         ],
     }
 
@@ -118,4 +118,4 @@ def _lost(results: StudyResults) -> str:
     meant = ("completed", "pruned") if results.is_search else ("completed",)
     lost = {status: n for status, n in facts.status_counts(results).items() if status not in meant}
     kinds = ", ".join(f"{n} {status}" for status, n in lost.items())
-    return f"{sum(lost.values())} of {len(results.trials)} trials did not finish ({kinds})" if lost else ""
+    return f"{sum(lost.values())} of {len(results.trained)} trials did not finish ({kinds})" if lost else ""

@@ -11,7 +11,7 @@ from analysis.plots.style import Styles
 from analysis.plots.tuned import draw_budget, draw_tried, draw_tuned, tried_data
 from analysis.report.pictures import Gallery
 from analysis.stats.budget import budget_curves, crossings
-from analysis.stats.tuned import all_fields, chosen_values, spent, tune_of, tuned_comparison, tuning_warnings
+from analysis.stats.tuned import chosen_values, spent, tune_of, tuned_comparison, tuning_warnings
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
 from search_spaces.metrics import Metric
@@ -61,7 +61,7 @@ def _row(row: Any, metric: Metric) -> list[str]:
 
 
 def _chosen(results: StudyResults) -> dict[str, Any]:
-    fields, rows = all_fields(tune_of(results)), []
+    fields, rows = tune_of(results).all_fields(), []
     metric, chooses = results.metric_record(), results.metric_record(results.choose_by)
     table = chosen_values(results)
     for row in table.head(MOST_CHOSEN).to_dict("records"):
@@ -122,7 +122,7 @@ def _gallery(results: StudyResults, compared: pd.DataFrame, curves: pd.DataFrame
         gallery.add(draw_tuned(compared, styles, metric=results.metric_record(), rope=results.rope() or 0.0))
     if len(curves):
         gallery.add(draw_budget(curves, styles, metric=chooses))
-    tried = tried_data(results.tuning, chosen_values(results), all_fields(tune_of(results)), results.choose_by)
+    tried = tried_data(results.tuning, chosen_values(results), tune_of(results).all_fields(), results.choose_by)
     if len(tried):
         gallery.add(draw_tried(tried, styles, metric=chooses))
     return gallery

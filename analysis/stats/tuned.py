@@ -132,16 +132,11 @@ def chosen_values(results: StudyResults) -> pd.DataFrame:
     reached = results.tuning.set_index(key)[results.choose_by].to_dict() if len(results.tuning) else {}
     for row in results.trials.to_dict("records"):
         place = {name: row[name] for name in key}
-        values = {path: row.get(path) if path in tune.domains(row["arm"]) else None for path in all_fields(tune)}
+        values = {path: row.get(path) if path in tune.domains(row["arm"]) else None for path in tune.all_fields()}
         validation = reached.get(tuple(place.values()), np.nan)
         final = row[results.metric] if row["status"] == "completed" else np.nan
         rows.append(place | values | {"validation": validation, "final": final, "status": row["status"]})
-    return pd.DataFrame(rows, columns=[*key, *all_fields(tune), "validation", "final", "status"])
-
-
-def all_fields(tune: Tune) -> list[str]:
-    """Return the path of every field that some arm tunes."""
-    return list(dict.fromkeys([*tune.space, *(path for own in tune.extra.values() for path in own)]))
+    return pd.DataFrame(rows, columns=[*key, *tune.all_fields(), "validation", "final", "status"])
 
 
 def spent(results: StudyResults) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from tune_app.tuning.jobs import Job, cell_job
 from tune_app.tuning.passes import Passes, RunSummary
 from tune_app.tuning.preparation import cut_off, objective, stored_results
 from tune_app.tuning.queues import QueueSearcher
-from tune_app.tuning.rounds import cells_needed
+from tune_app.tuning.rounds import cells_needed, known_plan
 from tune_app.tuning.searchers import OptunaSearcher, holds
 from tune_app.tuning.store.locks import hold
 from tune_app.tuning.store.writer import ResultsStore
@@ -108,7 +108,8 @@ class _Run:
         plan = make_plan(self._spec)
         self._summary.notes += self._task.notes(self._spec, self._shared)
         stored = stored_results(plan, self._store, self._fingerprint)
-        self._summary.already = len(stored)
+        known = known_plan(self._spec, plan, stored)
+        self._summary.already = sum(cell.digest in stored for cell in known.cells)
         if not cells_needed(self._spec, plan, stored):
             return self._summary
         with self._executor.session():
