@@ -18,7 +18,7 @@ from search_spaces.study import StudySpec
 from search_spaces.tune import Tune
 from tune_app.tasks import Task, task_of
 from tune_app.tuning.code_versions import accepted_code
-from tune_app.tuning.preparation import objective, outdated, stored_results
+from tune_app.tuning.preparation import objective, outdated, outdated_search, stored_results
 from tune_app.tuning.progress import duration
 from tune_app.tuning.resources import concurrency, gpu_share, local_resources
 from tune_app.tuning.rounds import cells_needed, counts_by_arm, known_plan
@@ -39,6 +39,8 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
     shared = task.plan_shared(spec, code_source(spec))
     if spec.mode == "search":
         _show_search(spec, task, shared, with_time, out)
+        for reason in outdated_search(spec, store):
+            out.print(reason)
         _show_notes(spec, task, shared, out)
         return
     plan = make_plan(spec)
@@ -64,7 +66,8 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
         _show_time(spec, sum(seconds[arm] * cells for arm, cells in left.items()), out)
     for alias in plan.aliases:
         out.print(f"cannot be distinguished: {alias}")
-    _show_notes(spec, task, shared, out)
+    if missing:  # notes about networks take torch, and a study that is complete has been run with them
+        _show_notes(spec, task, shared, out)
     _show_power(spec, store, known_plan(spec, plan, stored), out)
 
 

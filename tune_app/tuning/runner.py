@@ -21,7 +21,14 @@ from tune_app.tuning.environment import describe_environment
 from tune_app.tuning.executor import Batch, Executor, Stopping
 from tune_app.tuning.jobs import Job, cell_job
 from tune_app.tuning.passes import Passes, RunSummary
-from tune_app.tuning.preparation import cut_off, objective, stored_results
+from tune_app.tuning.preparation import (
+    check_version,
+    cut_off,
+    objective,
+    outdated,
+    outdated_search,
+    stored_results,
+)
 from tune_app.tuning.queues import QueueSearcher
 from tune_app.tuning.rounds import cells_needed, known_plan
 from tune_app.tuning.searchers import OptunaSearcher, holds
@@ -66,6 +73,7 @@ def run_study(
     written or that other nodes cannot see, another run that holds the store.
     """
     began = time.monotonic()
+    check_version(spec)
     store = ResultsStore(results, spec.name)
     store.prepare()
     listeners = (TensorBoard(store),) if tensorboard else ()
@@ -109,8 +117,10 @@ class _Run:
         self._summary.notes += self._task.notes(self._spec, self._shared)
         stored = stored_results(plan, self._store, self._fingerprint)
         known = known_plan(self._spec, plan, stored)
-        self._summary.already = sum(cell.digest in stored for cell in known.cells)
-        if not cells_needed(self._spec, plan, stored):
+        missing = [cell for cell in known.cells if cell.digest not in stored]
+        self._summary.notes += outdated(self._spec, self._store, missing)
+        self._summary.already = len(known.cells) - len(missing)
+        if not missing:
             return self._summary
         with self._executor.session():
             share = self._share()
@@ -131,6 +141,7 @@ class _Run:
     def search(self) -> RunSummary:
         """Propose and train until the store holds as many trials as the study asks for."""
         spec, space = self._spec, self._spec.search_space()
+        self._summary.notes += outdated_search(spec, self._store)
         with self._executor.session():
             share = self._share()
             searcher = OptunaSearcher(
