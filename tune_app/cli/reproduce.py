@@ -27,7 +27,7 @@ def reproduce(
         list[str] | None,
         typer.Argument(help="Ready studies or study files. Default: all ready studies of that size."),
     ] = None,
-    size: Annotated[str, typer.Option(help="Which size of the studies: smoke, small or full.")] = "small",
+    size: Annotated[str, typer.Option(help="Which size of the studies: smoke, small, medium or full.")] = "small",
     data: Annotated[str | None, typer.Option(help="Folder of the images: `data.path` of every study.")] = None,
     data_name: Annotated[str, typer.Option(help="Name of the data on the page.")] = "",
     results: Results = "results",
@@ -80,7 +80,9 @@ def read_all(studies: Sequence[str], size: str, overrides: Sequence[str]) -> lis
     ready = {name: read_study(name) for name in ([] if studies else ready_studies())}
     names = list(studies) or [name for name, spec in ready.items() if size in spec.sizes and spec.tune is None]
     if not names:
-        raise StudyError(f"`--size` is {size!r}, but no ready study has a size of that name; use smoke, small or full")
+        raise StudyError(
+            f"`--size` is {size!r}, but no ready study has a size of that name; use smoke, small, medium or full"
+        )
     specs = [read_study(name, size, overrides) for name in names]
     for spec in specs:
         data = spec.baseline.data if isinstance(spec.baseline, TrialConfig) else None
