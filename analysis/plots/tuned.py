@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from analysis.plots._axis import field_axis
 from analysis.plots._words import sentence_case, span
@@ -79,7 +80,7 @@ def draw_budget(
         line = ax.plot(own["trials"], own["mean"] * metric.scale, color=color, linestyle=style.dash)[0]
         style.tag(line).set(marker=style.marker, label=shorten(arm))
     ax.set(xlabel="trials of the search (the first has the arm's own values)", ylabel=metric.axis)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside lower center", ncols=3)
     last = curves[curves["trials"] == curves.groupby("arm")["trials"].transform("max")]
     said = [f"{row.arm} {metric.show(row.mean)} with {row.trials} trials" for row in rows_of(last.head(12))]

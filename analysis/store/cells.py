@@ -98,7 +98,7 @@ def _identified(trials: pd.DataFrame, spec: StudySpec) -> tuple[pd.DataFrame, st
     arms, levels, baselines = zip(*named, strict=True) if named else ((), (), ())
     why = ["" if row.digest in found else why_other(spec, row.config) for row in rows]
     names: dict[str, Any] = {"arm": arms, "levels": levels, "is_baseline": baselines, "why": why}
-    kinds = trials.dtypes.to_dict()
+    kinds: dict[Any, Any] = trials.dtypes.to_dict()
     if spec.tune is not None:
         places = [found.get(row.digest, _NOWHERE) for row in rows]
         names |= {name: [getattr(place, name) for place in places] for name in PLACE}
