@@ -113,7 +113,8 @@ def _unfinished(results: StudyResults) -> list[str]:
     """Return a sentence where trials or final cells of the plan are missing."""
     assert results.spec is not None
     missing = make_plan(results.spec).size - len(results.trained)
-    return [f"The study is not complete: {missing} trainings of its plan are missing."] if missing else []
+    words = "1 training of its plan is" if missing == 1 else f"{missing} trainings of its plan are"
+    return [f"The study is not complete: {words} missing."] if missing else []
 
 
 def _gallery(results: StudyResults, compared: pd.DataFrame, curves: pd.DataFrame, styles: Styles) -> Gallery:

@@ -68,4 +68,4 @@ def test_a_study_of_which_parts_are_missing_says_how_many(tmp_path: Path) -> Non
     gone = load_study(folder).trials.query("arm == 'norm=none'").iloc[0]
     (folder / "trials" / f"{gone['digest']}-{gone['fingerprint']}.parquet").unlink()
     text = write_report(load_study(folder), tmp_path).read_text(encoding="utf-8")
-    assert "The study is not complete: 1 trainings of its plan are missing." in text
+    assert "The study is not complete: 1 training of its plan is missing." in text
