@@ -86,7 +86,7 @@ def test_before_a_search_is_complete_there_is_no_effect_and_no_error(make_site, 
 
 def test_the_pages_show_the_study(make_site, trained):
     client = make_site(trained).client("read")
-    for path in ("/studies/tuned", "/studies/tuned/trials", "/studies/tuned/report"):
+    for path in ("/studies/tuned", "/studies/tuned/trials", "/api/v1/studies/tuned/report"):
         answer = client.get(path)
         assert answer.status_code == 200, (path, answer.text[:300])
     assert "12 of 12 cells finished" in client.get("/studies/tuned").text
