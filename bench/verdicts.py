@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from analysis.stats.paired import compare_differences
 from analysis.stats.sequential import SequentialPlan, decide, default_looks, trainings_used
+from bench.tuned_simulations import tuned_verdicts
 from bench.verdict_simulations import (
     NOISES,
     Rate,
@@ -62,6 +63,9 @@ def other_row(kind: str, studies: int) -> list[str]:
     elif kind in ("arm", "reference"):
         found = lost_runs(kind, studies=2 * studies)
         setting = ["equal arm called better or worse", f"the {kind} loses its worst 4 of 10 runs"]
+    elif kind == "tuned":
+        found = tuned_verdicts(studies=studies)
+        setting = ["equal tuned arms called different", "3 arms, 8 trials, n = 5; before: untuned, after: tuned"]
     else:
         found = false_equivalence(n=20, arms=3, studies=studies)
         setting = ["false equivalence", "3 arms, difference just the rope of 1 sd, n = 20"]
@@ -105,7 +109,7 @@ def tables(studies: int, workers: int) -> str:
     """Return the page's tables as Markdown."""
     errors = [(name, n, arms, studies) for name in NOISES for n in SEEDS for arms in ARMS]
     powers = [(n, effect, arms, studies) for n, effect in ((3, 6.0), (5, 3.0), (10, 1.5)) for arms in (1, 6)]
-    others = [(kind, studies) for kind in ("claim", "arm", "reference", "edge")]
+    others = [(kind, studies) for kind in ("claim", "arm", "reference", "tuned", "edge")]
     rules = [(name, MIX, studies) for name in ("fixed", *PLANS)]
     rules += [(name, effects, studies) for name in ("fixed", "default") for effects in ((0.0,) * 6, (0, 0, 0, 4, 4, 4))]
     found = []
