@@ -34,9 +34,11 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
         "summary": words.summary(table),
         "verdicts": rows,
         "effect_rows": rows,
+        "checks": words.check_table(table, metric),
         "reference_row": reference_row(results),
         "effects_caption": f"{sentence_case(metric.label)} of each arm and its difference from the reference arm, "
-        "paired by seed. An arm's mean is over its pairs, the reference arm's over all its completed trials.",
+        "paired by seed, with the 95 % t interval of each one (of “equivalent”: the 90 % interval that its test rests "
+        "on). An arm's mean is over its pairs, the reference arm's over all its completed trials.",
         "difference_unit": metric.difference,
         "factors": factor_table(results),
         "claims": words.claim_rows(results),

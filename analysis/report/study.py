@@ -37,6 +37,7 @@ _EMPTY: dict[str, Any] = {
     "summary": "No trial has finished yet, so there is nothing to report.",
     "verdicts": [],
     "effect_rows": [],
+    "checks": None,
     "reference_row": None,
     "effects_caption": "",
     "difference_unit": "",
