@@ -24,6 +24,7 @@ SECTIONS = {
     "effects": "Effects",
     "factors": "Factors",
     "claims": "Published results",
+    "landscapes": "Loss landscapes",
     "pictures": "Plots",
     "trials": "Trials",
     "unfinished": "Trials that did not finish",
@@ -42,6 +43,7 @@ _EMPTY: dict[str, Any] = {
     "effects_caption": "",
     "difference_unit": "",
     "claims": [],
+    "landscapes": None,
     "reported": [],
     "reference_note": "",
     "best": [],
@@ -73,7 +75,9 @@ def write_report(results: StudyResults, out: str | Path, table: pd.DataFrame | N
 
 
 def _is_shown(section: str, context: dict[str, Any]) -> bool:
-    fillings = {name: name for name in ("best", "audit", "factors", "method", "other")} | {"effects": "effect_rows"}
+    fillings = {name: name for name in ("best", "audit", "factors", "landscapes", "method", "other")} | {
+        "effects": "effect_rows"
+    }
     if section == "claims":
         return bool(context["claims"] or context["reported"])
     return section not in fillings or bool(context[fillings[section]])
