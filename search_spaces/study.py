@@ -20,13 +20,14 @@ from search_spaces.factors import Factor, expand_names, read_factors
 from search_spaces.metrics import (
     COMMON_METRICS,
     IMAGE_METRICS,
+    LANDSCAPE_METRICS,
     Metric,
     metric_named,
     split_of,
     unknown_metric,
     validation_counterpart,
 )
-from search_spaces.published import ROUGHNESS, Reference
+from search_spaces.published import Reference
 from search_spaces.space import SearchSpace
 from search_spaces.study_parts import Design, MetricSpec, ProbeConfig, Resources, Search, TaskSpec
 from search_spaces.tune import Tune, with_repeats_as_seeds
@@ -248,7 +249,7 @@ class StudySpec(Part):
                     f"reference.figures.{i}.value", figure.value, f"{allowed} for {figure.metric}: 0.8957, not 89.57"
                 )
         for i, claim in enumerate(reference.claims if reference else ()):
-            if claim.metric not in ("", ROUGHNESS) and claim.metric not in known:
+            if claim.metric not in ("", *LANDSCAPE_METRICS) and claim.metric not in known:
                 raise must(f"reference.claims.{i}.metric", claim.metric, unknown_metric(claim.metric, known))
 
     def metric_records(self) -> dict[str, Metric]:

@@ -25,6 +25,7 @@ SECTIONS = {
     "tuned": "Untuned and tuned",
     "factors": "Factors",
     "claims": "Published results",
+    "landscapes": "Loss landscapes",
     "pictures": "Plots",
     "trials": "Trials",
     "unfinished": "Trials that did not finish",
@@ -38,10 +39,12 @@ _EMPTY: dict[str, Any] = {
     "summary": "No trial has finished yet, so there is nothing to report.",
     "verdicts": [],
     "effect_rows": [],
+    "checks": None,
     "reference_row": None,
     "effects_caption": "",
     "difference_unit": "",
     "claims": [],
+    "landscapes": None,
     "reported": [],
     "reference_note": "",
     "best": [],
@@ -76,7 +79,8 @@ def write_report(results: StudyResults, out: str | Path, table: pd.DataFrame | N
 
 
 def _is_shown(section: str, context: dict[str, Any]) -> bool:
-    fillings = {name: name for name in ("best", "audit", "tuned", "factors", "method", "other")} | {
+    names = ("best", "audit", "tuned", "factors", "landscapes", "method", "other")
+    fillings = {name: name for name in names} | {
         "effects": "effect_rows"
     }
     if section == "claims":

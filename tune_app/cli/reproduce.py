@@ -11,6 +11,7 @@ from rich.console import Console
 
 from search_spaces.config import TrialConfig
 from search_spaces.errors import StudyError
+from search_spaces.metrics import LANDSCAPE_METRICS
 from search_spaces.study import StudySpec
 from search_spaces.study_files import ready_studies
 from tune_app.cli.common import Results, Set, console
@@ -61,7 +62,7 @@ def reproduce(
             if summary.interrupted:
                 screen.print("interrupted: run the same command again to resume")
                 raise typer.Exit(130)
-            if spec.reference and any(claim.metric == "roughness" for claim in spec.reference.claims):
+            if spec.reference and any(claim.metric in LANDSCAPE_METRICS for claim in spec.reference.claims):
                 points, images = SURFACES.get(size, (51, None))
                 surface = SurfaceSpec(points=points, images=images)
                 compute_landscapes(spec.name, folder.url, surface, all_seeds=True, address=address)
