@@ -13,20 +13,12 @@ from tune_app.web import files, trials
 from tune_app.web.access import Reader
 from tune_app.web.curves import Group, curves, trial_curve
 from tune_app.web.index import StudyIndex
-from tune_app.web.models import (
-    Curves,
-    Effects,
-    StoredFile,
-    StudyDetail,
-    StudyList,
-    StudyPlan,
-    TrialDetail,
-    TrialPage,
-)
+from tune_app.web.models import Curves, Effects, StoredFile, StudyDetail, StudyList, TrialDetail, TrialPage
 from tune_app.web.problems import ProblemError
+from tune_app.web.run_models import StudyPlan
 from tune_app.web.service import Service, TheService, revalidate
 from tune_app.web.submissions import plan
-from tune_app.web.summaries import detail, metric_of
+from tune_app.web.summaries import curve_metrics, detail, metric_of
 
 router = APIRouter(prefix="/api/v1/studies", tags=["studies"])
 REPORT_POLICY = (
@@ -114,7 +106,7 @@ def study_curves(
 def default_curve(study: StudyIndex) -> str:
     """Return the metric whose curves are shown first: the study's, or its counterpart on the validation split."""
     name = metric_of(study).name
-    known = next((list(rows.values) for rows in study.epochs().values()), [])
+    known = curve_metrics(study)
     counterpart = "val_" + name.removeprefix("test_")
     return next((one for one in (name, counterpart) if one in known), known[0] if known else counterpart)
 

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 
 def curves(study: StudyIndex, metric: str, group: Group, arms: Sequence[str], limit: int, points: int) -> Curves:
-    """Return a metric by epoch for each arm (finished trials) or each trial (finished and running).
+    """Return a metric by epoch for each arm (the mean of finished trials) or each trial; running trials in both.
 
     ``arms`` chooses arms; all if empty. At most ``limit`` curves are returned, and at most ``points`` points of each;
     means and intervals are over all trials at each epoch that is shown.
@@ -36,8 +36,10 @@ def curves(study: StudyIndex, metric: str, group: Group, arms: Sequence[str], li
     order = {arm.name: place for place, arm in enumerate(study.plan.arms)} if study.plan else {}
     rows.sort(key=lambda row: (order.get(row[0], len(order)), row[1]))
     found = _means(rows, metric, points) if group == "arm" else _single(rows, metric, points)
-    if group == "trial":
-        found = _live(study, metric, wanted) + found
+    live = _live(study, metric, wanted)
+    found = live + found
+    if group == "arm":
+        found.sort(key=lambda curve: (order.get(curve.arm, len(order)), curve.seed is not None))
     return Curves(
         metric=info(record(metric, study.spec)),
         group=group,

@@ -15,8 +15,9 @@ from tune_app.web.access import Failures
 from tune_app.web.answers import Answers
 from tune_app.web.database import Database
 from tune_app.web.index import ResultsIndex, StudyIndex
-from tune_app.web.models import Run, StudySummary
+from tune_app.web.models import StudySummary
 from tune_app.web.problems import NotModified, ProblemError
+from tune_app.web.run_models import Run
 from tune_app.web.runs import Runs
 from tune_app.web.settings import Settings
 from tune_app.web.summaries import summary

@@ -20,8 +20,8 @@ from search_spaces.study_files import ready_studies, references_in
 from tune_app.studies import read_study
 from tune_app.web.index import StudyIndex
 from tune_app.web.metrics import info, record
-from tune_app.web.models import PlannedArm, StudyMistake, StudyPlan, StudySubmission, Validation
 from tune_app.web.problems import mistakes_in
+from tune_app.web.run_models import PlannedArm, StudyMistake, StudyPlan, StudySubmission, Validation
 from tune_app.web.settings import Settings
 
 FILE = "study.yaml"

@@ -11,16 +11,8 @@ from typing import Any
 from tune_app.tuning.store.live import is_current
 from tune_app.web.index import StudyIndex
 from tune_app.web.metrics import info, infos, record
-from tune_app.web.models import (
-    Cost,
-    GridCell,
-    MetricInfo,
-    Run,
-    StudyDetail,
-    StudyState,
-    StudySummary,
-    TrialFailure,
-)
+from tune_app.web.models import Cost, GridCell, MetricInfo, StudyDetail, StudyState, StudySummary, TrialFailure
+from tune_app.web.run_models import Run
 from tune_app.web.tables import Row
 
 MAX_CELLS = 5000
@@ -42,7 +34,7 @@ def detail(study: StudyIndex, run: Run | None) -> StudyDetail:
     return StudyDetail(
         **_common(study, run),
         metric_info=metric,
-        metrics=infos(dict.fromkeys([metric.name, *_curve_metrics(study), *names]), study.spec),
+        metrics=infos(dict.fromkeys([metric.name, *curve_metrics(study), *names]), study.spec),
         arms=list(dict.fromkeys(cell.arm for cell in cells)),
         seeds=sorted({cell.seed for cell in cells}),
         cells=cells[:MAX_CELLS],
@@ -58,12 +50,14 @@ def metric_of(study: StudyIndex) -> MetricInfo:
     return info(record(name, study.spec))
 
 
-def _curve_metrics(study: StudyIndex) -> list[str]:
+def curve_metrics(study: StudyIndex) -> list[str]:
+    """Return the metrics that have a value by epoch; before the first epoch, the one that chooses."""
     for rows in study.epochs().values():
         return list(rows.values)
     for trial in running(study):
-        return list(trial["points"])
-    return []
+        if trial["points"]:
+            return list(trial["points"])
+    return [study.spec.choose_by_metric()] if study.spec else []
 
 
 def _common(study: StudyIndex, run: Run | None) -> dict[str, Any]:

@@ -291,6 +291,8 @@ def test_running_trials_come_from_the_live_state(make_site, tmp_path):
     assert (cell["epoch"], cell["epochs"]) == (3, 10)
     curves = client.get(f"{API}/invented/curves", params={"group": "trial", "metric": "val_loss"}).json()["curves"]
     assert (curves[0]["epochs"], curves[0]["values"], curves[0]["state"]) == ([1, 3], [2.5, 1.5], "running")
+    means = client.get(f"{API}/invented/curves", params={"group": "arm", "metric": "val_loss"}).json()["curves"]
+    assert [curve["epochs"] for curve in means if curve["seed"] is not None] == [[1, 3]]
     live.close()
     assert client.get(f"{API}/invented").json()["state"] == "incomplete"
 

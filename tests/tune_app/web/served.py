@@ -1,0 +1,56 @@
+"""A server in a thread and signed-in pages, for tests in a browser."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from tests.support.browser import logged
+from tune_app.web.app import create_app
+from tune_app.web.settings import Settings
+
+
+class Served:
+    """A server in a thread, over a folder of stores."""
+
+    def __init__(self, results: Path, **settings: Any) -> None:
+        self.results = results
+        self.app = create_app(Settings(results=str(results), **settings))
+        self.token = self.app.state.service.tokens.create("anna", "admin")
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        """Serve on the port of before, or any free one."""
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", self.port))
+        self.port = listening.getsockname()[1]
+        config = uvicorn.Config(self.app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]}, daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Close the port."""
+        self.server.should_exit = True
+        self.thread.join(timeout=30)
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+
+def sign_in(browser: Any, served: Served, width: int = 1300, scheme: str = "light", **options: Any) -> Any:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **options)
+    page = context.new_page()
+    page.logged = logged(page)
+    page.goto(served.url("/queue"))  # leads to sign-in and back
+    page.get_by_label("Token").fill(served.token)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/queue")
+    page.logged.clear()
+    return page
