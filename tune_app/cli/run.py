@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tune_app.tuning.runner import RunSummary
 
 
+BUDGET_SPENT = 3
+"""Exit code of a run that its budget ended."""
 Address = Annotated[
     str | None, typer.Option(help="Ray to join: auto, or HOST:PORT. A Ray of its own on this machine if left out.")
 ]
@@ -57,6 +59,8 @@ def run(
     _show(summary, out)
     if summary.interrupted:
         raise typer.Exit(130)
+    if summary.budget_spent:
+        raise typer.Exit(BUDGET_SPENT)
     if summary.failed:
         raise typer.Exit(1)
 
@@ -75,5 +79,11 @@ def _show(summary: RunSummary, out: Console) -> None:
         out.print(f"failed: {name}: {headline(error)}", style="red")
     if summary.interrupted:
         out.print("interrupted: run the same command again to go on")
+    elif summary.budget_spent:
+        out.print(
+            f"stopped: the budget is spent ({summary.budget_spent}); finished trials are kept, started ones go on from "
+            "their checkpoints: raise `budget` and run the same command again",
+            soft_wrap=True,
+        )
     elif summary.failed and summary.stopped:
         out.print("stopped: the study's limit of failed trials is reached")

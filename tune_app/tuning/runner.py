@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from search_spaces.budget import Usage, total
 from search_spaces.config import Config, config_from
 from search_spaces.errors import StudyError
 from search_spaces.factors import label
@@ -49,6 +50,8 @@ class RunSummary:
     failed: list[tuple[str, str]] = field(default_factory=list)
     interrupted: bool = False
     stopped: bool = False
+    budget_spent: str = ""
+    """Which limits of the budget ended the run before all was trained; "" where none did."""
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
 
@@ -202,6 +205,8 @@ class _Run:
         """Train; then train again, alone, what ran out of memory, and once more what failed and has attempts left."""
         spec = self._spec
         recorder = Recorder(spec, self._store, self._executor.gpus())
+        if spec.budget is not None:
+            recorder.use(total(Usage.of(trial.seconds, trial.gpus, trial.cpus) for trial in self._store.trials()))
         progress = Progress(batch.total, self._summary.already, self._objective, self._mode, sys.stdout)
         live = LiveWriter(self._store.folder, spec.name)
 
@@ -226,7 +231,8 @@ class _Run:
         )
         progress.start()
         try:
-            self._executor.run(batch, self._shared, settings, self._mode, outlet)
+            if not recorder.should_stop:
+                self._executor.run(batch, self._shared, settings, self._mode, outlet)
             while recorder.again and not recorder.should_stop:
                 jobs, recorder.again = recorder.again, []
                 for gpus in sorted({job.gpus for job in jobs}):
@@ -240,9 +246,9 @@ class _Run:
             progress.stop()
             live.update((), recorder.counts, batch.total, self._summary.already, force=True)
             live.close()
-        self._conclude(recorder)
+        self._conclude(recorder, batch)
 
-    def _conclude(self, recorder: Recorder) -> None:
+    def _conclude(self, recorder: Recorder, batch: Batch) -> None:
         if recorder.write_error is not None:
             raise StudyError(
                 f"{self._store.folder.url} cannot be written any more: {recorder.write_error}; what was finished "
@@ -252,4 +258,5 @@ class _Run:
         summary.counts = recorder.counts
         summary.failed = [(f"{job.arm}, seed {job.config.seed}", error) for job, error in recorder.failed_jobs]
         summary.interrupted = recorder.interrupted
+        summary.budget_spent = recorder.budget_spent if sum(recorder.counts.values()) < batch.total else ""
         summary.stopped = recorder.should_stop and not recorder.interrupted

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -35,7 +37,7 @@ class Answers:
         self._all = threading.Lock()
         self._pending: set[str] = set()
         self.errors: dict[str, str] = {}
-        self._drawing = threading.Lock()  # matplotlib draws one figure at a time
+        self._drawing = threading.Lock()  # one report at a time
 
     def effects(self, study: StudyIndex, metric: str | None) -> Effects:
         """Return each arm against the reference arm; StudyError for a metric that the study does not have."""
@@ -83,11 +85,15 @@ class Answers:
         return path
 
     def _write_report(self, study: StudyIndex) -> Path:
-        from analysis import load_study
-        from analysis.report.study import write_report
-
+        """Write the report in a process of its own: it takes seconds and, for a large store, much memory."""
+        page = self._folder / study.name / "report.html"
+        command = [sys.executable, "-m", "tune_app.web.report_child", study.folder.url, str(page)]
         with self._drawing:
-            return write_report(load_study(study.folder.url), self._folder / study.name / "report.html")
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+        if done.returncode:
+            said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise ProblemError(500, f"the report could not be written: {said}")
+        return page
 
     def _lock(self, name: str) -> threading.Lock:
         with self._all:
@@ -107,7 +113,7 @@ def compute_effects(study: StudyIndex, metric: str) -> Effects:
     from analysis import load_study
     from analysis.stats.effects import effects
 
-    results = load_study(study.folder.url)
+    results = load_study(study.folder.url, tables=())
     try:
         table = effects(results, metric)
     except (KeyError, StudyError) as error:

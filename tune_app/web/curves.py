@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -27,26 +28,40 @@ def curves(study: StudyIndex, metric: str, group: Group, arms: Sequence[str], li
     ``arms`` chooses arms; all if empty. At most ``limit`` curves are returned, and at most ``points`` points of each;
     means and intervals are over all trials at each epoch that is shown.
     """
-    wanted = set(arms)
-    rows = [
-        (row["arm"], row["seed"], row["status"], study.epochs()[key])
-        for key, row in study.trials.items()
-        if key in study.epochs() and row["planned"] and (not wanted or row["arm"] in wanted)
-    ]
-    order = {arm.name: place for place, arm in enumerate(study.plan.arms)} if study.plan else {}
-    rows.sort(key=lambda row: (order.get(row[0], len(order)), row[1]))
-    found = _means(rows, metric, points) if group == "arm" else _single(rows, metric, points)
-    live = _live(study, metric, wanted)
-    found = live + found
+    key = json.dumps(["curves", metric, group, sorted(arms), limit, points])
+    ended, total, left_out = study.remember(key, lambda: _ended(study, metric, group, set(arms), limit, points))
+    live = _live(study, metric, set(arms))
+    found = live + ended
     if group == "arm":
+        order = {arm.name: place for place, arm in enumerate(study.plan.arms)} if study.plan else {}
         found.sort(key=lambda curve: (order.get(curve.arm, len(order)), curve.seed is not None))
     return Curves(
         metric=info(record(metric, study.spec)),
         group=group,
         curves=found[:limit],
-        total=len(found),
-        points_left_out=any(len(rows.epochs) > points for *_, rows in rows),
+        total=total + len(live),
+        points_left_out=left_out,
     )
+
+
+def _ended(
+    study: StudyIndex, metric: str, group: Group, arms: set[str], limit: int, points: int
+) -> tuple[list[Curve], int, bool]:
+    """Return curves of finished trials, how many there are in all, and whether points are left out."""
+    epochs = study.epochs()
+    rows = [
+        (row["arm"], row["seed"], row["status"], epochs[key])
+        for key, row in study.trials.items()
+        if key in epochs and row["planned"] and (not arms or row["arm"] in arms) and metric in epochs[key].values
+    ]
+    order = {arm.name: place for place, arm in enumerate(study.plan.arms)} if study.plan else {}
+    rows.sort(key=lambda row: (order.get(row[0], len(order)), row[1]))
+    left_out = any(len(rows.epochs) > points for *_, rows in rows)
+    if group == "trial":
+        return _single(rows[:limit], metric, points), len(rows), left_out
+    shown = list(dict.fromkeys(arm for arm, *_ in rows))
+    first = set(shown[:limit])
+    return _means([row for row in rows if row[0] in first], metric, points), len(shown), left_out
 
 
 def trial_curve(study: StudyIndex, key: str, metric: str, points: int) -> Curves:

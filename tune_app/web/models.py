@@ -57,11 +57,29 @@ class Effects(Document):
 
 
 class Cost(Document):
-    """What the finished trials took."""
+    """What finished trials took; ``money`` at the study's price, None without one."""
 
     trial_seconds: float
     gpu_seconds: float
     cpu_seconds: float
+    money: float | None = None
+
+
+class BudgetLimit(Document):
+    """A limit of the study's budget: hours, or money in the currency of the price. All trials of the store count."""
+
+    name: Literal["gpu_hours", "cpu_hours", "money"]
+    limit: float
+    spent: float
+    left: float
+
+
+class StudyCost(Document):
+    """The budget with what is spent of it, the cost of each arm (at most 500), and what pruning saved."""
+
+    limits: list[BudgetLimit]
+    arms: dict[str, Cost]
+    saved: Cost | None = Field(description="of pruned trials' remaining epochs, at their own time per epoch")
 
 
 class StudySummary(Document):
@@ -116,6 +134,7 @@ class StudyDetail(StudySummary):
     cells: list[GridCell] = Field(description="planned cells, at most 5,000")
     failures: list[TrialFailure]
     problems: list[str]
+    costs: StudyCost
     live_at: float | None = Field(description="when the run last wrote its live state")
 
 

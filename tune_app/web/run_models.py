@@ -86,6 +86,8 @@ class StudyPlan(Document):
     removed_cells: int = Field(description="cells that the stored study planned and this one does not")
     trial_seconds: float | None = Field(description="time of the missing cells one after another; None if unknown")
     gpu_seconds: float | None
+    cpu_seconds: float | None
+    money: float | None = Field(description="cost of the missing cells at the study's price; None if unknown")
     smallest_difference: float | None = Field(
         description="difference that the seeds detect with 80 % power, 5 % error over all comparisons; None if unknown"
     )

@@ -30,6 +30,8 @@ _COLUMNS = (
 )
 _FOLLOWED = "id, study, state, started_at, stop_at"
 _NO_MORE_SIGNALS = 99
+_STOPPED = (130, 3)
+"""Exit codes of a run that ended in order before all was trained: interrupted, budget spent."""
 
 
 class Runs:
@@ -198,7 +200,7 @@ class Runs:
             )
             return True
         code, at = ended
-        outcome = "stopped" if state == "stopping" or code == 130 else "failed" if code else "finished"
+        outcome = "stopped" if state == "stopping" or code in _STOPPED else "failed" if code else "finished"
         reason = None if outcome == "finished" else last_line(folder / LOG) or f"ended with exit code {code}"
         self._set(run, state=outcome, ended_at=at, exit_code=code, reason=reason)
         self._signals.pop(run, None)

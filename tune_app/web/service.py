@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, Request, Response
 from filelock import FileLock, Timeout
+from pydantic import BaseModel
 
 from search_spaces.errors import StudyError
 from tune_app.web.access import Failures
 from tune_app.web.answers import Answers
+from tune_app.web.cache import Cache
 from tune_app.web.database import Database
 from tune_app.web.index import ResultsIndex, StudyIndex
 from tune_app.web.models import StudySummary
@@ -42,6 +45,7 @@ class Service:
             ) from None
         self.tokens = Tokens(self.database)
         self.failures = Failures(settings.limits.failed_sign_ins_per_minute)
+        self.cache = Cache(settings.limits.cached_bytes)
         self.index = ResultsIndex(settings.results)
         self.answers = Answers(settings.state_folder / "reports")
         self.runs = Runs(self.database, settings)
@@ -89,11 +93,30 @@ def service_of(request: Request) -> Service:
 TheService = Annotated[Service, Depends(service_of)]
 
 
-def revalidate(request: Request, response: Response, *parts: object) -> None:
-    """Set the ETag that names a version of the answer; end with 304 where the client has that version."""
+def revalidate(request: Request, response: Response, *parts: object) -> str:
+    """Set the ETag that names a version of the answer, and return it; 304 where the client has that version."""
     text = "\x1f".join(map(str, (request.url.path, request.url.query, *parts)))
     tag = f'W/"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'
     if tag in [one.strip() for one in request.headers.get("if-none-match", "").split(",")]:
         raise NotModified(tag)
     response.headers["ETag"] = tag
     response.headers["Cache-Control"] = "private, no-cache"
+    return tag
+
+
+def answer(request: Request, service: Service, make: Callable[[], BaseModel], *parts: object) -> Response:
+    """Return a document as JSON, computed once for each version that ``parts`` name; 304 where the client has it."""
+    found = Response(media_type="application/json")
+    tag = revalidate(request, found, *parts)
+    found.body = service.cache.get(tag, lambda: make().model_dump_json().encode())
+    found.headers["Content-Length"] = str(len(found.body))
+    return found
+
+
+def page_answer(request: Request, service: Service, make: Callable[[], Response], *parts: object) -> Response:
+    """Return a page, rendered once for each version that ``parts`` name: they must have who sees it, too."""
+    found = Response(media_type="text/html")
+    tag = revalidate(request, found, *parts)
+    found.body = service.cache.get(tag, lambda: bytes(make().body))
+    found.headers["Content-Length"] = str(len(found.body))
+    return found

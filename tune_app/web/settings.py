@@ -24,6 +24,7 @@ class Limits:
     log_bytes: int = 256_000
     failed_sign_ins_per_minute: int = 20
     queued_runs: int = 200
+    cached_bytes: int = 32_000_000
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,20 +25,17 @@ Row = dict[str, Any]
 _THREADS = 4
 _HEAVY = ("test_confusion", "classes", "schema_version")
 COMPACT = "compact-"
+SETTLED_NANOSECONDS = 2_000_000_000
 
 
 def stamps(folder: Folder, suffix: str = ".parquet") -> dict[str, Stamp]:
     """Return name -> what changes when a file is replaced: time and size, and on object stores the ETag."""
     if folder.is_local:
-        root = Path(folder.root)
-        if not root.is_dir():
+        try:
+            with os.scandir(folder.root) as entries:
+                return {one.name: _stamp(one) for one in entries if _is_data(one, suffix)}
+        except (FileNotFoundError, NotADirectoryError):
             return {}
-        found = {}
-        for entry in root.iterdir():
-            if entry.name.endswith(suffix) and not entry.name.startswith(".") and not entry.is_symlink():
-                stat = entry.stat()
-                found[entry.name] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        return found
     try:
         listed = folder.filesystem.ls(folder.root, detail=True)
     except FileNotFoundError:
@@ -47,6 +46,30 @@ def stamps(folder: Folder, suffix: str = ".parquet") -> dict[str, Stamp]:
         for name, one in files
         if name.endswith(suffix) and not name.startswith(".")
     }
+
+
+def _is_data(entry: os.DirEntry[str], suffix: str) -> bool:
+    return entry.name.endswith(suffix) and not entry.name.startswith(".") and not entry.is_symlink()
+
+
+def _stamp(entry: os.DirEntry[str]) -> Stamp:
+    stat = entry.stat()
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _folder_stamp(folder: Folder) -> int | None:
+    """Return what changes when a file is renamed into a local folder; None elsewhere, or right after a change.
+
+    A store's files are replaced by renaming, never written in place. Within the resolution of the clock a second
+    change could have the time of the first: so a time of a moment ago is not relied on.
+    """
+    if not folder.is_local:
+        return None
+    try:
+        changed = Path(folder.root).stat().st_mtime_ns
+    except OSError:
+        return None
+    return changed if time.time_ns() - changed > SETTLED_NANOSECONDS else None
 
 
 def read_parquet(folder: Folder, name: str, columns: list[str] | None = None) -> pa.Table:
@@ -70,12 +93,17 @@ class Table:
         self.folder, self._convert = folder, convert
         self.files: dict[str, Content] = {}
         self.damaged: dict[str, Stamp] = {}
+        self._listed: int | None = None
         self._lock = threading.Lock()
 
     def refresh(self) -> bool:
         """Read new and replaced files, forget removed ones; return whether anything changed."""
         with self._lock:
+            listed = _folder_stamp(self.folder)
+            if listed is not None and listed == self._listed:
+                return False
             now = stamps(self.folder)
+            self._listed = listed
             gone = self.files.keys() - now.keys()
             known = {name: content.stamp for name, content in self.files.items()} | self.damaged
             new = [name for name, stamp in now.items() if known.get(name) != stamp]

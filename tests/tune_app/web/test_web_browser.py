@@ -123,6 +123,28 @@ def test_curves_are_drawn_and_arms_can_be_hidden(browser: Any, served: Served) -
     page.context.close()
 
 
+def test_the_editor_completes_keys_and_values_from_the_schema(browser: Any, served: Served) -> None:
+    page = sign_in(browser, served)
+    with page.expect_response("**/api/v1/schema"):
+        page.goto(served.url("/new"))
+    editor, offered = page.get_by_label("Study (YAML)"), page.locator("#completions button")
+    editor.fill("name: x\nbaseline:\n  model:\n    ")
+    editor.press("End")
+    editor.press_sequentially("nor")
+    offered.first.wait_for()
+    assert offered.all_inner_texts() == ["norm"]
+    editor.press("Control+Space")
+    assert editor.input_value().endswith("    norm: ")
+    editor.press_sequentially("torch_b")
+    page.get_by_role("button", name="torch_batch", exact=True).click()
+    assert editor.input_value().endswith("norm: torch_batch")
+    editor.fill("search: {sear")
+    editor.press("End")
+    assert offered.all_inner_texts() == ["searcher"]
+    assert page.logged == []
+    page.context.close()
+
+
 def test_the_keyboard_reaches_the_content_and_paper_has_no_controls(browser: Any, served: Served) -> None:
     page = sign_in(browser, served)
     page.goto(served.url("/studies/norms"))

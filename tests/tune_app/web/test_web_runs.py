@@ -99,13 +99,14 @@ def test_a_run_is_started_followed_and_ends(queue):
     assert queue.client().get(f"{API}/runs/{run}/log", params={"offset": part["next"]}).json()["text"] == ""
 
 
-def test_a_run_that_fails_says_its_last_line(queue):
+@pytest.mark.parametrize(("code", "outcome"), [(1, "failed"), (3, "stopped")])  # 3: the budget is spent
+def test_a_run_that_does_not_finish_says_its_last_line(queue, code, outcome):
     run = submit(queue, "one")
     until(queue, lambda: "started" in log(queue, run)["text"])
-    end(queue, run, 3)
-    until(queue, lambda: state(queue, run) == "failed")
+    end(queue, run, code)
+    until(queue, lambda: state(queue, run) == outcome)
     found = queue.client().get(f"{API}/runs/{run}").json()
-    assert (found["exit_code"], found["reason"]) == (3, "ended \u2014 \u00fc")
+    assert (found["exit_code"], found["reason"]) == (code, "ended \u2014 \u00fc")
 
 
 def test_one_run_at_a_time_by_priority_then_by_age(queue):
