@@ -11,7 +11,8 @@ from search_spaces.config.base import Part
 from search_spaces.config.trial import TrialConfig
 from search_spaces.json_schema import json_schema
 from search_spaces.published import SOURCES, Claim, Figure, Reference
-from search_spaces.study import Asha, Design, ProbeConfig, Resources, Search, StudySpec
+from search_spaces.study import StudySpec
+from search_spaces.study_parts import Asha, Design, ProbeConfig, Resources, Search
 
 PAGE = Path(__file__).with_name("studies.md")
 START, END = "<!-- tables: written by studies_reference.py -->\n", "<!-- end of tables -->\n"

@@ -37,6 +37,7 @@ class StudyResults:
     trials: pd.DataFrame
     epochs: pd.DataFrame
     quantiles: pd.DataFrame
+    correct: pd.DataFrame
     landscape: pd.DataFrame
     curvature: pd.DataFrame
     problems: tuple[str, ...]

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from search_spaces._yaml import parse_yaml
-from search_spaces.study import MetricSpec, StudySpec
+from search_spaces.study import StudySpec
 from search_spaces.study_files import checked_study
+from search_spaces.study_parts import MetricSpec
 from tune_app import Context
 from tune_app.cli import app
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,26 @@ from search_spaces.budget import Usage, total
 from search_spaces.errors import headline
 from search_spaces.metrics import require_direction
 from search_spaces.study import StudySpec
-from tune_app.training import BEST, LAST
+from tune_app.storage import BEST, LAST
 from tune_app.tuning.cell import OUT_OF_MEMORY, UNWRITABLE
 from tune_app.tuning.jobs import Job
-from tune_app.tuning.store.rows import TrialRecord, epoch_tables, trial_row
+from tune_app.tuning.store.rows import REPORTED_TABLES, TrialRecord, epoch_tables, trial_row
 from tune_app.tuning.store.writer import ResultsStore
 
 
 class Recorder:
     """Writes the store, collects the jobs to be tried again, and says when to stop.
 
-    ``again`` holds jobs whose attempt failed and that have attempts left; they run in a later pass. ``budget_spent``
-    says in words which limits of the study's budget are spent; "" where none is.
+    ``again`` holds jobs whose attempt failed and that have attempts left; they run in a later pass. ``results`` has the
+    metrics of each trial that ended in this run, by digest; none where it did not complete. ``budget_spent`` says in
+    words which limits of the study's budget are spent; "" where none is.
     """
 
     def __init__(self, spec: StudySpec, store: ResultsStore, max_gpus: float) -> None:
         self._spec, self._store, self._max_gpus = spec, store, max_gpus
         self.records: dict[str, TrialRecord] = {}
         self.counts: Counter[str] = Counter()
+        self.results: dict[str, Mapping[str, float | None]] = {}
         self.again: list[Job] = []
         self.write_error: Exception | str | None = None
         self.interrupted = False
@@ -63,8 +65,8 @@ class Recorder:
         record = self.records[trial.trial_id]
         record.add(result)
         self.use(Usage())
-        for heavy in ("epochs", "quantiles"):
-            result.pop(heavy)
+        for heavy in ("epochs", *REPORTED_TABLES):
+            result.pop(heavy, None)
         self.on_change(record, "running")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -155,6 +157,7 @@ class Recorder:
             return
         self.counts[status] += 1
         self.use(_usage(record))
+        self.results[record.job.digest] = {n: row.get(n) for n in metrics} if status == "completed" else {}
         if status == "failed":
             self.failed_jobs.append((record.job, str(row.get("error"))))
         self.on_change(record, status)

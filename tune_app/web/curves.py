@@ -52,7 +52,7 @@ def _ended(
     rows = [
         (row["arm"], row["seed"], row["status"], epochs[key])
         for key, row in study.trials.items()
-        if key in epochs and row["planned"] and (not arms or row["arm"] in arms) and metric in epochs[key].values
+        if key in epochs and row["planned"] and (not arms or row["arm"] in arms) and metric in epochs[key].names
     ]
     order = {arm.name: place for place, arm in enumerate(study.plan.arms)} if study.plan else {}
     rows.sort(key=lambda row: (order.get(row[0], len(order)), row[1]))
@@ -80,9 +80,9 @@ Labelled = tuple[str, int, Any, EpochRows]
 def _single(rows: Sequence[Labelled], metric: str, points: int) -> list[Curve]:
     found = []
     for arm, seed, status, epochs in rows:
-        if metric in epochs.values:
+        if metric in epochs.names:
             kept = spread(len(epochs.epochs), points)
-            values = [finite(value) for value in epochs.values[metric][kept]]
+            values = [finite(value) for value in epochs.metric(metric)[kept]]
             name = f"{arm}, seed {seed}"
             shown = epochs.epochs[kept].tolist()
             found.append(Curve(name=name, arm=arm, seed=seed, state=status, n=1, epochs=shown, values=values))
@@ -104,7 +104,7 @@ def _live(study: StudyIndex, metric: str, arms: set[str]) -> list[Curve]:
 def _means(rows: Sequence[Labelled], metric: str, points: int) -> list[Curve]:
     by_arm: dict[str, list[EpochRows]] = defaultdict(list)
     for arm, _, _, epochs in rows:
-        if metric in epochs.values:
+        if metric in epochs.names:
             by_arm[arm].append(epochs)
     return [_mean(arm, trials, metric, points) for arm, trials in by_arm.items()]
 
@@ -117,7 +117,7 @@ def _mean(arm: str, trials: Sequence[EpochRows], metric: str, points: int) -> Cu
         at = np.searchsorted(trial.epochs, epochs)
         inside = at < len(trial.epochs)
         inside[inside] = trial.epochs[at[inside]] == epochs[inside]
-        table[place, inside] = trial.values[metric][at[inside]]
+        table[place, inside] = trial.metric(metric)[at[inside]]
     mean, low, high = mean_and_interval(table)
     return Curve(
         name=arm,

@@ -82,11 +82,6 @@ class StudyIndex:
         """Names the state of the study and its finished trials; live data does not count."""
         return f"{self._token}-{self._generation}"
 
-    @property
-    def generation(self) -> int:
-        """Counts the changes of the study and its finished trials; live data does not count."""
-        return self._generation
-
     def remember(self, key: str, make: Callable[[], T]) -> T:
         """Return what follows from the study and its finished trials alone, computed once for each state of them."""
         version, found = self._remembered.get(key, (None, None))

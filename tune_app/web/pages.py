@@ -125,7 +125,8 @@ def study(name: str, request: Request, who: PageReader, service: TheService, par
     def make() -> Response:
         return page(request, "_study.html" if part else "study.html", who=who, **_study_context(service, found))
 
-    return page_answer(request, service, make, *_viewer(who, part), *version_of(service, found))
+    versions = (*version_of(service, found), service.answers.latest_version(found))
+    return page_answer(request, service, make, *_viewer(who, part), *versions)
 
 
 def _study_context(service: Service, found: StudyIndex) -> dict[str, Any]:
@@ -156,7 +157,7 @@ def _effects(service: Service, found: StudyIndex) -> tuple[Effects | None, str]:
     if found.plan is None:
         return None, ""
     try:
-        return service.answers.effects(found, None), ""
+        return service.answers.latest(found), ""
     except (StudyError, ProblemError) as error:
         return None, str(error)
 

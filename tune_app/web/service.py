@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, Request, Response
@@ -13,6 +14,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from search_spaces.errors import StudyError
+from tune_app.storage import StorageError
 from tune_app.web.access import Failures
 from tune_app.web.answers import Answers
 from tune_app.web.cache import Cache
@@ -53,8 +55,14 @@ class Service:
         self.lock = threading.Lock()
 
     def start(self) -> None:
-        """Start to follow runs."""
+        """Start to follow runs, and to read the studies, so that the first page need not wait for a large one."""
         self.runs.start()
+        threading.Thread(target=self._read_studies, name="index", daemon=True).start()
+
+    def _read_studies(self) -> None:
+        with suppress(StorageError):  # a remote folder that does not answer: the first request says so
+            for study in self.index.studies():
+                study.epochs()
 
     def close(self) -> None:
         """Stop following runs, which go on, and close the state; nothing where that was done."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +28,14 @@ from tune_app.web.metrics import NOT_METRICS
 Stamp = tuple[Any, ...]
 Row = dict[str, Any]
 _THREADS = 4
-_HEAVY = ("test_confusion", "classes", "schema_version")
+_KEPT = (
+    "digest", "fingerprint", "arm", "seed", "status", "epochs_planned", "epochs_trained", "best_epoch", "seconds",
+    "gpus", "cpus", "node", "attempts", "started_at", "finished_at", "config", "levels", "history", "error",
+    "device_name", "precision", "parameters",
+)  # fmt: skip
+_REPEATED = ("fingerprint", "arm", "status", "node", "levels", "history", "device_name", "precision")
+MANY_FILES = 200
+"""After this many files the memory that reading them took is given back to the system."""
 COMPACT = "compact-"
 SETTLED_NANOSECONDS = 2_000_000_000
 
@@ -118,6 +130,8 @@ class Table:
                 else:
                     files[name] = Content(now[name], value)
             self.files = files
+            if len(new) > MANY_FILES:
+                give_back_memory()
             return bool(gone or new)
 
     def _read(self, name: str) -> Any:
@@ -134,13 +148,18 @@ class Table:
 
 def trial_rows(table: pa.Table) -> list[Row]:
     """Return the rows of a trials file, without what only the report needs."""
-    rows: list[Row] = table.drop_columns([name for name in _HEAVY if name in table.column_names]).to_pylist()
     names = metric_columns(table.schema)
-    for row in rows:
-        row["metrics"] = {name: row.pop(name) for name in names if row.get(name) is not None}
-        row["metrics"] = {name: value for name, value in row["metrics"].items() if np.isfinite(value)}
+    rows: list[Row] = table.select([name for name in table.column_names if name in _KEPT]).to_pylist()
+    values = zip(*(table[name].to_pylist() for name in names), strict=True) if names else ((),) * len(rows)
+    for row, measured in zip(rows, values, strict=True):
+        row["metrics"] = {
+            name: value for name, value in zip(names, measured, strict=True) if value is not None and isfinite(value)
+        }
         for name in ("started_at", "finished_at"):
             row[name] = row[name].timestamp() if row.get(name) is not None else None
+        for name in _REPEATED:
+            if isinstance(row.get(name), str):
+                row[name] = sys.intern(row[name])
     return rows
 
 
@@ -151,10 +170,15 @@ def metric_columns(schema: pa.Schema) -> list[str]:
 
 @dataclass(frozen=True)
 class EpochRows:
-    """The epochs of one trial: epoch numbers, and a value of each metric (NaN where it has none)."""
+    """The epochs of one trial: epoch numbers, and a row of ``values`` for each of ``names`` (NaN where it has none)."""
 
     epochs: NDArray[np.int32]
-    values: Mapping[str, NDArray[np.float32]]
+    names: tuple[str, ...]
+    values: NDArray[np.float32]
+
+    def metric(self, name: str) -> NDArray[np.float32]:
+        """Return the values of a metric; ValueError where there is none of that name."""
+        return self.values[self.names.index(name)]
 
 
 def epoch_rows(table: pa.Table) -> dict[str, EpochRows]:
@@ -168,11 +192,24 @@ def epoch_rows(table: pa.Table) -> dict[str, EpochRows]:
     keys, epochs = keys[order], epochs[order]
     starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
     ends = np.r_[starts[1:], len(keys)]
-    values = {
-        name: np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float32)[order]
-        for name in metric_columns(table.schema)
-    }
+    names = _same(tuple(metric_columns(table.schema)))
+    values = np.empty((len(names), len(keys)), dtype=np.float32)
+    for place, name in enumerate(names):
+        values[place] = np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float32)[order]
     return {
-        str(keys[a]): EpochRows(epochs[a:b], {name: column[a:b] for name, column in values.items()})
+        str(keys[a]): EpochRows(epochs[a:b], names, values[:, a:b])
         for a, b in zip(starts.tolist(), ends.tolist(), strict=True)
     }
+
+
+@lru_cache(maxsize=64)
+def _same(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return one and the same tuple for equal ones: each trial refers to it."""
+    return tuple(map(sys.intern, names))
+
+
+def give_back_memory() -> None:
+    """Return the memory that is no longer used to the system, where its C library can."""
+    pa.default_memory_pool().release_unused()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

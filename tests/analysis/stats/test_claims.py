@@ -19,7 +19,7 @@ from analysis.store.load import load_study
 from bench.make_store import Truth, write_store
 from search_spaces.errors import StudyError
 from search_spaces.published import Reference
-from search_spaces.study import ProbeConfig
+from search_spaces.study_parts import ProbeConfig
 
 UNDECIDED = "undecided at this scale"
 NORMS = ["batch", "group", "none", "layer"]

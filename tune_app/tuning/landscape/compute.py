@@ -20,7 +20,7 @@ from search_spaces._yaml import mapping_in, parse_stored
 from search_spaces.config.trial import TrialConfig
 from search_spaces.errors import StudyError, explain, nearest
 from search_spaces.store_schema import key
-from search_spaces.study import Resources
+from search_spaces.study_parts import Resources
 from tune_app.data import ImageArrays, load_source, source_key
 from tune_app.training.landscape import evaluation_images, read_best
 from tune_app.tuning.landscape.progress import LandscapeProgress

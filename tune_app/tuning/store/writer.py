@@ -132,10 +132,10 @@ class ResultsStore:
                     found[row["digest"], row["fingerprint"]] = trial
         return list(found.values())
 
-    def finished(self, statuses: Iterable[str] = ("completed", "diverged")) -> set[tuple[str, str]]:
-        """Return (digest, fingerprint) of the trials that need no more training."""
+    def finished(self, statuses: Iterable[str] = ("completed", "diverged")) -> dict[tuple[str, str], Stored]:
+        """Return the trials that need no more training, by digest and fingerprint."""
         return {
-            (trial.digest, trial.fingerprint)
+            (trial.digest, trial.fingerprint): trial
             for trial in self.trials()
             if trial.status in set(statuses) and self._is_whole(key(trial.digest, trial.fingerprint))
         }
