@@ -223,6 +223,7 @@ class _Run:
             cpus=spec.resources.cpu,
             report_seconds=report_seconds,
             code=self._code,
+            trial_timeout=spec.trial_timeout,
         )
         progress.start()
         try:
