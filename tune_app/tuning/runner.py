@@ -94,7 +94,8 @@ def run_study(
     store.prepare()
     listeners = (TensorBoard(store),) if tensorboard else ()
     chosen = make_executor(executor, address, shared_folder)
-    with hold(store.folder):
+    with hold(store.folder) as lease:
+        store.require_held = lease.require
         store.sweep()
         source = code or code_source(spec, ship=chosen.needs_archive)
         keep_archive(spec, store)

@@ -166,7 +166,7 @@ def _tasks(
         if source not in arrays:
             arrays[source] = load_source(config.data)
         trial, spec = landscape.trial, landscape.spec
-        model = read_best(_checkpoints(store, trial), config, arrays[source])
+        model = read_best(_checkpoints(store, trial), config, arrays[source], _chosen(trial))
         same_images = (source, config.data.model_dump_json())
         if same_images not in images:
             images[same_images] = ray.put(evaluation_images(config, arrays[source], spec.split, spec.images))
@@ -174,6 +174,12 @@ def _tasks(
         stream = "" if spec.shared else trial.digest
         for job in landscape.jobs:
             yield remote.remote(refs, spec, stream, job), (landscape, job)
+
+
+def _chosen(trial: Stored) -> tuple[int, float] | None:
+    """Return the best epoch of a row and the value that chose it; None for a row that lacks one of them."""
+    value = trial.metrics.get(trial.choose_by or "val_accuracy")
+    return None if trial.best_epoch is None or value is None else (trial.best_epoch, value)
 
 
 def _checkpoints(store: ResultsStore, trial: Stored) -> str:
