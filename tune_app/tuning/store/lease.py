@@ -45,6 +45,10 @@ class Lease:
         self._guard = threading.Lock()
         self._ended = threading.Event()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out everything: Ray saves copies of what refers to a store, and a copy has no lease."""
+        return {}
+
     @property
     def who(self) -> str:
         """This run, in words."""
