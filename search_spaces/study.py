@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
+from search_spaces.budget import Budget
 from search_spaces.code import Code
 from search_spaces.config.base import MAX_SEED, Config, Part, must, refused
 from search_spaces.config.function import FunctionConfig
@@ -20,120 +21,21 @@ from search_spaces.factors import Factor, expand_names, read_factors
 from search_spaces.metrics import (
     COMMON_METRICS,
     IMAGE_METRICS,
+    LANDSCAPE_METRICS,
     Metric,
     metric_named,
     split_of,
     unknown_metric,
     validation_counterpart,
 )
-from search_spaces.published import ROUGHNESS, Reference
+from search_spaces.published import Reference
 from search_spaces.space import SearchSpace
+from search_spaces.study_parts import Design, MetricSpec, ProbeConfig, Resources, Search, TaskSpec
+from search_spaces.tune import Tune, with_repeats_as_seeds
 
-MAX_GPUS = 1024
 MAX_SEEDS = 10_000
 MAX_SIZES = 20
 MAX_TIMEOUT = 10_000_000
-DesignKind = Literal["one_factor_at_a_time", "leave_one_out", "full_factorial", "fractional_factorial"]
-
-
-class Design(Part):
-    """How arms follow from factors."""
-
-    has_effect: ClassVar = {"generator": ("kind", frozenset({"fractional_factorial"}))}
-
-    kind: DesignKind = Field("one_factor_at_a_time", description="name of the design")
-    generator: str | int = Field(
-        3, description="of a fractional factorial: a pydoe generator ('a b c abc') or a resolution (3, 4 or 5)"
-    )
-
-    @field_validator("generator", mode="before")
-    @classmethod
-    def _generator(cls, generator: Any) -> Any:
-        if not isinstance(generator, str) and generator not in (3, 4, 5):
-            raise must("", generator, "words of letters ('a b c abc') or a resolution (3, 4 or 5)")
-        return generator
-
-
-class Resources(Part):
-    """What each trial is given. A GPU share is a scheduling share that also caps the trial's memory."""
-
-    cpu: float = Field(1.0, gt=0, le=1024, description="CPUs, which are also the trial's threads")
-    gpu: float | str = Field(
-        "auto",
-        description="share of a GPU (0.25: four trials on each); auto: a quarter, or none without GPUs",
-    )
-
-    @field_validator("gpu", mode="before")
-    @classmethod
-    def _share(cls, gpu: Any) -> Any:
-        is_number = isinstance(gpu, int | float) and not isinstance(gpu, bool)
-        if gpu != "auto" and not (is_number and (0 <= gpu <= 1 or (1 < gpu <= MAX_GPUS and gpu == int(gpu)))):
-            raise must("", gpu, "a share from 0 to 1, a whole number of GPUs, or auto")
-        return gpu
-
-
-class Asha(Part):
-    """Asynchronous successive halving (Li et al. 2020): which trials a search stops early."""
-
-    grace_period: int = Field(1, ge=1, description="epochs that every trial gets")
-    reduction_factor: int = Field(3, ge=2, description="one in so many goes on at each rung")
-    brackets: int = Field(1, ge=1, description="brackets, each with a longer grace period than the one before")
-
-
-class Search(Part):
-    """How a search proposes trials and stops them."""
-
-    searcher: Literal["random", "grid", "tpe"] = Field("tpe", description="who proposes: tpe is Optuna's")
-    trials: int = Field(32, ge=1, description="trials to propose; a grid has its own number and stops there")
-    asha: Asha | None = Field(default_factory=Asha, description="early stopping; every trial in full if null")
-    seed: int = Field(0, ge=0, le=MAX_SEED, description="seed of the searcher")
-
-
-class ProbeConfig(Part):
-    """What is measured beside the metrics, each epoch. Changes no result."""
-
-    quantiles: bool = Field(True, description="1, 20, 80, 99 % quantiles of the features before the classifier")
-    norm_inputs: bool = Field(False, description="the same quantiles of every norm layer's input")
-    norms: bool = Field(True, description="gradient norm, weight norm, share of dead features")
-
-
-class TaskSpec(Part):
-    """A training of the user's own."""
-
-    run: str = Field(description="the training function, my_pkg.train:train")
-
-    @field_validator("run")
-    @classmethod
-    def _reference(cls, run: str) -> str:
-        if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", run):
-            raise must("", run, "package.module:function, such as my_pkg.train:train")
-        return run
-
-
-class MetricSpec(Part):
-    """What a study says about a metric that its training function reports."""
-
-    better: Literal["higher", "lower"] | None = Field(None, description="direction; shown but not compared if null")
-    unit: str = Field("", max_length=32, description="unit of the shown value, such as nats or tokens/s")
-    label: str = Field("", max_length=64, description="name in plots and tables; the metric's own if empty")
-    scale: float = Field(1.0, gt=0, description="factor from stored to shown values: 100 for a fraction in per cent")
-    digits: int = Field(4, ge=0, le=12, description="digits after the decimal point")
-    bounds: tuple[float | None, float | None] = Field(
-        (None, None), strict=False, description="least and greatest possible value, null for none"
-    )
-
-    def record(self, name: str) -> Metric:
-        """Return the metric of that name."""
-        plain = metric_named(name, {})
-        return Metric(
-            name=name,
-            label=self.label or plain.label,
-            higher_is_better=None if self.better is None else self.better == "higher",
-            unit=self.unit,
-            scale=self.scale,
-            digits=self.digits,
-            bounds=self.bounds,
-        )
 
 
 def config_type(task: TaskSpec | None, code: Code | None) -> type[Config]:
@@ -179,6 +81,7 @@ class StudySpec(Part):
         description="search: path -> list, {int: [low, high]}, {uniform: ..}, {loguniform: ..}; or catalog names",
     )
     search: Search = Field(default_factory=Search, description="how to search")
+    tune: Tune | None = Field(None, description="ablation: a search inside each arm before arms are compared")
     seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), strict=False, description="seeds, the same for all arms; n: 0..n-1")
     rope: float = Field(
         0.005, ge=0, description="region of practical equivalence: a difference in the metric too small to matter"
@@ -196,11 +99,17 @@ class StudySpec(Part):
         "auto: 20 times its longest epoch, at least 300; never if null",
     )
     max_failed_trials: int | None = Field(None, ge=1, description="failed trials that stop the study; no limit if null")
+    budget: Budget | None = Field(None, description="what the study may use in all; no limit if null")
     fail_fast: bool = Field(False, description="stop the study at its first failed trial")
     sizes: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="named sets of overrides, path -> value, chosen by --size"
     )
     reference: Reference | None = Field(None, description="reported figures and claims to put beside ours")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _repeats_are_seeds(cls, tree: Any) -> Any:
+        return with_repeats_as_seeds(tree)
 
     @field_validator("design", mode="before")
     @classmethod
@@ -331,6 +240,10 @@ class StudySpec(Part):
             raise must(other, list(getattr(self, other)), f"left out in a study of mode {self.mode}{remedy}")
         if not getattr(self, needed):
             raise must(needed, getattr(self, needed), f"given and not empty in a study of mode {self.mode}")
+        if self.mode == "search" and self.tune is not None:
+            raise must("tune", "given", "left out in a study of mode search: an ablation tunes its arms")
+        if self.tune is not None and (taken := {"repeat", "trial", "is_final"} & set(self.metrics)):
+            raise refused("metrics", sorted(taken), f"has {min(taken)!r}, a column of tuned ablations; rename it")
         if self.baseline.seed:
             raise must("baseline.seed", self.baseline.seed, "left out: list seeds under `seeds`")
         asha = self.search.asha
@@ -352,7 +265,7 @@ class StudySpec(Part):
                     f"reference.figures.{i}.value", figure.value, f"{allowed} for {figure.metric}: 0.8957, not 89.57"
                 )
         for i, claim in enumerate(reference.claims if reference else ()):
-            if claim.metric not in ("", ROUGHNESS) and claim.metric not in known:
+            if claim.metric not in ("", *LANDSCAPE_METRICS) and claim.metric not in known:
                 raise must(f"reference.claims.{i}.metric", claim.metric, unknown_metric(claim.metric, known))
 
     def metric_records(self) -> dict[str, Metric]:

@@ -7,8 +7,8 @@ import optuna
 import pytest
 from drivers import TINY
 
-from search_spaces.study import Asha
 from search_spaces.study_files import study_from
+from search_spaces.study_parts import Asha
 from tune_app.tuning.jobs import Job
 from tune_app.tuning.schedulers import SerialAsha, ray_scheduler
 from tune_app.tuning.searchers import FINISHED, OptunaSearcher

@@ -17,8 +17,8 @@ from search_spaces.errors import StudyError
 from search_spaces.study_files import study_from
 from tune_app.storage import Folder
 from tune_app.tuning import ray_executor
+from tune_app.tuning.queues import QueueSearcher
 from tune_app.tuning.runner import run_study
-from tune_app.tuning.searchers import QueueSearcher
 from tune_app.tuning.trainable import CellTrainable
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(300)]

@@ -10,7 +10,8 @@ import pytest
 from search_spaces import CATALOG, study_from
 from search_spaces._yaml import parse_yaml
 from search_spaces.config.trial import field_paths
-from search_spaces.study import DesignKind, StudySpec
+from search_spaces.study import StudySpec
+from search_spaces.study_parts import DesignKind
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "studies.md").read_text(encoding="utf-8")

@@ -8,10 +8,14 @@ from typing import Any, Literal, Protocol
 
 from search_spaces.config.base import Config
 from search_spaces.metrics import Metric
-from search_spaces.study import ProbeConfig, StudySpec
+from search_spaces.study import StudySpec
+from search_spaces.study_parts import ProbeConfig
 from tune_app.user_code import CodeSource
 
 EpochStatus = Literal["running", "completed", "diverged"]
+
+NO_DATA = "0" * 16
+"""The fingerprint of data that only a training function knows: its code and arguments say what it reads."""
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from torch.nn import functional as F
 
 from search_spaces.config.trial import TrialConfig
 from search_spaces.metrics import IMAGE_METRICS
-from tune_app.data import EvalLoader
+from tune_app.data.loaders import EvalLoader
+from tune_app.draws import keyed_seed
 from tune_app.models import project_parameters
-from tune_app.training.epoch_metrics import EpochMetrics, EpochStatus, QuantileRow
+from tune_app.training.epoch_metrics import CorrectImages, EpochMetrics, EpochStatus, QuantileRow, correct_images
 from tune_app.training.evaluation import evaluate
 from tune_app.training.hardware import autocast
 from tune_app.training.metrics import SplitMetrics, Tally
@@ -33,6 +34,7 @@ from tune_app.training.probes import (
     total_norm,
 )
 from tune_app.training.schedules import he_warmup_factor
+from tune_app.training.seeding import GlobalStreams
 from tune_app.training.state import BestModel, Training
 
 
@@ -40,13 +42,14 @@ def train_epoch(training: Training, probes: Probes) -> EpochMetrics:
     """Train one epoch, validate, save the model if it is the best, add the metrics to the history and return them."""
     started = perf_counter()
     epoch = len(training.history) + 1
-    with training.streams.active():
+    network_seed = keyed_seed(training.config.seed, epoch, "network") % 2**32  # dropout and the like
+    with GlobalStreams(network_seed, training.device).active():
         trained = _train(training, epoch, with_norm=probes.norms)
         val, probed = _validate(training, probes)
         status = _status(training.config, epoch, trained.metrics, val)
         if status != "diverged":
             _keep_best(training, epoch, trained.metrics, val)
-        test = _test(training) if status == "completed" else None
+        test, correct = _test(training) if status == "completed" else (None, None)
     metrics = EpochMetrics(
         epoch=epoch,
         epochs=training.config.epochs,
@@ -61,6 +64,7 @@ def train_epoch(training: Training, probes: Probes) -> EpochMetrics:
         status=status,
         best_epoch=training.best.epoch if training.best is not None else None,
         test=test,
+        correct=correct,
         quantiles=probed.quantiles,
     )
     training.history.append(metrics)
@@ -84,7 +88,7 @@ def _train(training: Training, epoch: int, with_norm: bool) -> _Trained:
     norm_sum = torch.zeros((), device=training.device)
     parameters = list(training.model.parameters())
     training.model.train()
-    for rate, (x_NCHW, y_N) in zip(rates.tolist(), training.train, strict=True):
+    for rate, (x_NCHW, y_N) in zip(rates.tolist(), training.train.epoch(epoch), strict=True):
         set_learning_rate(training.optimizer, rate)
         with autocast(training.precision, training.device):
             logits = training.model(x_NCHW)
@@ -149,7 +153,7 @@ def _keep_best(training: Training, epoch: int, train: SplitMetrics, val: SplitMe
         training.best = BestModel(epoch, value, weights)
 
 
-def _test(training: Training) -> SplitMetrics:
+def _test(training: Training) -> tuple[SplitMetrics, CorrectImages]:
     """Evaluate the best model on the test split; no other code uses that split."""
     assert training.best is not None
     model = copy.deepcopy(training.model)
@@ -157,5 +161,6 @@ def _test(training: Training) -> SplitMetrics:
     loader = EvalLoader(
         training.arrays, training.splits.test, "test", training.config, training.train.normalization, training.device
     )
-    metrics, _ = evaluate(model, loader, training.num_classes, training.device, training.precision, with_confusion=True)
-    return metrics
+    found: list[Tensor] = []
+    metrics, _ = evaluate(model, loader, training.num_classes, training.device, training.precision, correct=found)
+    return metrics, correct_images(training.splits.test, torch.cat(found).cpu().numpy())

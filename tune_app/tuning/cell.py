@@ -5,20 +5,20 @@ from __future__ import annotations
 import errno
 import json
 import re
+import sys
 import time
 import traceback
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from search_spaces.errors import StudyError
 from search_spaces.metrics import Metric
-from search_spaces.study import ProbeConfig
+from search_spaces.study_parts import ProbeConfig
 from tune_app.storage import StorageError
 from tune_app.tasks import EpochReport, Task, TrialSetup
 from tune_app.tuning.jobs import Job
+from tune_app.tuning.store.rows import REPORTED_TABLES
 from tune_app.user_code import CodeSource, make_importable, user_traceback
 
 OUT_OF_MEMORY, UNWRITABLE = "out_of_memory", "unwritable"
@@ -87,8 +87,6 @@ class CellRunner:
         """Train until there is something to report, and return the report."""
         try:
             return self._report(self._train())
-        except torch.OutOfMemoryError:
-            return self.failed(OUT_OF_MEMORY)
         except StorageError as error:
             return self.failed(UNWRITABLE, str(error))
         except StudyError as error:
@@ -100,7 +98,7 @@ class CellRunner:
                 return self.failed(UNWRITABLE, str(error))
             return self.failed("failed", self._text(error))
         except Exception as error:
-            return self.failed("failed", self._text(error))
+            return self.failed(OUT_OF_MEMORY) if _is_out_of_memory(error) else self.failed("failed", self._text(error))
 
     def failed(self, status: str, error: str = "", final: bool = False) -> dict[str, Any]:
         """Return the report of an error; ``final`` says that another attempt would meet it again."""
@@ -108,7 +106,7 @@ class CellRunner:
         return {
             "epoch": self._last_epoch,
             "epochs": [],
-            "quantiles": [],
+            **{table: [] for table in REPORTED_TABLES},
             "status": status,
             "trial": {"error": error, "seconds": self._seconds},
             "final": final,
@@ -153,7 +151,7 @@ class CellRunner:
         report: dict[str, Any] = {
             "epoch": last.epoch,
             "epochs": [dict(epoch.row) for epoch in epochs],
-            "quantiles": [row for epoch in epochs for row in epoch.tables.get("quantiles", ())],
+            **{table: [row for epoch in epochs for row in epoch.tables.get(table, ())] for table in REPORTED_TABLES},
             "status": last.status,
             "trial": {**columns, "best_epoch": last.best_epoch, "seconds": self._seconds},
             "done": last.status != "running",
@@ -163,3 +161,9 @@ class CellRunner:
         if report["done"]:
             self.close()
         return report
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether a GPU had too little memory; this module does not import torch, the training does."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)

@@ -7,12 +7,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from search_spaces.study import Asha, StudySpec
+from search_spaces.study import StudySpec
+from search_spaces.study_parts import Asha
 from tune_app.storage import Folder
 from tune_app.tuning.cell import TrialSettings
 from tune_app.tuning.progress import Progress
+from tune_app.tuning.queues import Searcher
 from tune_app.tuning.recorder import Recorder
-from tune_app.tuning.searchers import Searcher
 from tune_app.tuning.store.writer import ResultsStore
 
 
@@ -27,13 +28,17 @@ class Stopping:
 
 @dataclass(frozen=True)
 class Batch:
-    """Trials to run: up to ``total`` jobs of a searcher, each with ``gpus``; ``alone``: one at a time."""
+    """Trials to run: up to ``total`` jobs of a searcher, each with ``gpus``; ``alone``: one at a time.
+
+    ``at_once``: jobs that the searcher has from the start; None: all.
+    """
 
     searcher: Searcher
     total: int
     gpus: float
     stopping: Stopping = field(default_factory=Stopping)
     alone: bool = False
+    at_once: int | None = None
 
 
 @dataclass(frozen=True)

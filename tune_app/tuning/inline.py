@@ -19,10 +19,10 @@ from tune_app.storage import Folder
 from tune_app.tuning.cell import CellRunner, TrialSettings
 from tune_app.tuning.executor import Batch, Outlet
 from tune_app.tuning.jobs import Job
+from tune_app.tuning.queues import FINISHED
 from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.resources import gpu_share, local_resources
 from tune_app.tuning.schedulers import SerialAsha
-from tune_app.tuning.searchers import FINISHED
 from tune_app.tuning.watchdog import Watchdog
 
 

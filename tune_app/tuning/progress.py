@@ -18,11 +18,11 @@ _ROWS = 12
 
 
 class Progress:
-    """Draws what the recorder takes in. ``total`` is how many trials this run will train, None where nobody knows."""
+    """Draws what the recorder takes in. ``total``: trials that this run is known to train; it may grow."""
 
-    def __init__(self, total: int | None, already: int, objective: str, better: str, out: TextIO) -> None:
+    def __init__(self, total: int, already: int, objective: str, better: str, out: TextIO) -> None:
         self._console = Console(file=out, markup=False, emoji=False, highlight=False)
-        self._total, self._already, self._objective, self._better = total, already, objective, better
+        self.total, self._already, self._objective, self._better = total, already, objective, better
         self._running: dict[str, TrialRecord] = {}
         self.counts: Counter[str] = Counter()
         self._best: tuple[float, str] | None = None
@@ -71,11 +71,10 @@ class Progress:
 
     def _line(self, record: TrialRecord, status: str) -> str:
         done = sum(self.counts.values()) + self._already
-        of = f"/{self._total + self._already}" if self._total is not None else ""
         figures = f"{self._objective} {_objective(record, self._objective):.4g}" if record.best_epoch else "no figures"
         return (
-            f"[{done}{of}] {_name(record)}: {status} after {len(record.epochs)} epochs, {figures}, "
-            f"{record.columns.get('seconds', 0.0):.1f} s{self._eta()}"
+            f"[{done}/{self.total + self._already}] {_name(record)}: {status} after {len(record.epochs)} epochs, "
+            f"{figures}, {record.columns.get('seconds', 0.0):.1f} s{self._eta()}"
         )
 
     def _note_best(self, record: TrialRecord) -> None:
@@ -87,16 +86,16 @@ class Progress:
 
     def _eta(self) -> str:
         done = sum(self.counts.values())
-        if not done or self._total is None or done >= self._total:
+        if not done or done >= self.total:
             return ""
-        left = (time.monotonic() - self._began) / done * (self._total - done)
+        left = (time.monotonic() - self._began) / done * (self.total - done)
         return f", about {duration(left)} left"
 
     def _table(self) -> Table:
         done = sum(self.counts.values())
         counts = ", ".join(f"{self.counts[status]} {status}" for status in _ENDED if self.counts[status])
-        of = f" of {self._total}" if self._total is not None else ""
-        caption = f"{done}{of} ended{': ' + counts if counts else ''}; {self._already} were done before{self._eta()}"
+        caption = f"{done} of {self.total} ended{': ' + counts if counts else ''}"
+        caption += f"; {self._already} were done before{self._eta()}"
         if self._best is not None:
             caption += f"\nbest {self._objective} so far: {self._best[0]:.4g} ({self._best[1]})"
         table = Table(caption=caption, caption_justify="left", expand=False)

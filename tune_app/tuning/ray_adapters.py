@@ -7,7 +7,7 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher as RaySearcher
 
-from tune_app.tuning.searchers import Searcher
+from tune_app.tuning.queues import Searcher
 
 
 class Proposals(RaySearcher):

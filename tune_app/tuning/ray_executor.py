@@ -83,7 +83,8 @@ class RayExecutor:
         if batch.alone or (is_search and self._address is None):  # a proposal should see every result so far
             search = ConcurrencyLimiter(search, max_concurrent=1 if batch.alone else slots)
         with outlet.store.scratch() as scratch:
-            gate = self._gate(Path(scratch), 1 if batch.alone else min(slots, batch.total))
+            at_once = batch.total if batch.at_once is None else batch.at_once
+            gate = self._gate(Path(scratch), 1 if batch.alone else min(slots, at_once))
             trainable = tune.with_resources(
                 tune.with_parameters(CellTrainable, shared=shared, settings=settings, gate=gate),
                 {"cpu": settings.cpus, "gpu": batch.gpus},

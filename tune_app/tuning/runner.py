@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections import Counter
+from collections import ChainMap
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from search_spaces.config import Config, config_from
-from search_spaces.errors import StudyError
 from search_spaces.factors import label
-from search_spaces.plan import make_plan
+from search_spaces.plan import MAX_CELLS, Plan, make_plan
 from search_spaces.space import SearchSpace
 from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
@@ -21,41 +19,20 @@ from tune_app.tasks import task_of
 from tune_app.tuning.cell import TrialSettings
 from tune_app.tuning.code_versions import accepted_code, keep_archive
 from tune_app.tuning.environment import describe_environment
-from tune_app.tuning.executor import Batch, Executor, Outlet, Stopping
+from tune_app.tuning.executor import Batch, Executor, Stopping
 from tune_app.tuning.jobs import Job, cell_job
-from tune_app.tuning.preparation import cut_off, missing_cells, objective
-from tune_app.tuning.progress import Progress
-from tune_app.tuning.recorder import Recorder
-from tune_app.tuning.searchers import OptunaSearcher, QueueSearcher, Searcher, holds
-from tune_app.tuning.store.live import LiveWriter
+from tune_app.tuning.passes import Passes, RunSummary
+from tune_app.tuning.preparation import check_version, cut_off, objective, outdated, outdated_search, stored_results
+from tune_app.tuning.queues import QueueSearcher
+from tune_app.tuning.rounds import cells_needed, known_plan
+from tune_app.tuning.searchers import OptunaSearcher, holds
 from tune_app.tuning.store.locks import hold
-from tune_app.tuning.store.rows import TrialRecord, running_trial
 from tune_app.tuning.store.writer import ResultsStore
 from tune_app.tuning.tensorboard import TensorBoard
 from tune_app.user_code import CodeSource, code_source
 
 REPORT_SECONDS = 0.25
 """For how long an ablation collects epochs into one report: no decision there needs each epoch by itself."""
-
-
-@dataclass
-class RunSummary:
-    """What a run did."""
-
-    study: str
-    store: str
-    already: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    interrupted: bool = False
-    stopped: bool = False
-    seconds: float = 0.0
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def trained(self) -> int:
-        """Trials that ended in this run."""
-        return sum(self.counts.values())
 
 
 def make_executor(name: str, address: str | None = None, shared_folder: bool = False) -> Executor:
@@ -90,6 +67,7 @@ def run_study(
     written or that other nodes cannot see, another run that holds the store.
     """
     began = time.monotonic()
+    check_version(spec)
     store = ResultsStore(results, spec.name)
     store.prepare()
     listeners = (TensorBoard(store),) if tensorboard else ()
@@ -129,22 +107,42 @@ class _Run:
         self._summary = RunSummary(spec.name, store.folder.url)
 
     def ablation(self) -> RunSummary:
-        """Train the cells that are missing."""
+        """Train the cells that the study needs and the store lacks, round after round, until it needs none."""
         plan = make_plan(self._spec)
-        self._summary.notes += self._task.notes(self._spec, self._shared)
-        missing = missing_cells(self._spec, self._store, self._shared)
-        self._summary.already = len(plan.cells) - len(missing)
-        if not missing:
+        stored = stored_results(plan, self._store, self._fingerprint)
+        known = known_plan(self._spec, plan, stored)
+        self._summary.already = sum(cell.digest in stored for cell in known.cells)
+        first = cells_needed(self._spec, plan, stored)
+        if not first:
             return self._summary
-        with self._executor.session():
-            share = self._share()
-            jobs = [cell_job(cell, self._fingerprint(cell.config), share) for cell in missing]
-            self._passes(Batch(QueueSearcher(jobs), len(jobs), share), REPORT_SECONDS)
+        self._summary.notes += outdated(self._spec, self._store, first)
+        with ThreadPoolExecutor(1) as beside:
+            notes = beside.submit(self._task.notes, self._spec, self._shared)  # takes seconds, as the session does
+            with self._executor.session():
+                self._summary.notes += notes.result()
+                self._rounds(plan, stored)
         return self._summary
+
+    def _rounds(self, plan: Plan, stored: dict[str, Mapping[str, float | None]]) -> None:
+        share = self._share()
+        with self._passes(REPORT_SECONDS) as passes:
+            results = ChainMap(passes.recorder.results, stored)
+
+            def needed() -> list[Job]:
+                cells = cells_needed(self._spec, plan, results)
+                return [cell_job(cell, self._fingerprint(cell.config), share) for cell in cells]
+
+            while (jobs := needed()) and not passes.recorder.should_stop:
+                before = len(results)
+                searcher = QueueSearcher(needed, on_new=passes.expect)
+                passes.train(Batch(searcher, MAX_CELLS, share, at_once=len(jobs)))
+                assert passes.recorder.should_stop or len(results) > before, "a round ended without a result"
+            passes.is_complete = not jobs
 
     def search(self) -> RunSummary:
         """Propose and train until the store holds as many trials as the study asks for."""
         spec, space = self._spec, self._spec.search_space()
+        self._summary.notes += outdated_search(spec, self._store)
         with self._executor.session():
             share = self._share()
             searcher = OptunaSearcher(
@@ -154,8 +152,28 @@ class _Run:
             self._summary.already = searcher.proposed
             if searcher.proposed < searcher.limit:
                 stopping = Stopping(spec.search.asha, spec.baseline.epochs, curves)
-                self._passes(Batch(searcher, searcher.limit - searcher.proposed, share, stopping), 0.0)
+                total = searcher.limit - searcher.proposed
+                with self._passes(0.0) as passes:
+                    passes.expect(total)
+                    passes.train(Batch(searcher, total, share, stopping))
+                    passes.is_complete = sum(passes.recorder.counts.values()) >= total
         return self._summary
+
+    def _passes(self, report_seconds: float) -> Passes:
+        settings = TrialSettings(
+            task=self._task,
+            choose=self._spec.metric_record(self._objective),
+            metric=self._spec.metric,
+            checkpoints=self._store.checkpoints_url,
+            artifacts=self._store.artifacts_url,
+            checkpoint_seconds=self._spec.checkpoint_seconds,
+            probes=self._spec.probes,
+            cpus=self._spec.resources.cpu,
+            report_seconds=report_seconds,
+            code=self._code,
+            trial_timeout=self._spec.trial_timeout,
+        )
+        return Passes(self._spec, self._store, self._executor, self._shared, settings, self._summary, self._listeners)
 
     def _share(self) -> float:
         self._executor.check_folder(self._store.folder)
@@ -198,60 +216,3 @@ class _Run:
             return None
         same = space.config(values).model_copy(update={"seed": self._spec.seeds[0]})
         return values if same.digest() == config.digest() and fingerprint == self._fingerprint(same) else None
-
-    def _passes(self, batch: Batch, report_seconds: float) -> None:
-        """Train; then train again, alone, what ran out of memory, and once more what failed and has attempts left."""
-        spec = self._spec
-        recorder = Recorder(spec, self._store, self._executor.gpus())
-        progress = Progress(batch.total, self._summary.already, self._objective, self._mode, sys.stdout)
-        live = LiveWriter(self._store.folder, spec.name)
-
-        def on_change(record: TrialRecord, event: str) -> None:
-            progress.update(record, event)
-            running = (running_trial(other) for other in recorder.records.values())
-            live.update(running, recorder.counts, batch.total, self._summary.already)
-
-        recorder.on_change = on_change
-        outlet = Outlet(recorder, progress, self._store, self._listeners)
-        settings = TrialSettings(
-            task=self._task,
-            choose=spec.metric_record(self._objective),
-            metric=spec.metric,
-            checkpoints=self._store.checkpoints_url,
-            artifacts=self._store.artifacts_url,
-            checkpoint_seconds=spec.checkpoint_seconds,
-            probes=spec.probes,
-            cpus=spec.resources.cpu,
-            report_seconds=report_seconds,
-            code=self._code,
-            trial_timeout=spec.trial_timeout,
-        )
-        progress.start()
-        try:
-            self._executor.run(batch, self._shared, settings, self._mode, outlet)
-            while recorder.again and not recorder.should_stop:
-                jobs, recorder.again = recorder.again, []
-                for gpus in sorted({job.gpus for job in jobs}):
-                    some = [job for job in jobs if job.gpus == gpus]
-                    alone = any(job.history[-1].startswith("out of memory") for job in some)
-                    queue: Searcher = QueueSearcher(some)
-                    if not recorder.should_stop:
-                        again = Batch(queue, len(some), gpus, alone=alone)
-                        self._executor.run(again, self._shared, settings, self._mode, outlet)
-        finally:
-            progress.stop()
-            live.update((), recorder.counts, batch.total, self._summary.already, force=True)
-            live.close()
-        self._conclude(recorder)
-
-    def _conclude(self, recorder: Recorder) -> None:
-        if recorder.write_error is not None:
-            raise StudyError(
-                f"{self._store.folder.url} cannot be written any more: {recorder.write_error}; what was finished "
-                "is kept: make room, or the place reachable, then run the same command again"
-            )
-        summary = self._summary
-        summary.counts = recorder.counts
-        summary.failed = [(f"{job.arm}, seed {job.config.seed}", error) for job, error in recorder.failed_jobs]
-        summary.interrupted = recorder.interrupted
-        summary.stopped = recorder.should_stop and not recorder.interrupted

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search_spaces.errors import StudyError
-from search_spaces.study import Asha
+from search_spaces.study_parts import Asha
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler

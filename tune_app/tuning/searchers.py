@@ -1,4 +1,4 @@
-"""What proposes the next job: a queue of cells, or an Optuna sampler that knows what the store already holds.
+"""What proposes the trials of a search: an Optuna sampler that knows what the store already holds.
 
 Ray's own OptunaSearch reports a stopped trial to Optuna as complete with its low-budget value, and leaves a trial whose
 metric is NaN running for ever. Ours asks and tells Optuna directly: a pruned trial with its intermediate values, a
@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -24,48 +23,12 @@ from search_spaces.domains import Choice, IntRange, LogUniform
 from search_spaces.errors import StudyError
 from search_spaces.factors import label
 from search_spaces.space import SearchSpace
-from search_spaces.study import Search
+from search_spaces.study_parts import Search
 from tune_app.tuning.jobs import Job
+from tune_app.tuning.queues import FINISHED
 
 _TRIES = 100
 """Proposals in a row that are known already or refused, after which the sampler is asked no more."""
-
-
-FINISHED = "FINISHED"
-"""What `suggest` returns when nothing is left; Ray's own word for it."""
-
-
-class Searcher(Protocol):
-    """What an executor asks for jobs."""
-
-    def suggest(self, trial_id: str) -> Any:
-        """Return a job as ``{"job": text}``, FINISHED, or None for "not now"."""
-        ...
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Take in a report."""
-        ...
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Take in how a trial ended."""
-        ...
-
-
-class QueueSearcher:
-    """Hands out the given jobs in order."""
-
-    def __init__(self, jobs: Iterable[Job]) -> None:
-        self._jobs = deque(jobs)
-
-    def suggest(self, trial_id: str) -> Any:
-        """Return the next job, or FINISHED."""
-        return {"job": self._jobs.popleft().to_json()} if self._jobs else FINISHED
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Do nothing: the queue is fixed."""
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Do nothing: the queue is fixed."""
 
 
 class OptunaSearcher:

@@ -16,7 +16,7 @@ from analysis.store.load import StudyResults, load_study
 from bench.make_store import Truth, write_store
 from search_spaces.errors import StudyError
 from search_spaces.published import Reference
-from search_spaces.study import Design
+from search_spaces.study_parts import Design
 
 NORMS = ["batch", "group", "none", "layer"]
 EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)>'

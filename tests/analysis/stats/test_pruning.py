@@ -12,7 +12,7 @@ from analysis.stats.pruning import at_shared_rungs, estimated_ends, rank_correla
 from analysis.store.load import StudyResults, load_study
 from bench.make_store import Truth, write_store
 from search_spaces.errors import StudyError
-from search_spaces.study import Asha, Search
+from search_spaces.study_parts import Asha, Search
 
 SPACE = {"optimizer.lr": {"loguniform": [0.001, 1.0]}, "model.norm": ["batch", "none"]}
 

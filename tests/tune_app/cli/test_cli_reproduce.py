@@ -16,7 +16,8 @@ from tune_app.data import blank_source
 from tune_app.models import build_model
 from tune_app.tuning.runner import run_study
 
-SMOKE = [name for name in ready_studies() if "smoke" in read_study(name).sizes]
+READY = {name: read_study(name) for name in ready_studies()}
+SMOKE = [name for name, spec in READY.items() if "smoke" in spec.sizes and spec.tune is None]
 ON_CPU = ["resources.gpu=0", "resources.cpu=2"]  # one process for all of a study's trials
 COUNTS = {
     "e-resnet-depth": {"depth=20": 270_410, "depth=56": 855_050, "depth=110": 1_732_010},
@@ -99,7 +100,7 @@ def test_all_ready_studies_of_a_size_are_meant_where_none_is_named():
 def test_a_missing_data_folder_and_an_unknown_size_are_said_before_anything_is_trained():
     with pytest.raises(StudyError, match=r"`--data` is missing: a-block-details at size small reads a parquet source"):
         read_all((), "small", ())
-    with pytest.raises(StudyError, match="no ready study has a size of that name; use smoke, small or full"):
+    with pytest.raises(StudyError, match="no ready study has a size of that name; use smoke, small, medium or full"):
         read_all((), "tiny", ())
 
 

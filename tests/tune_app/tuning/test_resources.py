@@ -1,7 +1,7 @@
 import pytest
 
 from search_spaces.errors import StudyError
-from search_spaces.study import Resources
+from search_spaces.study_parts import Resources
 from tune_app.tuning.resources import concurrency, gpu_share
 
 

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from search_spaces.metrics import IMAGE_METRICS
-from search_spaces.study import ProbeConfig
+from search_spaces.study_parts import ProbeConfig
 from tune_app.data import load_source, source_key
-from tune_app.tasks import image_classification
-from tune_app.tasks.image_classification import ImageClassification, parameter_count
+from tune_app.tasks import image_training
+from tune_app.tasks.image_classification import ImageClassification
+from tune_app.tasks.image_training import parameter_count
 from tune_app.tuning.cell import TrialSettings, lost_device
 from tune_app.tuning.trainable import CellTrainable, DeviceLostError
 from tune_app.user_code import CodeSource
@@ -75,7 +76,7 @@ def test_an_error_ends_the_job_and_not_the_process(start, job, monkeypatch, erro
     def broken(*_, **__):
         raise error
 
-    monkeypatch.setattr(image_classification, "fit", broken)
+    monkeypatch.setattr(image_training, "fit", broken)
     report = start(job).step()
     assert (report["status"], report["done"]) == (status, True)
     assert "objective" not in report
@@ -115,7 +116,7 @@ def test_a_process_that_lost_its_gpu_reports_it_and_takes_no_further_step(start,
     def broken(*_, **__):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(image_classification, "fit", broken)
+    monkeypatch.setattr(image_training, "fit", broken)
     trial = start(job)
     report = trial.step()
     assert (report["status"], report["done"], report["device_lost"]) == ("failed", False, True)

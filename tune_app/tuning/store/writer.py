@@ -26,8 +26,8 @@ from tune_app.storage import UNFINISHED, Folder, StorageError
 
 COMPACT = "compact-"
 _KEYS = ("digest", "fingerprint")
-_OWN = ("status", "arm", "seed", "seconds", "task", "code", "choose_by", "best_epoch")
-_COLUMNS = (*_KEYS, "schema_version", "config", *_OWN)
+_OWN = (*_KEYS, "status", "arm", "seed", "seconds", "task", "code", "choose_by", "gpus", "cpus", "best_epoch")
+_COLUMNS = (*_OWN, "schema_version", "config")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Stored:
     choose_by: str | None = None
     """The metric that chose the best epoch; None: val_accuracy."""
     best_epoch: int | None = None
+    gpus: float | None = None
+    cpus: float | None = None
 
 
 class ResultsStore:
@@ -134,10 +136,10 @@ class ResultsStore:
                     found[row["digest"], row["fingerprint"]] = trial
         return list(found.values())
 
-    def finished(self, statuses: Iterable[str] = ("completed", "diverged")) -> set[tuple[str, str]]:
-        """Return (digest, fingerprint) of the trials that need no more training."""
+    def finished(self, statuses: Iterable[str] = ("completed", "diverged")) -> dict[tuple[str, str], Stored]:
+        """Return the trials that need no more training, by digest and fingerprint."""
         return {
-            (trial.digest, trial.fingerprint)
+            (trial.digest, trial.fingerprint): trial
             for trial in self.trials()
             if trial.status in set(statuses) and self._is_whole(key(trial.digest, trial.fingerprint))
         }
@@ -228,7 +230,7 @@ def _stored(row: Mapping[str, Any]) -> Stored | None:
     except StudyError:
         return None
     return Stored(
-        **{name: row[name] for name in (*_KEYS, *_OWN)},
+        **{name: row[name] for name in _OWN},
         config=config,
         metrics={name: value for name, value in row.items() if name not in _COLUMNS},
     )

@@ -1,0 +1,129 @@
+"""Train batches: one recorder, one progress and one live file for a whole run, and further attempts at what failed."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Self
+
+from search_spaces.budget import Usage, total
+from search_spaces.errors import StudyError
+from search_spaces.study import StudySpec
+from tune_app.tuning.cell import TrialSettings
+from tune_app.tuning.executor import Batch, Executor, Outlet
+from tune_app.tuning.preparation import objective
+from tune_app.tuning.progress import Progress
+from tune_app.tuning.queues import QueueSearcher
+from tune_app.tuning.recorder import Recorder
+from tune_app.tuning.store.live import LiveWriter
+from tune_app.tuning.store.rows import TrialRecord, running_trial
+from tune_app.tuning.store.writer import ResultsStore
+
+
+@dataclass
+class RunSummary:
+    """What a run did."""
+
+    study: str
+    store: str
+    already: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    interrupted: bool = False
+    stopped: bool = False
+    budget_spent: str = ""
+    """Which limits of the budget ended the run before all was trained; "" where none did."""
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def trained(self) -> int:
+        """Trials that ended in this run."""
+        return sum(self.counts.values())
+
+
+class Passes:
+    """A context in which batches are trained one after the other; at its end the summary says what was done.
+
+    Who trains in it sets ``is_complete`` when nothing is left, so that a budget that was just enough is not reported.
+    Raises StudyError at the end where the store could not be written any more.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        store: ResultsStore,
+        executor: Executor,
+        shared: Mapping[str, Any],
+        settings: TrialSettings,
+        summary: RunSummary,
+        listeners: tuple[object, ...] = (),
+    ) -> None:
+        """Take what the batches of a run share; ``summary.already`` is known by now."""
+        objective_name, self._mode = objective(spec)
+        self._store, self._executor, self._shared, self._settings = store, executor, shared, settings
+        self._summary = summary
+        self.is_complete = False
+        self.recorder = Recorder(spec, store, executor.gpus())
+        if spec.budget is not None:
+            self.recorder.use(total(Usage.of(trial.seconds, trial.gpus, trial.cpus) for trial in store.trials()))
+        self._progress = Progress(0, summary.already, objective_name, self._mode, sys.stdout)
+        self._live = LiveWriter(store.folder, spec.name)
+        self._outlet = Outlet(self.recorder, self._progress, store, listeners)
+        self.recorder.on_change = self._on_change
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *rest: object) -> None:
+        self._progress.stop()
+        self._write_live(force=True)
+        self._live.close()
+        if error is None:
+            self._conclude()
+
+    def expect(self, trials: int) -> None:
+        """Add trials to the number that this run is known to train."""
+        self._progress.total += trials
+
+    def train(self, batch: Batch) -> None:
+        """Train; then train again, alone, what ran out of memory, and once more what failed and has attempts left."""
+        recorder = self.recorder
+        self._run(batch)
+        while recorder.again and not recorder.should_stop:
+            jobs, recorder.again = recorder.again, []
+            for gpus in sorted({job.gpus for job in jobs}):
+                some = [job for job in jobs if job.gpus == gpus]
+                alone = any(job.history[-1].startswith("out of memory") for job in some)
+                queue = QueueSearcher(partial(list, some))
+                self._run(Batch(queue, len(some), gpus, alone=alone))
+
+    def _run(self, batch: Batch) -> None:
+        if self.recorder.should_stop:
+            return
+        self._executor.run(batch, self._shared, self._settings, self._mode, self._outlet)
+
+    def _on_change(self, record: TrialRecord, event: str) -> None:
+        self._progress.update(record, event)
+        self._write_live()
+
+    def _write_live(self, force: bool = False) -> None:
+        running = [] if force else [running_trial(record) for record in self.recorder.records.values()]
+        self._live.update(running, self.recorder.counts, self._progress.total, self._summary.already, force=force)
+
+    def _conclude(self) -> None:
+        recorder, summary = self.recorder, self._summary
+        if recorder.write_error is not None:
+            raise StudyError(
+                f"{self._store.folder.url} cannot be written any more: {recorder.write_error}; what was finished "
+                "is kept: make room, or the place reachable, then run the same command again"
+            )
+        summary.counts = recorder.counts
+        summary.failed = [(f"{job.arm}, seed {job.config.seed}", error) for job, error in recorder.failed_jobs]
+        summary.interrupted = recorder.interrupted
+        summary.budget_spent = "" if self.is_complete else recorder.budget_spent
+        summary.stopped = recorder.should_stop and not recorder.interrupted
