@@ -51,7 +51,7 @@ def lost_device(error: BaseException) -> bool:
     After most errors of CUDA every further call of the process fails, whatever trial makes it. Running out of memory is
     not among them.
     """
-    if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error):
+    if not isinstance(error, RuntimeError) or _is_out_of_memory(error) or "out of memory" in str(error):
         return False
     return type(error).__name__ == "AcceleratorError" or _DEVICE_ERRORS.search(str(error)) is not None
 
@@ -91,14 +91,14 @@ class CellRunner:
             return self.failed(UNWRITABLE, str(error))
         except StudyError as error:
             return self.failed("failed", str(error), final=True)
-        except RuntimeError as error:
-            return self.failed("failed", self._text(error)) | {"device_lost": lost_device(error)}
         except OSError as error:
             if error.errno in _NO_ROOM:
                 return self.failed(UNWRITABLE, str(error))
             return self.failed("failed", self._text(error))
         except Exception as error:
-            return self.failed(OUT_OF_MEMORY) if _is_out_of_memory(error) else self.failed("failed", self._text(error))
+            if _is_out_of_memory(error):
+                return self.failed(OUT_OF_MEMORY)
+            return self.failed("failed", self._text(error)) | {"device_lost": lost_device(error)}
 
     def failed(self, status: str, error: str = "", final: bool = False) -> dict[str, Any]:
         """Return the report of an error; ``final`` says that another attempt would meet it again."""
