@@ -35,6 +35,7 @@ from search_spaces.tune import Tune, with_repeats_as_seeds
 
 MAX_SEEDS = 10_000
 MAX_SIZES = 20
+MAX_TIMEOUT = 10_000_000
 
 
 def config_type(task: TaskSpec | None, code: Code | None) -> type[Config]:
@@ -92,6 +93,11 @@ class StudySpec(Part):
         ("best",), strict=False, description="checkpoints kept when a trial is complete"
     )
     max_failures: int = Field(1, ge=0, description="further attempts for a trial that raises an error")
+    trial_timeout: float | str | None = Field(
+        "auto",
+        description="seconds without a report after which the process of a trial is ended and the trial resumed; "
+        "auto: 20 times its longest epoch, at least 300; never if null",
+    )
     max_failed_trials: int | None = Field(None, ge=1, description="failed trials that stop the study; no limit if null")
     budget: Budget | None = Field(None, description="what the study may use in all; no limit if null")
     fail_fast: bool = Field(False, description="stop the study at its first failed trial")
@@ -121,6 +127,14 @@ class StudySpec(Part):
     @classmethod
     def _space_by_names(cls, space: Any) -> Any:
         return expand_names(space, "space") if isinstance(space, list | tuple) else _mapping_or_names(space)
+
+    @field_validator("trial_timeout", mode="before")
+    @classmethod
+    def _seconds_or_auto(cls, timeout: Any) -> Any:
+        is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+        if timeout not in ("auto", None) and not (is_number and 0 < timeout <= MAX_TIMEOUT):
+            raise must("", timeout, f"seconds above 0 and up to {MAX_TIMEOUT:,}, auto, or null for no limit")
+        return float(timeout) if is_number else timeout
 
     @field_validator("sizes")
     @classmethod

@@ -72,7 +72,8 @@ def run_study(
     store.prepare()
     listeners = (TensorBoard(store),) if tensorboard else ()
     chosen = make_executor(executor, address, shared_folder)
-    with hold(store.folder):
+    with hold(store.folder) as lease:
+        store.require_held = lease.require
         store.sweep()
         source = code or code_source(spec, ship=chosen.needs_archive)
         keep_archive(spec, store)
@@ -170,6 +171,7 @@ class _Run:
             cpus=self._spec.resources.cpu,
             report_seconds=report_seconds,
             code=self._code,
+            trial_timeout=self._spec.trial_timeout,
         )
         return Passes(self._spec, self._store, self._executor, self._shared, settings, self._summary, self._listeners)
 
