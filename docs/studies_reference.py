@@ -11,7 +11,7 @@ from search_spaces.config.trial import TrialConfig
 from search_spaces.json_schema import json_schema
 from search_spaces.published import SOURCES, Claim, Figure, Reference
 from search_spaces.study import StudySpec
-from search_spaces.study_parts import Asha, Design, ProbeConfig, Resources, Search
+from search_spaces.study_parts import Asha, Design, ProbeConfig, Resources, Search, Sequential
 
 PAGE = Path(__file__).with_name("studies.md")
 START, END = "<!-- tables: written by studies_reference.py -->\n", "<!-- end of tables -->\n"
@@ -23,6 +23,7 @@ def tables() -> str:
     sections: dict[str, type[Part]] = {
         "Study": StudySpec,
         "design": Design,
+        "sequential": Sequential,
         "search": Search,
         "search.asha": Asha,
         "resources": Resources,

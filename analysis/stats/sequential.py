@@ -2,8 +2,8 @@
 
 After each look (a number of seeds that all arms still in the study have completed) arms that are decided or futile
 stop; the others get the seeds of the next look. The rule is a pure function of the results so far, so a run that was
-interrupted, extended or moved to another machine reaches the same decisions. `tune_app` computes no statistics: its
-command line passes `decide` with a plan to the run.
+interrupted, extended or moved to another machine reaches the same decisions. `analysis.stats.course` applies it to a
+study, for the run, the report and the service.
 
 Error. For each arm the paired t test of a look rejects where its p is below the nominal level that a spending function
 gives (`analysis.stats.spending`); this carries the boundary over from the normal to the t scale. Over the arms it is
@@ -229,48 +229,7 @@ def corrected_estimate(differences: Floats, decision: ArmDecision, plan: Sequent
     return float(seen.mean() * drift * np.sqrt(plan.fractions[looks - 1]) / z)
 
 
-@dataclass(frozen=True)
-class SequentialForecast:
-    """What a sequential plan can be expected to do, each with its Monte-Carlo standard error in ``error``.
-
-    ``trainings``: expected number, the reference arm's included; ``fixed``: that of the design without looks.
-    ``decided``: for each arm the chance to be found different. ``equivalent``: to be found equivalent.
-    """
-
-    trainings: float
-    error: float
-    fixed: int
-    decided: tuple[float, ...]
-    equivalent: tuple[float, ...]
-
-
 def trainings_used(decisions: Sequence[ArmDecision]) -> int:
     """Return the trainings of a study that followed the decisions; the reference goes on while any arm needs it."""
     seeds = [decision.seeds for decision in decisions]
     return sum(seeds) + max(seeds, default=0)
-
-
-def forecast(
-    effects: Sequence[float], plan: SequentialPlan, *, sd: float = 1.0, studies: int = 400, seed: int = 0
-) -> SequentialForecast:
-    """Return the expected course of a plan under assumed true differences, by simulation of normal results.
-
-    ``sd``: standard deviation of the paired differences, of which half the variance comes from the reference arm.
-    """
-    rng = np.random.default_rng(seed)
-    shape = (len(effects), plan.looks[-1])
-    used = np.zeros(studies)
-    different, same = np.zeros(len(effects)), np.zeros(len(effects))
-    for study in range(studies):
-        noise = rng.normal(size=shape) - rng.normal(size=(1, shape[1]))
-        decisions = decide(np.asarray(effects, float)[:, None] + sd / np.sqrt(2) * noise, plan)
-        used[study] = trainings_used(decisions)
-        different += [decision.state in ("better", "worse") for decision in decisions]
-        same += [decision.state == "equivalent" for decision in decisions]
-    return SequentialForecast(
-        trainings=float(used.mean()),
-        error=float(used.std() / np.sqrt(studies)),
-        fixed=(len(effects) + 1) * plan.looks[-1],
-        decided=tuple((different / studies).tolist()),
-        equivalent=tuple((same / studies).tolist()),
-    )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.stats.forecast import forecast
 from analysis.stats.paired import compare_differences
 from analysis.stats.sequential import (
     ArmDecision,
@@ -11,7 +12,6 @@ from analysis.stats.sequential import (
     corrected_estimate,
     decide,
     default_looks,
-    forecast,
     predictive_probability,
     trainings_used,
 )

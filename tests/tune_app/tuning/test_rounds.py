@@ -1,8 +1,19 @@
 """Which cells a study needs for the results so far."""
 
+import signal
+import subprocess
+import sys
+
+import pandas as pd
+
+from analysis import load_study
+from analysis.stats.course import study_course
+from analysis.stats.sequential import SequentialPlan, decide, default_looks, trainings_used
 from search_spaces.plan import make_plan
 from search_spaces.study_files import study_from
+from tests.support.sequential_study import write_study
 from tune_app.data import load_source
+from tune_app.studies import read_study
 from tune_app.tuning import runner
 from tune_app.tuning.rounds import cells_needed
 from tune_app.tuning.runner import run_study
@@ -53,3 +64,60 @@ def test_a_cell_that_failed_in_this_run_counts_as_ended_and_is_trained_again_by_
     blocked.unlink()
     again = run_study(spec, str(tmp_path), executor="inline")
     assert (again.already, dict(again.counts)) == (1, {"completed": 1})
+
+
+def run(study, results, *overrides):
+    return run_study(read_study(study, None, overrides), str(results), executor="inline")
+
+
+def scores(results):
+    trials = load_study(results / "drawn").trials
+    return trials.set_index("digest")[["arm", "seed", "test_score"]].sort_index()
+
+
+def course_of(study, results, *overrides):
+    spec = read_study(study, None, overrides)
+    stored = load_study(results / "drawn").trials
+    return study_course(
+        spec, make_plan(spec), {row.digest: {"test_score": row.test_score} for row in stored.itertuples()}
+    )
+
+
+def test_one_run_does_all_the_looks_and_trains_what_the_rule_trains(tmp_path):
+    study = write_study(tmp_path)
+    summary = run(study, tmp_path / "rule")
+    run(study, tmp_path / "fixed", "sequential=false")
+    table = load_study(tmp_path / "fixed/drawn").trials.pivot(index="arm", columns="seed", values="test_score")
+    reference, *arms = [f"arm={number}" for number in range(7)]
+    whole = decide(
+        table.loc[arms].to_numpy() - table.loc[reference].to_numpy(), SequentialPlan(default_looks(20), rope=0.5)
+    )
+    assert summary.trained == trainings_used(whole) < 0.8 * 140
+    found = course_of(study, tmp_path / "rule")
+    assert found.complete
+    assert {arm: found.decisions[arm] for arm in arms} == dict(zip(arms, whole, strict=True))
+    assert run(study, tmp_path / "rule").trained == 0
+
+
+def test_a_run_that_is_killed_in_the_middle_of_a_look_ends_as_if_undisturbed(tmp_path):
+    study = write_study(tmp_path)
+    run(study, tmp_path / "undisturbed")
+    (tmp_path / "kill").touch()
+    command = [sys.executable, "-c", "from tune_app.cli import main; main()", "run", str(study), "--inline"]
+    killed = subprocess.run([*command, "--results", "again"], cwd=tmp_path, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert 28 <= len(scores(tmp_path / "again")) < len(scores(tmp_path / "undisturbed"))
+    run(study, tmp_path / "again")
+    pd.testing.assert_frame_equal(scores(tmp_path / "again"), scores(tmp_path / "undisturbed"))
+
+
+def test_an_extension_keeps_what_is_trained_and_adds_what_the_new_rule_needs(tmp_path):
+    study = write_study(tmp_path)
+    run(study, tmp_path, "seeds=12")
+    before = scores(tmp_path)
+    assert run(study, tmp_path).trained > 0
+    after = scores(tmp_path)
+    pd.testing.assert_frame_equal(after.loc[before.index], before)
+    found = course_of(study, tmp_path)
+    assert found.complete
+    assert found.plan.looks[-1] == 20
