@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ from search_spaces import designs, make_plan, metrics, study_from
 from search_spaces.config.trial import TrialConfig
 from tune_app.data import SOURCES, load_source
 from tune_app.data.augmentation import policies
+from tune_app.draws import keyed_generator
 from tune_app.models import MODELS, NORMS, build_model, norms
 from tune_app.training import DECAY_POLICIES, OPTIMIZERS, SCHEDULES, decay, decayed_names, fit, optimizers, schedules
 
@@ -129,8 +131,8 @@ def test_augmentation_recipe_mirrors_about_half_of_the_images_and_trains(add):
     name, _ = add("augmentation", policies, policies.AUGMENTATIONS, "augmentation.policy")
     config = TrialConfig().with_values({"augmentation.policy": name}).augmentation
     images = torch.arange(200 * 4, dtype=torch.uint8).reshape(200, 1, 4, 1)
-    generator = torch.Generator().manual_seed(0)
-    out = policies.build_augmentation(config)(200, generator, torch.device("cpu"))(images, slice(0, 200))
+    draw = partial(keyed_generator, 0, 1, "augmentation")
+    out = policies.build_augmentation(config)(200, draw, torch.device("cpu"))(images, slice(0, 200))
     mirrored = (out == images.flip(2)).flatten(1).all(1)
     assert 70 < int(mirrored.sum()) < 130
     assert torch.equal(out[~mirrored], images[~mirrored])
@@ -139,7 +141,7 @@ def test_augmentation_recipe_mirrors_about_half_of_the_images_and_trains(add):
 
 def test_source_recipe_is_loaded_and_learned(add):
     name, _ = add("source", None, SOURCES, "data.source")
-    values = {"data__train_size": None, "data__validation_size": None, "data__test_size": None, "epochs": 3}
+    values = {"data__train_size": None, "data__validation_size": None, "data__test_size": None, "epochs": 6}
     config = TrialConfig().with_values(
         {**TINY, **{k.replace("__", "."): v for k, v in values.items()}, "data.source": name}
     )

@@ -1,4 +1,7 @@
-"""A process of its own that looks at the user's code: ``python -m tune_app.child REQUEST`` writes an answer file."""
+"""A process of its own: it looks at the user's code, or does what needs torch, which the driver does not import.
+
+``python -m tune_app.child FOLDER`` reads ``request.json`` in a folder and writes ``answer.json`` there.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +41,24 @@ def load_arrays(request: Mapping[str, Any]) -> dict[str, Any]:
     return load_arrays(request)
 
 
-ANSWERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {"describe": describe, "load": load_arrays}
+def networks(request: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the notes about each network, or why it cannot be built."""
+    from tune_app.models.registry import describe_networks  # imports torch
+
+    return describe_networks(request["networks"])
+
+
+ANSWERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "describe": describe,
+    "load": load_arrays,
+    "networks": networks,
+}
 
 
 def main() -> None:
-    """Answer the request in the first argument."""
-    request = json.loads(sys.argv[1])
+    """Answer the request in the folder that the first argument names."""
+    folder = Path(sys.argv[1])
+    request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     root = request["root"]
     make_importable(CodeSource(root))
     try:
@@ -53,7 +68,7 @@ def main() -> None:
         text = json.dumps({"error": str(error)})
     except Exception as error:
         text = json.dumps({"error": user_traceback(error, [root]).split("\n\nTraceback")[0]})
-    Path(request["answer"]).write_text(text, encoding="utf-8")
+    (folder / "answer.json").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

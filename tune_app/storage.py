@@ -13,7 +13,11 @@ from fsspec.implementations.local import LocalFileSystem
 from search_spaces.errors import StudyError
 from search_spaces.files import UNFINISHED, open_regular, url_scheme, write_file
 
-__all__ = ["UNFINISHED", "Folder", "StorageError"]
+__all__ = ["BEST", "LAST", "UNFINISHED", "Folder", "StorageError"]
+
+BEST, LAST = "best.pt", "last.pt"
+"""Names of the checkpoint files of a trial."""
+
 _PACKAGES = {"s3": "`pip install 'tune-app[s3]'`", "gs": "`pip install gcsfs`", "gcs": "`pip install gcsfs`"}
 # botocore retries temporary failures (503, throttling, connections) with exponential backoff.
 _S3 = {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 6}, "connect_timeout": 10, "read_timeout": 60}}

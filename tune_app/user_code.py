@@ -183,10 +183,11 @@ def in_child(what: str, root: Path, payload: dict[str, Any], seconds: float | No
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (home, environment.get("PYTHONPATH"))))
     with tempfile.TemporaryDirectory(prefix="tune-app-") as folder:
         answer = Path(folder) / "answer.json"
-        request = {"what": what, "root": str(root), "answer": str(answer), **payload}
+        request = {"what": what, "root": str(root), **payload}
+        (Path(folder) / "request.json").write_text(json.dumps(request), encoding="utf-8")
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "tune_app.child", json.dumps(request)],
+                [sys.executable, "-m", "tune_app.child", folder],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

@@ -118,6 +118,12 @@ def _training(results: StudyResults) -> list[tuple[str, str]]:
     return [*_what_was_trained(results), ("Selection", selection(results)), ("Epoch rule", epoch_rule)]
 
 
+_SPLITS = {
+    "per_seed": "each seed has its own split, the same in all arms; the test images are the same in all trials",
+    "fixed": "the split of split seed {} is the same in every trial",
+}
+
+
 def _what_was_trained(results: StudyResults) -> list[tuple[str, str]]:
     if results.spec is None:
         return []
@@ -130,7 +136,7 @@ def _what_was_trained(results: StudyResults) -> list[tuple[str, str]]:
         (
             "Splits",
             f"Source “{data.source}”. {data.validation_fraction:.0%} of its training images{size} are held out for "
-            f"validation, stratified, by split seed {data.split_seed}: the same split for every trial.",
+            f"validation, stratified; {_SPLITS[data.split].format(data.split_seed)}.",
         )
     ]
 

@@ -57,6 +57,8 @@ FamilyName = Annotated[
 class DataConfig(Part):
     """Which images a trial learns from, and how they are split."""
 
+    has_effect: ClassVar = {"split_seed": ("split", frozenset({"fixed"}))}
+
     source: SourceName = Field(
         "digits", description="where the images come from: a built-in source, my_pkg.data:load or hf:FOLDER"
     )
@@ -80,9 +82,12 @@ class DataConfig(Part):
     )
     test_size: int | None = Field(None, ge=1, le=MAX_COUNT, description="test images kept, stratified; all if null")
     resolution: int | None = Field(None, ge=4, le=512, description="side in pixels to resize to; as is if null")
-    split_seed: int = Field(
-        0, ge=0, le=MAX_SEED, description="seed of the split, one for all trials so that they are paired"
+    split: Literal["per_seed", "fixed"] = Field(
+        "per_seed",
+        description="whether each trial seed has its own training and validation images, the same in all arms, so that "
+        "intervals contain the noise of the split; fixed: one split for all seeds. Test images never vary",
     )
+    split_seed: int = Field(0, ge=0, le=MAX_SEED, description="seed of a fixed split")
 
 
 class ModelConfig(Part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -47,8 +48,12 @@ __all__ = [
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
-IMAGE_TRAINING_VERSION = 1
-"""Version of what the built-in image-classification training computes. A change that moves results raises it."""
+IMAGE_TRAINING_VERSION = 2
+"""Version of what the built-in image-classification training computes. A change that moves results raises it.
+
+2: random draws are keyed by purpose (`tune_app.draws`); ``data.split`` is ``per_seed`` by default, in version 1 it was
+``fixed``; all linear layers of the ``cnn`` are initialised after He et al. 2015.
+"""
 
 
 class TrialConfig(Config):
@@ -66,11 +71,20 @@ class TrialConfig(Config):
     batch_size: int = Field(128, ge=1, le=65536, description="images per optimizer step")
     epochs: int = Field(10, ge=1, le=100_000, description="passes over the training images")
     precision: Precision = Field("auto", description="auto: bfloat16 autocast where the hardware has it")
-    seed: int = Field(0, ge=0, le=MAX_SEED, description="seed of weights, order and augmentation")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="seed of split, initial weights, order and augmentation")
     training_version: int = Field(
         IMAGE_TRAINING_VERSION, ge=1, le=IMAGE_TRAINING_VERSION, description="version of the built-in training"
     )
     choose_by: str | None = Field("val_accuracy", description="metric by which the best epoch is chosen")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_of_version_1(cls, tree: Any) -> Any:
+        """Complete a config of training version 1, which had a fixed split and no field for it."""
+        if not isinstance(tree, Mapping) or tree.get("training_version") != 1:
+            return tree
+        data = tree.get("data", {})
+        return {**tree, "data": {"split": "fixed", **data}} if isinstance(data, Mapping) else tree
 
     @model_validator(mode="after")
     def _arguments_fit(self) -> Self:
@@ -92,6 +106,8 @@ class TrialConfig(Config):
         """Return what determines the result: inactive fields and the data's path left out."""
         canonical = super().canonical()
         del canonical["data"]["path"]
+        if self.data.split == "fixed":
+            del canonical["data"]["split"]  # as in version 1, so that its digests stay what they were
         for section in ("data", "model"):
             if not canonical[section].get("args"):
                 canonical[section].pop("args", None)

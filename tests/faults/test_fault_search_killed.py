@@ -8,7 +8,7 @@ from test_fault_search import decisions
 
 from analysis import load_study
 from search_spaces.study_parts import Asha
-from tune_app.training import LAST
+from tune_app.storage import LAST
 from tune_app.training.checkpoints import read_checkpoint
 from tune_app.tuning.schedulers import ray_scheduler
 

@@ -18,7 +18,7 @@ from search_spaces.plan import Cell, make_plan
 from search_spaces.study import StudySpec
 from tune_app.tasks import Task, task_of
 from tune_app.tuning.code_versions import accepted_code
-from tune_app.tuning.preparation import missing_cells, objective, outdated
+from tune_app.tuning.preparation import missing_cells, objective, outdated, outdated_search
 from tune_app.tuning.progress import duration
 from tune_app.tuning.resources import concurrency, gpu_share, local_resources
 from tune_app.tuning.store.writer import ResultsStore
@@ -38,6 +38,8 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
     shared = task.plan_shared(spec, code_source(spec))
     if spec.mode == "search":
         _show_search(spec, task, shared, with_time, out)
+        for reason in outdated_search(spec, store):
+            out.print(reason)
         _show_notes(spec, task, shared, out)
         return
     plan = make_plan(spec)
@@ -60,7 +62,8 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
         _show_time(spec, sum(seconds[cell.arm.name] for cell in missing), out)
     for alias in plan.aliases:
         out.print(f"cannot be distinguished: {alias}")
-    _show_notes(spec, task, shared, out)
+    if missing:  # notes about networks take torch, and a study that is complete has been run with them
+        _show_notes(spec, task, shared, out)
     _show_power(spec, store, len(plan.arms) - 1, out)
 
 

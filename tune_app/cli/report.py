@@ -46,8 +46,9 @@ def report(
         found_effects = effects(found)
         table = effects_table(found_effects, found.metric_record())
         for row in found_effects.head(1).to_dict("records"):
-            mean = found.metric_record().show(row["reference_mean"])
-            screen.print(f"compared with {row['reference']}: {mean}")
+            mean = row["reference_mean"]
+            known = "no finished run" if mean != mean else found.metric_record().show(mean)
+            screen.print(f"compared with {row['reference']}: {known}")
         screen.print(_on_screen(table))
     for problem in found.problems:
         screen.print(f"problem: {problem}")

@@ -27,7 +27,7 @@ def reproduce(
         list[str] | None,
         typer.Argument(help="Ready studies or study files. Default: all ready studies of that size."),
     ] = None,
-    size: Annotated[str, typer.Option(help="Which size of the studies: smoke, small or full.")] = "small",
+    size: Annotated[str, typer.Option(help="Which size of the studies: smoke, small, medium or full.")] = "small",
     data: Annotated[str | None, typer.Option(help="Folder of the images: `data.path` of every study.")] = None,
     data_name: Annotated[str, typer.Option(help="Name of the data on the page.")] = "",
     results: Results = "results",
@@ -76,7 +76,7 @@ def read_all(studies: Sequence[str], size: str, overrides: Sequence[str]) -> lis
     """Return the studies at a size; default: every ready study that has it. StudyError if a data path is missing."""
     names = list(studies) or [name for name in ready_studies() if size in read_study(name).sizes]
     if not names:
-        raise StudyError(f"`--size` is {size!r}, but no ready study has a size of that name; use smoke, small or full")
+        raise StudyError(f"`--size` is {size!r}, but no ready study has a size of that name; use smoke, small, medium or full")
     specs = [read_study(name, size, overrides) for name in names]
     for spec in specs:
         data = spec.baseline.data if isinstance(spec.baseline, TrialConfig) else None

@@ -6,6 +6,7 @@ Shapes: N images, C channels, H rows, W columns.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -18,14 +19,16 @@ from tune_app.data.augmentation.policies import Augmentation, build_augmentation
 from tune_app.data.normalization import Normalization, measure_normalization
 from tune_app.data.resident import resident_images
 from tune_app.data.splits import Splits
+from tune_app.draws import keyed_generator
 
 
 class TrainLoader:
     """The training split: every epoch in a new order and with new augmentation draws.
 
-    ``generator``, on the CPU, is the only source of randomness. Everything that is random in an epoch is drawn from it
-    at the start of the epoch, so its state between two epochs determines all later batches, and no step of an epoch
-    waits for the device. The last batch may be smaller.
+    Everything that is random in an epoch is drawn on the CPU at its start, from generators keyed by the trial's seed,
+    the epoch and the purpose (`tune_app.draws`). So an epoch does not depend on the epochs before it, trainings with
+    one seed share order and augmentation whatever else differs, and no step waits for the device. The last batch may be
+    smaller.
     """
 
     normalization: Normalization
@@ -37,7 +40,6 @@ class TrainLoader:
         splits: Splits,
         config: TrialConfig,
         device: torch.device,
-        generator: torch.Generator,
     ) -> None:
         images = resident_images(arrays.train_images, arrays.train_labels, splits.train, device, config.data.resolution)
         self.normalization = measure_normalization(images.images, images.rows)
@@ -47,13 +49,14 @@ class TrainLoader:
         self._images = images
         self._batch_size = config.batch_size
         self._device = device
-        self._generator = generator
+        self._seed = config.seed
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images, float32 (N, C, H, W) channels last, and labels, int64 (N,): every image once."""
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images, float32 (N, C, H, W) channels last, and labels, int64 (N,): every image once an epoch."""
         n = len(self._images)
-        order = torch.randperm(n, generator=self._generator).to(self._device)
-        augment = self._augmentation(n, self._generator, self._device)
+        draw = partial(keyed_generator, self._seed, epoch)
+        order = torch.randperm(n, generator=draw("order")).to(self._device)
+        augment = self._augmentation(n, partial(draw, "augmentation"), self._device)
         for start in range(0, n, self._batch_size):
             batch = slice(start, start + self._batch_size)
             x_NHWC, y_N = self._images.take(order[batch])

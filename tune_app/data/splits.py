@@ -20,18 +20,21 @@ class Splits:
     test: np.ndarray
 
 
-def make_splits(arrays: ImageArrays, config: DataConfig) -> Splits:
+def make_splits(arrays: ImageArrays, config: DataConfig, seed: int) -> Splits:
     """Return the splits that ``config`` asks for.
 
-    One stratified order of the source's training images is drawn from ``split_seed``. Its first
-    ``validation_fraction`` is the validation split and the rest the training split. A smaller size takes the first
-    images of its split, so a split of 500 images is a subset of one of 1,000. The test images are ordered and cut in
-    the same way, and so are the validation images of a source that has its own.
+    One stratified order of the source's training images is drawn from the trial's ``seed``, or from ``split_seed`` if
+    ``split`` is ``fixed``. Its first ``validation_fraction`` is the validation split and the rest the training split. A
+    smaller size takes the first images of its split, so a split of 500 images is a subset of one of 1,000. The
+    validation images of a source that has its own are ordered and cut in the same way, and so are the test images,
+    which are the same for all seeds.
 
     Raises StudyError if a size exceeds the number of images or leaves a class without an image.
     """
-    train, val = _own_validation(arrays, config) if arrays.validation else _held_out(arrays, config)
-    tests = stratified_order(arrays.test_labels, np.random.default_rng([config.split_seed, 1]))
+    fixed = config.split == "fixed"
+    split_seed = config.split_seed if fixed else seed
+    train, val = (_own_validation if arrays.validation else _held_out)(arrays, config, split_seed)
+    tests = stratified_order(arrays.test_labels, np.random.default_rng([config.split_seed if fixed else 0, 1]))
     splits = Splits(
         train=_first(train, config.train_size, "train_size"),
         val=_first(val, config.validation_size, "validation_size"),
@@ -43,21 +46,21 @@ def make_splits(arrays: ImageArrays, config: DataConfig) -> Splits:
     return splits
 
 
-def _held_out(arrays: ImageArrays, config: DataConfig) -> tuple[np.ndarray, np.ndarray]:
-    pool = stratified_order(arrays.train_labels, np.random.default_rng([config.split_seed, 0]))
+def _held_out(arrays: ImageArrays, config: DataConfig, split_seed: int) -> tuple[np.ndarray, np.ndarray]:
+    pool = stratified_order(arrays.train_labels, np.random.default_rng([split_seed, 0]))
     held_out = round(config.validation_fraction * len(pool))
     return pool[held_out:], pool[:held_out]
 
 
-def _own_validation(arrays: ImageArrays, config: DataConfig) -> tuple[np.ndarray, np.ndarray]:
+def _own_validation(arrays: ImageArrays, config: DataConfig, split_seed: int) -> tuple[np.ndarray, np.ndarray]:
     if config.validation_fraction != DataConfig().validation_fraction:
         raise StudyError(
             f"`data.validation_fraction` is {config.validation_fraction}, but {config.source} has validation images of "
             "its own, so nothing is held out; leave it out, or choose how many with `data.validation_size`"
         )
     count = len(arrays.train_labels) - arrays.validation
-    train = stratified_order(arrays.train_labels[:count], np.random.default_rng([config.split_seed, 0]))
-    val = stratified_order(arrays.train_labels[count:], np.random.default_rng([config.split_seed, 2]))
+    train = stratified_order(arrays.train_labels[:count], np.random.default_rng([split_seed, 0]))
+    val = stratified_order(arrays.train_labels[count:], np.random.default_rng([split_seed, 2]))
     return train, val + count
 
 

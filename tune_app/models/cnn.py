@@ -13,8 +13,9 @@ from tune_app.models.layers import ImageClassifier, Layers
 def build_cnn(config: ModelConfig, in_channels: int, num_classes: int, resolution: int) -> ImageClassifier:
     """Return the ``cnn``: four times 3x3 convolution, 2x2 max pool, norm and ReLU; then dropout and two linear layers.
 
-    The convolutions have 1, 2, 4 and 8 times ``width`` (32) channels, the hidden linear layer as many as the last. Max
-    pooling is omitted where it would reduce the sides below 2, so that small images are possible too.
+    With ``norm_placement: conv_relu_norm`` the order is convolution, pool, ReLU, norm. The convolutions have 1, 2, 4
+    and 8 times ``width`` (32) channels, the hidden linear layer as many as the last. Max pooling is omitted where it
+    would reduce the sides below 2, so that small images are possible too.
     """
     layers = Layers(config)
     width = config.width or 32
@@ -30,6 +31,5 @@ def build_cnn(config: ModelConfig, in_channels: int, num_classes: int, resolutio
         channels = out
     features = nn.Sequential(OrderedDict(parts, flatten=nn.Flatten()))
     hidden = nn.Linear(channels * side * side, channels)
-    nn.init.kaiming_normal_(hidden.weight, mode="fan_out", nonlinearity="relu")
     head = nn.Sequential(nn.Dropout(config.dropout), hidden, nn.ReLU(), nn.Linear(channels, num_classes))
     return ImageClassifier(features, head)

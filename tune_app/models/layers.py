@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from search_spaces.config.trial import ModelConfig
+from tune_app.draws import keyed_generator
 from tune_app.models.norms import NORMS
 
 
@@ -65,13 +67,20 @@ class GlobalAveragePool(nn.Module):
         return x_NCHW.mean((2, 3))
 
 
-def initialize(model: nn.Module) -> None:
-    """Initialise convolutions after He et al. 2015 (normal, fan-out, ReLU) and set the biases of all layers to zero.
+def initialize(model: nn.Module, seed: int, he_linear: bool) -> None:
+    """Initialise weights by ``seed``, name and shape, and set the biases of all layers to zero.
 
-    Linear weights keep torch's default, uniform within 1/sqrt(fan-in). Norm layers start as the identity map.
+    Each weight has a generator of its own, so networks with one seed share every weight of equal name and shape.
+    Convolutions, and linear layers if ``he_linear``, are initialised after He et al. 2015 (normal, fan-out, ReLU),
+    other linear layers uniformly within 1/sqrt(fan-in), torch's default. Norm layers start as the identity map.
     """
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Conv2d | nn.Linear) or module.weight.is_meta:
+            continue
+        generator = keyed_generator(seed, "weights", f"{name}.weight", str(tuple(module.weight.shape)))
+        if isinstance(module, nn.Conv2d) or he_linear:
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+        else:
+            nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+        if module.bias is not None:
             nn.init.zeros_(module.bias)

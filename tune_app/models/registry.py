@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
 from search_spaces.config.base import is_reference
 from search_spaces.config.trial import ModelConfig
+from search_spaces.errors import StudyError
 from tune_app.models.cnn import build_cnn
 from tune_app.models.densenet import build_densenet
 from tune_app.models.imagenet import build_imagenet
@@ -28,18 +30,20 @@ MODELS: Mapping[str, Callable[[ModelConfig, int, int, int], ImageClassifier]] = 
 """Name in the trial config -> function (config, image channels, classes, resolution) that returns the network."""
 
 
-def build_model(config: ModelConfig, in_channels: int, num_classes: int, resolution: int) -> ImageClassifier:
+def build_model(
+    config: ModelConfig, in_channels: int, num_classes: int, resolution: int, seed: int = 0
+) -> ImageClassifier:
     """Return the network of ``config`` for images of ``in_channels`` x ``resolution`` x ``resolution``.
 
-    Weights are drawn from torch's global generator. Raises StudyError for an impossible combination: images too small
+    ``seed`` determines the initial weights. Raises StudyError for an impossible combination: images too small
     for the family, groups that do not divide the channels, instance norm of 1x1 images. See `build_own` for a family
-    that refers to the user's code or a library.
+    that refers to the user's code or a library, which draws its weights from torch's global generator.
     """
     if is_reference(config.family):
         return build_own(config, in_channels, num_classes, resolution)
     check_sites(config, _sites(config, in_channels, resolution))
     model = MODELS[config.family](config, in_channels, num_classes, resolution)
-    initialize(model)
+    initialize(model, seed, he_linear=config.family == "cnn")
     return model
 
 
@@ -53,6 +57,17 @@ def model_notes(config: ModelConfig, in_channels: int = 3, resolution: int = 32)
     sites = _sites(config, in_channels, resolution)
     check_sites(config, sites)
     return [*_group_notes(config, sites), *_inactive_notes(config)]
+
+
+def describe_networks(networks: Sequence[tuple[Mapping[str, Any], int, int]]) -> list[dict[str, Any]]:
+    """Return ``{"notes": [...]}``, or ``{"error": message}``, for each (model config, image channels, resolution)."""
+    answers: list[dict[str, Any]] = []
+    for config, channels, resolution in networks:
+        try:
+            answers.append({"notes": model_notes(ModelConfig.model_validate(config), channels, resolution)})
+        except StudyError as error:
+            answers.append({"error": str(error)})
+    return answers
 
 
 def _sites(config: ModelConfig, in_channels: int, resolution: int) -> list[NormSite]:

@@ -14,6 +14,9 @@ from tune_app.user_code import CodeSource
 
 EpochStatus = Literal["running", "completed", "diverged"]
 
+NO_DATA = "0" * 16
+"""The fingerprint of data that only a training function knows: its code and arguments say what it reads."""
+
 
 @dataclass(frozen=True)
 class TrialSetup:

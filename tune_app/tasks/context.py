@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,10 +67,9 @@ class Context:
 
         Two arms with one seed draw the same numbers for the same purpose, whatever else differs between them.
         """
-        import torch
+        from tune_app.draws import keyed_generator
 
-        digest = hashlib.sha256(f"{self.seed}/{purpose}".encode()).digest()
-        return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") % 2**63)
+        return keyed_generator(self.seed, purpose, device=device)
 
     def register(self, **objects: Stateful) -> int:
         """Name what has to survive an interruption, and return the first epoch to train (1 for a fresh start).

@@ -1,25 +1,57 @@
-"""What a plan of image classification reads and says: data that may not be here yet, notes, the time of an epoch."""
+"""What a plan of image classification reads and says: data that may not be here yet, notes, the time of an epoch.
+
+The driver imports this module. What needs torch imports it when it is called, or runs in a child process.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping
-
-import torch
+from pathlib import Path
 
 from search_spaces.config import Config, TrialConfig
+from search_spaces.config.base import is_reference
+from search_spaces.errors import StudyError
 from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
 from tune_app.data import ImageArrays, blank_source, load_source, source_key
-from tune_app.models import build_model
-from tune_app.training import keep_freed_memory, misnamed, resolve_device, set_threads
-from tune_app.training.estimate import epoch_seconds
-from tune_app.user_code import CodeSource
+from tune_app.user_code import CodeSource, in_child
 
 
 def planned_sources(spec: StudySpec, code: CodeSource) -> dict[str, ImageArrays]:
     """Return the sources by `source_key`; blank images for one that is not here, since a plan downloads nothing."""
     by_key = {source_key(config.data): config.data for config in _configs(spec)}
     return {key: blank_source(data) or load_source(data, code=code) for key, data in by_key.items()}
+
+
+def network_notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[str]:
+    """Return what to know about each arm's network; StudyError, with the arm, where one cannot be built.
+
+    Building networks needs torch: a child process does it, unless torch is imported here already. Networks of the
+    user's own are left out.
+    """
+    if spec.mode == "search":
+        return []
+    asked: dict[str, str] = {}  # network -> the first arm that has it
+    for arm in make_plan(spec).arms:
+        assert isinstance(arm.config, TrialConfig)
+        if not is_reference(arm.config.model.family):
+            data = arm.config.data
+            _, side, _, channels = sources[source_key(data)].train_images.shape
+            network = [arm.config.model.model_dump(mode="json"), channels, data.resolution or side]
+            asked.setdefault(json.dumps(network), arm.name)
+    networks = [json.loads(network) for network in asked]
+    if "torch" in sys.modules:
+        from tune_app.models.registry import describe_networks
+
+        answers = describe_networks(networks)
+    else:
+        answers = in_child("networks", Path(__file__).parents[2], {"networks": networks}) if networks else []
+    for arm_name, answer in zip(asked.values(), answers, strict=True):
+        if "error" in answer:
+            raise StudyError(f"arm {arm_name!r} cannot be built: {answer['error']}")
+    return list(dict.fromkeys(note for answer in answers for note in answer["notes"]))
 
 
 def planning_notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[str]:
@@ -40,6 +72,9 @@ def planning_notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[
 
 def training_seconds(config: TrialConfig, arrays: ImageArrays, cpus: float, gpus: float) -> float:
     """Return the seconds of a training, from a few steps on as many threads as a trial is given."""
+    from tune_app.training import keep_freed_memory, resolve_device, set_threads
+    from tune_app.training.estimate import epoch_seconds
+
     set_threads(max(1, int(cpus)))
     keep_freed_memory()
     return epoch_seconds(config, arrays, resolve_device("auto" if gpus else "cpu")) * config.epochs
@@ -61,6 +96,11 @@ def _configs(spec: StudySpec) -> list[TrialConfig]:
 def _wrong_by_name(config: TrialConfig, arrays: ImageArrays) -> list[str]:
     if config.weight_decay_grouping.policy != "by_name" or config.references():
         return []
+    import torch
+
+    from tune_app.models import build_model
+    from tune_app.training import misnamed
+
     _, side, _, channels = arrays.train_images.shape
     with torch.device("meta"):
         model = build_model(config.model, channels, len(arrays.classes), config.data.resolution or side)

@@ -1,6 +1,6 @@
 """Training: ``fit`` turns a trial config and images into epoch metrics."""
 
-from tune_app.training.checkpoints import BEST, LAST, CorruptCheckpoint, read_checkpoint
+from tune_app.training.checkpoints import CorruptCheckpoint, read_checkpoint
 from tune_app.training.decay import DECAY_POLICIES, decayed_names, misnamed, parameter_groups
 from tune_app.training.epoch_metrics import EpochMetrics, QuantileRow
 from tune_app.training.evaluation import evaluate
@@ -19,9 +19,7 @@ from tune_app.training.probes import Probes
 from tune_app.training.schedules import SCHEDULES, learning_rate_factors
 
 __all__ = [
-    "BEST",
     "DECAY_POLICIES",
-    "LAST",
     "OPTIMIZERS",
     "SCHEDULES",
     "CorruptCheckpoint",

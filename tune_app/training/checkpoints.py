@@ -16,9 +16,8 @@ from typing import Any
 
 import torch
 
-from tune_app.storage import Folder
+from tune_app.storage import LAST, Folder
 
-BEST, LAST = "best.pt", "last.pt"
 FORMAT = 2
 """2: figures by name, and the metric that chose the best epoch. Training resumes only from this format."""
 READABLE = (1, 2)

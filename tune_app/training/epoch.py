@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from search_spaces.config.trial import TrialConfig
 from search_spaces.metrics import IMAGE_METRICS
-from tune_app.data import EvalLoader
+from tune_app.data.loaders import EvalLoader
+from tune_app.draws import keyed_seed
 from tune_app.models import project_parameters
 from tune_app.training.epoch_metrics import EpochMetrics, EpochStatus, QuantileRow
 from tune_app.training.evaluation import evaluate
@@ -33,6 +34,7 @@ from tune_app.training.probes import (
     total_norm,
 )
 from tune_app.training.schedules import he_warmup_factor
+from tune_app.training.seeding import GlobalStreams
 from tune_app.training.state import BestModel, Training
 
 
@@ -40,7 +42,8 @@ def train_epoch(training: Training, probes: Probes) -> EpochMetrics:
     """Train one epoch, validate, save the model if it is the best, add the metrics to the history and return them."""
     started = perf_counter()
     epoch = len(training.history) + 1
-    with training.streams.active():
+    network_seed = keyed_seed(training.config.seed, epoch, "network") % 2**32  # dropout and the like
+    with GlobalStreams(network_seed, training.device).active():
         trained = _train(training, epoch, with_norm=probes.norms)
         val, probed = _validate(training, probes)
         status = _status(training.config, epoch, trained.metrics, val)
@@ -84,7 +87,7 @@ def _train(training: Training, epoch: int, with_norm: bool) -> _Trained:
     norm_sum = torch.zeros((), device=training.device)
     parameters = list(training.model.parameters())
     training.model.train()
-    for rate, (x_NCHW, y_N) in zip(rates.tolist(), training.train, strict=True):
+    for rate, (x_NCHW, y_N) in zip(rates.tolist(), training.train.epoch(epoch), strict=True):
         set_learning_rate(training.optimizer, rate)
         with autocast(training.precision, training.device):
             logits = training.model(x_NCHW)

@@ -17,7 +17,7 @@ def epoch_seconds(config: TrialConfig, arrays: ImageArrays, device: torch.device
 
     Trains two epochs of a few steps each and uses the second, so that one-time costs are not included.
     """
-    splits = make_splits(arrays, config.data)
+    splits = make_splits(arrays, config.data, config.seed)
     train = min(len(splits.train), max(STEPS * config.batch_size, len(arrays.classes)))
     val = min(len(splits.val), max(500, len(arrays.classes)))
     sizes = {"data.train_size": train, "data.validation_size": val, "data.test_size": len(arrays.classes)}

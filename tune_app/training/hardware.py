@@ -10,6 +10,7 @@ import torch
 
 from search_spaces.config.trial import Precision
 from search_spaces.errors import StudyError
+from tune_app.machine import processor_name
 
 UsedPrecision = Literal["float32", "bfloat16"]
 
@@ -55,13 +56,7 @@ def device_name(device: torch.device) -> str:
     """Return the device's own name, such as "NVIDIA H200" or the processor's."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        import platform
-
-        return platform.processor() or platform.machine()
+    return processor_name()
 
 
 def autocast(precision: UsedPrecision, device: torch.device) -> AbstractContextManager[None]:

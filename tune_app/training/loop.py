@@ -12,7 +12,8 @@ import torch
 
 from search_spaces.config.trial import TrialConfig
 from tune_app.data import ImageArrays
-from tune_app.training.checkpoints import BEST, LAST, CheckpointFolder
+from tune_app.storage import BEST, LAST
+from tune_app.training.checkpoints import CheckpointFolder
 from tune_app.training.epoch import train_epoch
 from tune_app.training.epoch_metrics import EpochMetrics
 from tune_app.training.hardware import resolve_device

@@ -1,8 +1,9 @@
 """The only file that changes the process's global random state.
 
-Weights and dropout draw from torch's global generators; order and augmentation use a separate generator. Each training
-has its own global random state: it is set while the training computes, and the previous state is restored afterwards.
-So a result depends on its seed only, not on other trainings in the same process.
+Only draws of code that takes no generator come from it: dropout, networks and training functions of the user's own. All
+others have generators of their own (`tune_app.draws`). Each training has its own global random state: it is set while
+the training computes, and the previous state is restored afterwards. So a result depends on its seed only, not on other
+trainings in the same process.
 """
 
 from __future__ import annotations
@@ -100,9 +101,3 @@ def _deterministic(strict: bool) -> Iterator[None]:
         torch.set_deterministic_debug_mode(mode)
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = benchmark
-
-
-def order_generator(seed: int) -> torch.Generator:
-    """Return the CPU generator of order and augmentation, independent of the weights' stream of the same seed."""
-    own_seed = np.random.SeedSequence([seed, 1]).generate_state(1)[0]
-    return torch.Generator().manual_seed(int(own_seed))

@@ -10,14 +10,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from search_spaces.config.trial import TrialConfig
-from tune_app.data import EvalLoader, ImageArrays, Splits, TrainLoader, make_splits
+from tune_app.data import ImageArrays, Splits, make_splits
+from tune_app.data.loaders import EvalLoader, TrainLoader
 from tune_app.models import ImageClassifier, build_model
 from tune_app.training.decay import parameter_groups
 from tune_app.training.epoch_metrics import EpochMetrics
 from tune_app.training.hardware import UsedPrecision, resolve_precision
 from tune_app.training.optimizers import build_optimizer
 from tune_app.training.schedules import Factors, learning_rate_factors
-from tune_app.training.seeding import GlobalStreams, order_generator
+from tune_app.training.seeding import GlobalStreams
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,6 @@ class Training:
     splits: Splits
     device: torch.device
     precision: UsedPrecision
-    streams: GlobalStreams
-    order: torch.Generator
     train: TrainLoader
     val: EvalLoader
     model: ImageClassifier
@@ -62,12 +61,10 @@ class Training:
 def start(config: TrialConfig, arrays: ImageArrays, device: torch.device) -> Training:
     """Return the training of ``config`` before its first epoch."""
     precision = resolve_precision(config.precision, device)
-    splits = make_splits(arrays, config.data)
-    order = order_generator(config.seed)
-    train = TrainLoader(arrays, splits, config, device, order)
+    splits = make_splits(arrays, config.data, config.seed)
+    train = TrainLoader(arrays, splits, config, device)
     val = EvalLoader(arrays, splits.val, "val", config, train.normalization, device)
-    streams = GlobalStreams(config.seed, device)
-    with streams.active():
+    with GlobalStreams(config.seed, device).active():  # networks that are not ours draw from the global generators
         model = _build_model(config, arrays, device)
     groups = parameter_groups(model, config.optimizer, config.weight_decay_grouping)
     return Training(
@@ -76,8 +73,6 @@ def start(config: TrialConfig, arrays: ImageArrays, device: torch.device) -> Tra
         splits=splits,
         device=device,
         precision=precision,
-        streams=streams,
-        order=order,
         train=train,
         val=val,
         model=model,
@@ -89,20 +84,22 @@ def start(config: TrialConfig, arrays: ImageArrays, device: torch.device) -> Tra
 def _build_model(config: TrialConfig, arrays: ImageArrays, device: torch.device) -> ImageClassifier:
     """Draw the weights on the CPU, so that they are the same on every device."""
     _, height, _, channels = arrays.train_images.shape
-    model = build_model(config.model, channels, len(arrays.classes), config.data.resolution or height)
+    resolution = config.data.resolution or height
+    model = build_model(config.model, channels, len(arrays.classes), resolution, config.seed)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def to_payload(training: Training) -> dict[str, Any]:
-    """Return what ``last.pt`` holds: all that ``restore`` needs; the schedule's position is the history's length."""
+    """Return what ``last.pt`` holds: all that ``restore`` needs.
+
+    The schedule's position is the history's length, and random draws are keyed by the epoch.
+    """
     best = training.best
     return {
         "config": training.config.model_dump(mode="json"),
         "history": [metrics.to_plain() for metrics in training.history],
         "model": training.model.state_dict(),
         "optimizer": training.optimizer.state_dict(),
-        "streams": training.streams.state,
-        "order": training.order.get_state(),
         "best": None if best is None else to_best_payload(training),
     }
 
@@ -126,8 +123,6 @@ def restore(training: Training, payload: dict[str, Any]) -> None:
     training.history = [EpochMetrics.from_plain(plain) for plain in payload["history"]]
     training.model.load_state_dict(payload["model"])
     training.optimizer.load_state_dict(payload["optimizer"])
-    training.streams.state = payload["streams"]
-    training.order.set_state(payload["order"].cpu())
     best = payload["best"]
     if best is not None:
         training.best = BestModel(best["epoch"], best["value"], best["model"])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 import time
 import traceback
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 from search_spaces.errors import StudyError
 from search_spaces.metrics import Metric
@@ -69,8 +68,6 @@ class CellRunner:
         """Train until there is something to report, and return the report."""
         try:
             return self._report(self._train())
-        except torch.OutOfMemoryError:
-            return self.failed(OUT_OF_MEMORY)
         except StorageError as error:
             return self.failed(UNWRITABLE, str(error))
         except StudyError as error:
@@ -80,7 +77,7 @@ class CellRunner:
                 return self.failed(UNWRITABLE, str(error))
             return self.failed("failed", self._text(error))
         except Exception as error:
-            return self.failed("failed", self._text(error))
+            return self.failed(OUT_OF_MEMORY) if _is_out_of_memory(error) else self.failed("failed", self._text(error))
 
     def failed(self, status: str, error: str = "", final: bool = False) -> dict[str, Any]:
         """Return the report of an error; ``final`` says that another attempt would meet it again."""
@@ -143,3 +140,9 @@ class CellRunner:
         if report["done"]:
             self.close()
         return report
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether a GPU had too little memory; this module does not import torch, the training does."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)

@@ -9,27 +9,31 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from tune_app.training import device_name
+from tune_app.machine import gpu_names, processor_name
 
 _PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "pandas", "pyarrow", "scipy", "statsmodels", "pydantic")
 
 
 def describe_environment() -> dict[str, Any]:
     """Return the environment of this process as plain data for ``environment.json``."""
-    cuda = torch.cuda.is_available()
+    gpus = gpu_names()
     return {
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
-        "cpu": device_name(torch.device("cpu")),
+        "cpu": processor_name(),
         "cpus": os.cpu_count(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else [],
-        "cuda": torch.version.cuda if cuda else None,
+        "gpus": gpus,
+        "cuda": _cuda() if gpus else None,
     }
+
+
+def _cuda() -> str | None:
+    import torch
+
+    return torch.version.cuda
 
 
 def _version(name: str) -> str | None:

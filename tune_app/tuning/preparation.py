@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from search_spaces.config import Config, config_from
+from search_spaces.config import Config, TrialConfig, config_from
+from search_spaces.errors import StudyError
 from search_spaces.metrics import require_direction
 from search_spaces.plan import Cell, Plan, make_plan
 from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
+from tune_app.storage import LAST
 from tune_app.tasks import task_of
 from tune_app.tuning.store.writer import ResultsStore
 
@@ -39,7 +42,7 @@ def cut_off(store: ResultsStore) -> list[tuple[Config, str]]:
     """Return (config, fingerprint) of the trials that have a checkpoint to go on from and no row."""
     import torch
 
-    from tune_app.training import LAST, CorruptCheckpoint, read_checkpoint
+    from tune_app.training import CorruptCheckpoint, read_checkpoint
 
     ended = {key(trial.digest, trial.fingerprint) for trial in store.trials()}
     found = []
@@ -87,9 +90,34 @@ def outdated(spec: StudySpec, store: ResultsStore, missing: list[Cell]) -> list[
     ]
 
 
+def outdated_search(spec: StudySpec, store: ResultsStore) -> list[str]:
+    """Return how many stored trials a search does not use because the built-in training changed, as a sentence."""
+    present = spec.baseline.training_version
+    versions = Counter(config_from(trial.config, stored=True).training_version for trial in store.trials())
+    return [
+        f"the built-in training changed (version {present}, was {old}): {count} stored trials stay in the store, and "
+        "this search does not use them"
+        for old, count in versions.items()
+        if old != present
+    ]
+
+
+def check_version(spec: StudySpec) -> None:
+    """Raise StudyError for a study of an earlier training version, as read from a store: nothing can train it."""
+    version, present = spec.baseline.training_version, type(spec.baseline).model_fields["training_version"].default
+    if version != present:
+        raise StudyError(
+            f"this study is of training version {version}, as its results store has it, but this release trains "
+            f"version {present}; run the study file instead"
+        )
+
+
 def _timeless(config: Config) -> str:
-    """Return the digest of a config without the versions of code and training."""
-    return config.model_copy(update={"code": None, "training_version": 1}).digest()
+    """Return the digest of a config without the versions of code and training, and what came with a version."""
+    plain = config.model_copy(update={"code": None, "training_version": 1})
+    if isinstance(plain, TrialConfig):
+        plain = plain.model_copy(update={"data": plain.data.model_copy(update={"split": "fixed"})})
+    return plain.digest()
 
 
 def objective(spec: StudySpec) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 from search_spaces.errors import headline
 from search_spaces.metrics import require_direction
 from search_spaces.study import StudySpec
-from tune_app.training import BEST, LAST
+from tune_app.storage import BEST, LAST
 from tune_app.tuning.cell import OUT_OF_MEMORY, UNWRITABLE
 from tune_app.tuning.jobs import Job
 from tune_app.tuning.store.rows import TrialRecord, epoch_tables, trial_row

@@ -108,7 +108,8 @@ def _short(config: Config, spec: StudySpec, shared: Mapping[str, Any]) -> Config
     """Return a config of two epochs; of few images where we know how to take few."""
     values: dict[str, Any] = {"epochs": EPOCHS}
     if isinstance(config, TrialConfig):
-        splits, few = make_splits(shared[source_key(config.data)], config.data), max(STEPS * config.batch_size, 100)
+        splits = make_splits(shared[source_key(config.data)], config.data, config.seed)
+        few = max(STEPS * config.batch_size, 100)
         sizes = {"train_size": len(splits.train), "validation_size": len(splits.val)}
         values |= {f"data.{name}": min(few, size) for name, size in sizes.items()} | {"schedule.warmup_epochs": 0.0}
     return config.with_values(values).model_copy(update={"seed": spec.seeds[0]})

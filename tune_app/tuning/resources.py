@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from search_spaces.errors import StudyError
 from search_spaces.study_parts import Resources
+from tune_app.machine import gpu_names
 from tune_app.storage import Folder
 
 AUTO_SHARE = 0.25
@@ -21,9 +22,7 @@ def cluster_resources() -> dict[str, float]:
 
 def local_resources() -> dict[str, float]:
     """Return what a Ray started on this machine would have."""
-    import torch
-
-    return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+    return {"CPU": float(os.cpu_count() or 1), "GPU": float(len(gpu_names()))}
 
 
 def must_share_storage(folder: Folder) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections import ChainMap
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from search_spaces.config import Config, config_from
 from search_spaces.factors import label
-from search_spaces.plan import MAX_CELLS, make_plan
+from search_spaces.plan import MAX_CELLS, Plan, make_plan
 from search_spaces.space import SearchSpace
 from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
@@ -21,7 +22,7 @@ from tune_app.tuning.environment import describe_environment
 from tune_app.tuning.executor import Batch, Executor, Stopping
 from tune_app.tuning.jobs import Job, cell_job
 from tune_app.tuning.passes import Passes, RunSummary
-from tune_app.tuning.preparation import cut_off, objective, stored_results
+from tune_app.tuning.preparation import check_version, cut_off, objective, outdated, outdated_search, stored_results
 from tune_app.tuning.queues import QueueSearcher
 from tune_app.tuning.rounds import cells_needed
 from tune_app.tuning.searchers import OptunaSearcher, holds
@@ -66,6 +67,7 @@ def run_study(
     written or that other nodes cannot see, another run that holds the store.
     """
     began = time.monotonic()
+    check_version(spec)
     store = ResultsStore(results, spec.name)
     store.prepare()
     listeners = (TensorBoard(store),) if tensorboard else ()
@@ -106,30 +108,38 @@ class _Run:
     def ablation(self) -> RunSummary:
         """Train the cells that the study needs and the store lacks, round after round, until it needs none."""
         plan = make_plan(self._spec)
-        self._summary.notes += self._task.notes(self._spec, self._shared)
         stored = stored_results(plan, self._store, self._fingerprint)
         self._summary.already = len(stored)
-        if not cells_needed(self._spec, plan, stored):
+        first = cells_needed(self._spec, plan, stored)
+        if not first:
             return self._summary
-        with self._executor.session():
-            share = self._share()
-            with self._passes(REPORT_SECONDS) as passes:
-                results = ChainMap(passes.recorder.results, stored)
-
-                def needed() -> list[Job]:
-                    cells = cells_needed(self._spec, plan, results)
-                    return [cell_job(cell, self._fingerprint(cell.config), share) for cell in cells]
-
-                while (jobs := needed()) and not passes.recorder.should_stop:
-                    before = len(results)
-                    searcher = QueueSearcher(needed, on_new=passes.expect)
-                    passes.train(Batch(searcher, MAX_CELLS, share, at_once=len(jobs)))
-                    assert passes.recorder.should_stop or len(results) > before, "a round ended without a result"
+        self._summary.notes += outdated(self._spec, self._store, first)
+        with ThreadPoolExecutor(1) as beside:
+            notes = beside.submit(self._task.notes, self._spec, self._shared)  # takes seconds, as the session does
+            with self._executor.session():
+                self._summary.notes += notes.result()
+                self._rounds(plan, stored)
         return self._summary
+
+    def _rounds(self, plan: Plan, stored: dict[str, Mapping[str, float | None]]) -> None:
+        share = self._share()
+        with self._passes(REPORT_SECONDS) as passes:
+            results = ChainMap(passes.recorder.results, stored)
+
+            def needed() -> list[Job]:
+                cells = cells_needed(self._spec, plan, results)
+                return [cell_job(cell, self._fingerprint(cell.config), share) for cell in cells]
+
+            while (jobs := needed()) and not passes.recorder.should_stop:
+                before = len(results)
+                searcher = QueueSearcher(needed, on_new=passes.expect)
+                passes.train(Batch(searcher, MAX_CELLS, share, at_once=len(jobs)))
+                assert passes.recorder.should_stop or len(results) > before, "a round ended without a result"
 
     def search(self) -> RunSummary:
         """Propose and train until the store holds as many trials as the study asks for."""
         spec, space = self._spec, self._spec.search_space()
+        self._summary.notes += outdated_search(spec, self._store)
         with self._executor.session():
             share = self._share()
             searcher = OptunaSearcher(

@@ -99,7 +99,7 @@ def test_all_ready_studies_of_a_size_are_meant_where_none_is_named():
 def test_a_missing_data_folder_and_an_unknown_size_are_said_before_anything_is_trained():
     with pytest.raises(StudyError, match=r"`--data` is missing: a-block-details at size small reads a parquet source"):
         read_all((), "small", ())
-    with pytest.raises(StudyError, match="no ready study has a size of that name; use smoke, small or full"):
+    with pytest.raises(StudyError, match="no ready study has a size of that name; use smoke, small, medium or full"):
         read_all((), "tiny", ())
 
 

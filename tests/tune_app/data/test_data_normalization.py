@@ -5,8 +5,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as TF
 
-from tune_app.data import Normalization
-from tune_app.data.normalization import measure_normalization
+from tune_app.data.normalization import Normalization, measure_normalization
 
 CPU = torch.device("cpu")
 

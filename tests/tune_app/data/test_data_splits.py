@@ -52,7 +52,7 @@ def test_prefixes_of_equal_classes_are_balanced_to_one_image(per_class: int, cla
 
 def test_validation_takes_its_share_of_each_class_and_the_rest_trains() -> None:
     arrays = arrays_with([50, 100, 250])
-    splits = make_splits(arrays, DataConfig(validation_fraction=0.2))
+    splits = make_splits(arrays, DataConfig(validation_fraction=0.2), seed=0)
     assert np.bincount(arrays.train_labels[splits.val]).tolist() == [10, 20, 50]
     assert np.bincount(arrays.train_labels[splits.train]).tolist() == [40, 80, 200]
     assert sorted([*splits.train, *splits.val]) == list(range(400))
@@ -62,21 +62,40 @@ def test_validation_takes_its_share_of_each_class_and_the_rest_trains() -> None:
 
 def test_smaller_splits_are_the_beginnings_of_larger_ones() -> None:
     arrays = arrays_with([100] * 4)
-    large = make_splits(arrays, DataConfig(train_size=200, validation_size=60, test_size=100))
-    small = make_splits(arrays, DataConfig(train_size=50, validation_size=20, test_size=40))
+    large = make_splits(arrays, DataConfig(train_size=200, validation_size=60, test_size=100), seed=0)
+    small = make_splits(arrays, DataConfig(train_size=50, validation_size=20, test_size=40), seed=0)
     for name, size in (("train", 50), ("val", 20), ("test", 40)):
         assert getattr(small, name).tolist() == getattr(large, name)[:size].tolist()
         assert len(getattr(small, name)) == size
     assert not set(large.train) & set(large.val)
 
 
-def test_the_split_follows_its_seed_alone() -> None:
+def test_the_split_follows_the_seed_of_the_trial_and_the_test_images_stay() -> None:
     arrays = arrays_with([30, 30])
-    first, again = make_splits(arrays, DataConfig()), make_splits(arrays, DataConfig())
-    other = make_splits(arrays, DataConfig(split_seed=1))
+    config = DataConfig(test_size=20)
+    first, again, other = (make_splits(arrays, config, seed) for seed in (0, 0, 1))
     assert first.train.tolist() == again.train.tolist()
     assert set(first.val) != set(other.val)
-    assert first.test.tolist() != other.test.tolist()
+    assert first.test.tolist() == other.test.tolist()
+
+
+def test_a_fixed_split_follows_the_split_seed_alone() -> None:
+    arrays = arrays_with([30, 30])
+    fixed = DataConfig(split="fixed", split_seed=3)
+    first, other_seed = make_splits(arrays, fixed, seed=0), make_splits(arrays, fixed, seed=1)
+    other = make_splits(arrays, DataConfig(split="fixed", split_seed=4), seed=0)
+    for name in ("train", "val", "test"):
+        assert getattr(first, name).tolist() == getattr(other_seed, name).tolist()
+        assert getattr(first, name).tolist() != getattr(other, name).tolist()
+
+
+def test_the_split_of_a_source_with_its_own_validation_images_keeps_them_apart_for_every_seed() -> None:
+    labels = np.tile(np.arange(2), 30)
+    images = np.zeros((60, 4, 4, 1), np.uint8)
+    arrays = image_arrays(images, labels, images, labels, ("a", "b"), validation=20)
+    splits = [make_splits(arrays, DataConfig(validation_size=10), seed) for seed in (0, 1)]
+    assert all(min(split.val) >= 40 > max(split.train) for split in splits)
+    assert set(splits[0].val) != set(splits[1].val)
 
 
 @pytest.mark.parametrize(
@@ -84,17 +103,17 @@ def test_the_split_follows_its_seed_alone() -> None:
 )
 def test_the_error_for_a_too_large_size_gives_the_number_of_images(field: str, size: int, there: int) -> None:
     with pytest.raises(StudyError, match=rf"`data.{field}` is {size}, but there are only {there} images"):
-        make_splits(arrays_with([20, 20]), DataConfig.model_validate({field: size}))
+        make_splits(arrays_with([20, 20]), DataConfig.model_validate({field: size}), seed=0)
 
 
 @pytest.mark.parametrize("field", ["train_size", "validation_size", "test_size"])
 def test_a_size_below_the_number_of_classes_is_refused(field: str) -> None:
     with pytest.raises(StudyError, match=rf"`data.{field}` gives 2 images for 3 classes; it must be at least 3"):
-        make_splits(arrays_with([20] * 3), DataConfig.model_validate({field: 2}))
+        make_splits(arrays_with([20] * 3), DataConfig.model_validate({field: 2}), seed=0)
 
 
 def test_a_rare_class_that_a_split_would_miss_is_named() -> None:
     with pytest.raises(
         StudyError, match=r"`data.validation_size`: none of the 20 images is of the rare class 'class 1'"
     ):
-        make_splits(arrays_with([98, 2]), DataConfig())
+        make_splits(arrays_with([98, 2]), DataConfig(), seed=0)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tune_app.storage import LAST
 from tune_app.training.checkpoints import (
-    LAST,
     CheckpointFolder,
     CorruptCheckpoint,
     read_checkpoint,

@@ -9,12 +9,14 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from search_spaces.config.trial import DecayPolicy, OptimizerName, ScheduleKind, TrialConfig
 from search_spaces.store_schema import EPOCHS
-from tune_app.data import EvalLoader, ImageArrays
+from tune_app.data import ImageArrays
+from tune_app.data.loaders import EvalLoader
 from tune_app.training import EpochMetrics, Probes, evaluate, fit
 from tune_app.training.epoch import train_epoch
 from tune_app.training.metrics import SplitMetrics
@@ -61,6 +63,26 @@ def test_two_trainings_in_turns_do_not_disturb_each_other(
     assert torch.equal(torch.rand(1), expected)
 
 
+def test_dropout_masks_are_those_of_seed_and_epoch_whatever_was_trained_before(
+    arrays: ImageArrays, config_with: ConfigWith
+) -> None:
+    def masks(**values: Any) -> list[Tensor]:
+        config = config_with(model__family="cnn", model__norm_placement="conv_relu_norm", data__split="fixed", **values)
+        training, found = start(config, arrays, CPU), []
+        (dropout,) = [module for module in training.model.modules() if isinstance(module, nn.Dropout)]
+        dropout.register_forward_hook(lambda module, _, output: found.append(output == 0) if module.training else None)
+        for _ in range(2):
+            train_epoch(training, Probes())
+        return [torch.cat(found[: len(found) // 2]), torch.cat(found[len(found) // 2 :])]
+
+    one, other, second = masks(), masks(optimizer__lr=0.02, augmentation__policy="crop_flip"), masks(seed=1)
+    for epoch in (0, 1):
+        assert 0.4 < one[epoch].float().mean() < 0.6
+        assert torch.equal(one[epoch], other[epoch])
+        assert not torch.equal(one[epoch], second[epoch])
+    assert not torch.equal(*one)
+
+
 def test_one_step_is_the_gradient_step_of_the_mean_loss_with_each_groups_decay(
     arrays: ImageArrays, config_with: ConfigWith
 ) -> None:
@@ -73,9 +95,7 @@ def test_one_step_is_the_gradient_step_of_the_mean_loss_with_each_groups_decay(
     )
     training = start(config, arrays, CPU)
     expected = copy.deepcopy(training.model).train()
-    order = training.order.get_state()
-    (batch,) = list(training.train)
-    training.order.set_state(order)
+    (batch,) = list(training.train.epoch(1))
     loss = F.cross_entropy(expected(batch[0]), batch[1])
     loss.backward()  # type: ignore[no-untyped-call]
     metrics = train_epoch(training, Probes())
@@ -98,13 +118,11 @@ def test_the_gradient_norm_is_the_mean_over_an_epochs_steps(arrays: ImageArrays,
     config = config_with(batch_size=40, optimizer={"lr": 1e-12})  # steps too short to change the weights
     training = start(config, arrays, CPU)
     model = copy.deepcopy(training.model).train()
-    order = training.order.get_state()
     norms = []
-    for x_NCHW, y_N in training.train:
+    for x_NCHW, y_N in training.train.epoch(1):
         model.zero_grad()
         F.cross_entropy(model(x_NCHW), y_N).backward()  # type: ignore[no-untyped-call]
         norms.append(sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None) ** 0.5)
-    training.order.set_state(order)
     assert len(norms) == 3
     assert train_epoch(training, Probes()).gradient_norm == pytest.approx(sum(norms) / 3, rel=1e-4)
 

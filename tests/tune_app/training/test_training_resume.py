@@ -9,7 +9,8 @@ import torch
 
 from search_spaces.config.trial import TrialConfig
 from tune_app.data import ImageArrays
-from tune_app.training import BEST, LAST, EpochMetrics, fit, read_checkpoint
+from tune_app.storage import BEST, LAST
+from tune_app.training import EpochMetrics, fit, read_checkpoint
 
 ConfigWith = Callable[..., TrialConfig]
 Figures = Callable[[list[EpochMetrics]], str]

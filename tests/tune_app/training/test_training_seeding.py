@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 
-from tune_app.training.seeding import GlobalStreams, order_generator
+from tune_app.training.seeding import GlobalStreams
 
 CPU = torch.device("cpu")
 
@@ -52,11 +52,3 @@ def test_algorithms_are_deterministic_inside_and_as_before_outside() -> None:
     with GlobalStreams(0, CPU).active():
         assert torch.are_deterministic_algorithms_enabled()
     assert not torch.are_deterministic_algorithms_enabled()
-
-
-def test_order_and_weights_of_one_seed_are_different_streams() -> None:
-    order = torch.rand(4, generator=order_generator(3))
-    weights = torch.rand(4, generator=torch.Generator().manual_seed(3))
-    assert not torch.equal(order, weights)
-    assert torch.equal(order, torch.rand(4, generator=order_generator(3)))
-    assert not torch.equal(order, torch.rand(4, generator=order_generator(4)))

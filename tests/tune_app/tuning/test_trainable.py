@@ -6,8 +6,9 @@ import torch
 from search_spaces.metrics import IMAGE_METRICS
 from search_spaces.study_parts import ProbeConfig
 from tune_app.data import load_source, source_key
-from tune_app.tasks import image_classification
-from tune_app.tasks.image_classification import ImageClassification, parameter_count
+from tune_app.tasks import image_training
+from tune_app.tasks.image_classification import ImageClassification
+from tune_app.tasks.image_training import parameter_count
 from tune_app.tuning.cell import TrialSettings
 from tune_app.tuning.trainable import CellTrainable
 from tune_app.user_code import CodeSource
@@ -75,7 +76,7 @@ def test_an_error_ends_the_job_and_not_the_process(start, job, monkeypatch, erro
     def broken(*_, **__):
         raise error
 
-    monkeypatch.setattr(image_classification, "fit", broken)
+    monkeypatch.setattr(image_training, "fit", broken)
     report = start(job).step()
     assert (report["status"], report["done"]) == (status, True)
     assert "objective" not in report

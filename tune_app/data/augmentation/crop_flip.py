@@ -10,8 +10,11 @@ from torch import Tensor
 
 
 def draw_offsets(n: int, padding: int, generator: torch.Generator) -> Tensor:
-    """Return the row and the column, int64 (n, 2), where the crop of each image begins in its padded image."""
-    return torch.randint(2 * padding + 1, (n, 2), generator=generator)
+    """Return the row and the column, int64 (n, 2), where the crop of each image begins in its padded image.
+
+    They are uniform shares of the possible range, so two paddings with one generator move an image in one direction.
+    """
+    return (torch.rand(n, 2, generator=generator) * (2 * padding + 1)).long()
 
 
 def draw_flips(n: int, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,7 @@
-"""Augmentation policies: random changes of the training images, drawn at the start of each epoch."""
+"""Augmentation policies: random changes of the training images, drawn at the start of each epoch.
+
+Each operation has a generator of its own in each epoch, so policies share the draws of the operations that both have.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,11 @@ from tune_app.data.augmentation.crop_flip import crop, draw_flips, draw_offsets,
 BatchAugmentation = Callable[[Tensor, slice], Tensor]
 """(images of a batch, uint8 (N, H, W, C); the batch's positions in the epoch) -> augmented images."""
 
-Augmentation = Callable[[int, torch.Generator, torch.device], BatchAugmentation]
-"""(number of images in an epoch, generator, device) -> the augmentation of each batch of that epoch."""
+Draw = Callable[..., torch.Generator]
+"""(name of an operation, and its round if it has several) -> the epoch's own generator for that operation."""
+
+Augmentation = Callable[[int, Draw, torch.device], BatchAugmentation]
+"""(number of images in an epoch, draw, device) -> the augmentation of each batch of that epoch."""
 
 
 def build_augmentation(config: AugmentationConfig) -> Augmentation:
@@ -23,15 +29,15 @@ def build_augmentation(config: AugmentationConfig) -> Augmentation:
 
 
 def _none(config: AugmentationConfig) -> Augmentation:
-    return lambda n, generator, device: lambda x_NHWC, batch: x_NHWC
+    return lambda n, draw, device: lambda x_NHWC, batch: x_NHWC
 
 
 def _crop_flip(config: AugmentationConfig) -> Augmentation:
     padding, flip = config.padding, config.flip
 
-    def begin(n: int, generator: torch.Generator, device: torch.device) -> BatchAugmentation:
-        offsets = draw_offsets(n, padding, generator).to(device)
-        flips = draw_flips(n, generator).to(device) if flip else None
+    def begin(n: int, draw: Draw, device: torch.device) -> BatchAugmentation:
+        offsets = draw_offsets(n, padding, draw("crop")).to(device)
+        flips = draw_flips(n, draw("flip")).to(device) if flip else None
 
         def augment(x_NHWC: Tensor, batch: slice) -> Tensor:
             x_NHWC = crop(x_NHWC, offsets[batch], padding) if padding else x_NHWC
@@ -50,9 +56,9 @@ def _randaugment(config: AugmentationConfig) -> Augmentation:
 
     crop_flip = _crop_flip(config)
 
-    def begin(n: int, generator: torch.Generator, device: torch.device) -> BatchAugmentation:
-        choices = draw_choices(n, config.operations, generator)
-        then = crop_flip(n, generator, device)
+    def begin(n: int, draw: Draw, device: torch.device) -> BatchAugmentation:
+        choices = draw_choices(n, config.operations, draw)
+        then = crop_flip(n, draw, device)
         return lambda x_NHWC, batch: then(apply_choices(x_NHWC, choices[batch], config.magnitude), batch)
 
     return begin

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -10,13 +12,15 @@ from tune_app.data.augmentation.operations import OPERATIONS, strength_at
 _OPERATIONS = tuple(OPERATIONS.values())
 
 
-def draw_choices(n: int, rounds: int, generator: torch.Generator) -> Tensor:
+def draw_choices(n: int, rounds: int, draw: Callable[[str, int], torch.Generator]) -> Tensor:
     """Return the operation for each of ``n`` images in each round, int64 (n, rounds), on the CPU.
 
     The value 2 k + s is the k-th operation of the table, with s = 1 where its strength is negated. All operations are
-    equally probable, and so are both signs of a signed operation; s is 0 for the others.
+    equally probable, and so are both signs of a signed operation; s is 0 for the others. ``draw`` returns the generator
+    of one round: two numbers of rounds share the rounds that both have.
     """
-    drawn = torch.randint(2 * len(_OPERATIONS), (n, rounds), generator=generator)
+    values = 2 * len(_OPERATIONS)
+    drawn = torch.stack([torch.randint(values, (n,), generator=draw("randaugment", k)) for k in range(rounds)], dim=1)
     unsigned = torch.tensor([not operation.signed for operation in _OPERATIONS])
     return torch.where(unsigned[drawn // 2], drawn // 2 * 2, drawn)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from search_spaces.errors import StudyError, nearest, shown
 
@@ -75,7 +75,8 @@ def _split(pair: object, place: str) -> CheckedSplit:
 
 def _array(value: Any, place: str) -> np.ndarray:
     """Return a tensor or an array, or nested lists, as an array."""
-    if isinstance(value, torch.Tensor):
+    torch = sys.modules.get("torch")  # without it the value is no tensor
+    if torch is not None and isinstance(value, torch.Tensor):
         plain = value.detach().cpu()
         value = plain.float() if plain.dtype == torch.bfloat16 else plain
     try:

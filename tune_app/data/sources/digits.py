@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from search_spaces.config.trial import DataConfig
+from search_spaces.errors import StudyError
 from tune_app.data.arrays import ImageArrays, image_arrays
+from tune_app.data.sources.cache import cached
 from tune_app.data.splits import stratified_order
 
 _TEST_IMAGES = 300  # about a sixth
@@ -18,7 +21,14 @@ def load_digits(config: DataConfig, cache_dir: Path) -> ImageArrays:
 
     The source has no test split: 300 images, stratified, form a fixed test split, the same for every config.
     """
-    from sklearn.datasets import load_digits as read_digits
+    try:
+        return cached(cache_dir / f"digits-{version('scikit-learn')}", _read)
+    except StudyError:  # no folder to cache it in, which costs a second
+        return _read()
+
+
+def _read() -> ImageArrays:
+    from sklearn.datasets import load_digits as read_digits  # takes a second, the cache a few milliseconds
 
     raw = read_digits()
     images = np.rint(raw.images * (255 / 16)).astype(np.uint8)[..., None]

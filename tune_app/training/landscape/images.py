@@ -10,7 +10,8 @@ from torch import Tensor
 
 from search_spaces.config.trial import TrialConfig
 from search_spaces.errors import StudyError
-from tune_app.data import EvalLoader, ImageArrays, TrainLoader, make_splits
+from tune_app.data import ImageArrays, make_splits
+from tune_app.data.loaders import EvalLoader, TrainLoader
 
 CPU = torch.device("cpu")
 
@@ -42,13 +43,13 @@ def evaluation_images(
     """
     if split not in ("train", "val", "test"):
         raise StudyError(f"`--split` is {split!r}, but must be train, val or test")
-    splits = make_splits(arrays, config.data)
+    splits = make_splits(arrays, config.data, config.seed)
     indices: np.ndarray = getattr(splits, split)
     if count is not None and not 1 <= count <= len(indices):
         raise StudyError(
             f"`--images` is {count}, but must be from 1 to {len(indices)}, the images of the {split} split"
         )
-    normalization = TrainLoader(arrays, splits, config, CPU, torch.Generator()).normalization
+    normalization = TrainLoader(arrays, splits, config, CPU).normalization
     batches = list(EvalLoader(arrays, indices[:count], split, config, normalization, CPU))  # type: ignore[arg-type]
     x_NHWC = torch.cat([x_NCHW.permute(0, 2, 3, 1) for x_NCHW, _ in batches])
     return EvaluationImages(x_NHWC.contiguous().numpy(), torch.cat([y_N for _, y_N in batches]).numpy())

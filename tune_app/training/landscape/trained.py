@@ -12,7 +12,8 @@ from search_spaces.config.trial import TrialConfig
 from search_spaces.errors import StudyError
 from tune_app.data import ImageArrays
 from tune_app.models import ImageClassifier, build_model
-from tune_app.training.checkpoints import BEST, CorruptCheckpoint, read_checkpoint
+from tune_app.storage import BEST
+from tune_app.training.checkpoints import CorruptCheckpoint, read_checkpoint
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import get_args
 
 import numpy as np
@@ -15,6 +16,7 @@ from tune_app.data.augmentation.grid import GRID_OPERATIONS, augmentation_grid
 from tune_app.data.augmentation.operations import OPERATIONS, strength_at
 from tune_app.data.augmentation.policies import AUGMENTATIONS, build_augmentation
 from tune_app.data.augmentation.randaugment import apply_choices, draw_choices
+from tune_app.draws import keyed_generator
 
 CPU = torch.device("cpu")
 NAMES = tuple(OPERATIONS)
@@ -26,6 +28,9 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def images(n: int, channels: int = 3, side: int = 16) -> Tensor:
     return torch.randint(256, (n, side, side, channels), generator=generator(7)).byte()
+
+
+draw = partial(keyed_generator, 0, 1, "augmentation")
 
 
 def apply(name: str, strength: float, image_HW: np.ndarray) -> np.ndarray:
@@ -105,7 +110,7 @@ def test_rounds_follow_one_another() -> None:
 
 
 def test_operations_and_signs_are_drawn_evenly() -> None:
-    choices = draw_choices(14_000, 2, generator())
+    choices = draw_choices(14_000, 2, draw)
     assert choices.shape == (14_000, 2)
     by_operation = torch.bincount(choices[:, 1] // 2, minlength=14)
     assert (by_operation - 1000).abs().max() < 5 * 31
@@ -172,18 +177,49 @@ def test_sharpening_raises_an_edge_and_equalizing_fills_the_scale() -> None:
 def test_randaugment_comes_before_crop_and_mirror() -> None:
     config = AugmentationConfig(policy="randaugment", operations=1, magnitude=12, padding=2)
     x_NHWC = images(9)
-    found = build_augmentation(config)(9, generator(), CPU)(x_NHWC[2:6], slice(2, 6))
-    drawn = generator()
-    choices, offsets, flips = draw_choices(9, 1, drawn), draw_offsets(9, 2, drawn), draw_flips(9, drawn)
+    found = build_augmentation(config)(9, draw, CPU)(x_NHWC[2:6], slice(2, 6))
+    choices, offsets, flips = draw_choices(9, 1, draw), draw_offsets(9, 2, draw("crop")), draw_flips(9, draw("flip"))
     expected = mirror(crop(apply_choices(x_NHWC[2:6], choices[2:6], 12), offsets[2:6], 2), flips[2:6])
     assert torch.equal(found, expected)
+
+
+def test_policies_share_the_draws_of_the_operations_that_both_have() -> None:
+    asked: dict[str, dict[tuple[object, ...], int]] = {}
+    for name, fields in {
+        "crop_flip": {"policy": "crop_flip"},
+        "flip alone": {"policy": "crop_flip", "padding": 0},
+        "one": {"policy": "randaugment", "operations": 1},
+        "two": {"policy": "randaugment", "operations": 2, "magnitude": 5},
+    }.items():
+        keys = asked.setdefault(name, {})
+
+        def recorded(*key: int | str, keys: dict[tuple[object, ...], int] = keys) -> torch.Generator:
+            found = draw(*key)
+            keys[key] = found.initial_seed()
+            return found
+
+        build_augmentation(AugmentationConfig(**fields))(20, recorded, CPU)
+    assert {("crop",), ("flip",)} == set(asked["crop_flip"])
+    assert set(asked["two"]) - set(asked["one"]) == {("randaugment", 1)}
+    for keys in asked.values():
+        shared = set(keys) & set(asked["two"])
+        assert ("flip",) in shared
+        assert all(keys[key] == asked["two"][key] for key in shared)
+    assert torch.equal(draw_choices(50, 1, draw)[:, 0], draw_choices(50, 2, draw)[:, 0])
+    assert not torch.equal(*draw_choices(50, 2, draw).unbind(1))
+
+
+def test_two_paddings_move_an_image_in_one_direction() -> None:
+    small, large = (draw_offsets(4000, padding, generator()) - padding for padding in (2, 4))
+    assert ((small * large) >= 0).all()
+    assert torch.corrcoef(torch.stack([small[:, 0], large[:, 0]]).double())[0, 1] > 0.95
 
 
 def test_what_is_switched_off_does_nothing() -> None:
     x_NHWC = images(5)
     off = AugmentationConfig(policy="crop_flip", padding=0, flip=False)
     for config in (AugmentationConfig(policy="none"), off):
-        assert torch.equal(build_augmentation(config)(5, generator(), CPU)(x_NHWC, slice(0, 5)), x_NHWC)
+        assert torch.equal(build_augmentation(config)(5, draw, CPU)(x_NHWC, slice(0, 5)), x_NHWC)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

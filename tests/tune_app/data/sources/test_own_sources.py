@@ -18,8 +18,10 @@ from PIL import Image
 
 from search_spaces.config.trial import DataConfig, TrialConfig
 from search_spaces.errors import StudyError
-from tune_app.data import EvalLoader, ImageArrays, Normalization, load_source, make_splits, source_key
+from tune_app.data import ImageArrays, load_source, make_splits, source_key
 from tune_app.data.arrays import image_arrays
+from tune_app.data.loaders import EvalLoader
+from tune_app.data.normalization import Normalization
 from tune_app.data.sources import own as own_source
 from tune_app.data.sources.own import save_arrays
 from tune_app.training import fit
@@ -260,11 +262,11 @@ def test_validation_images_of_the_function_validate(code: CodeSource, tmp_path: 
     arrays = load_source(own(n=12, val=9), tmp_path / "kept", code)
     assert arrays.validation == 9
     assert len(arrays.train_labels) == 21
-    splits = make_splits(arrays, own())
+    splits = make_splits(arrays, own(), seed=0)
     assert sorted(splits.train) == list(range(12))
     assert sorted(splits.val) == list(range(12, 21))
     assert sorted(splits.test) == list(range(6))
-    smaller = make_splits(arrays, own(validation_size=3, train_size=6))
+    smaller = make_splits(arrays, own(validation_size=3, train_size=6), seed=0)
     assert smaller.val.tolist() == splits.val[:3].tolist()
     assert smaller.train.tolist() == splits.train[:6].tolist()
     assert sorted(arrays.train_labels[smaller.val]) == [0, 1, 2]
@@ -278,7 +280,7 @@ def test_validation_images_of_the_function_validate(code: CodeSource, tmp_path: 
     with pytest.raises(
         StudyError, match=r"`data\.validation_fraction` is 0\.3, but own_arrays_pkg\.data:load has valid"
     ):
-        make_splits(arrays, own(validation_fraction=0.3))
+        make_splits(arrays, own(validation_fraction=0.3), seed=0)
 
 
 def test_the_size_of_the_validation_split_is_in_the_fingerprint() -> None:
