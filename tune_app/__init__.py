@@ -10,17 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tune_app.api import plan, run
+    from tune_app.api import confirm, plan, run
     from tune_app.studies import read_study
     from tune_app.tasks.context import Context
 
 _PLACES = {
     "Context": "tune_app.tasks.context",
+    "confirm": "tune_app.api",
     "plan": "tune_app.api",
     "read_study": "tune_app.studies",
     "run": "tune_app.api",
 }
-__all__ = ["Context", "plan", "read_study", "run"]
+__all__ = ["Context", "confirm", "plan", "read_study", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.plots._words import sentence_case
 from analysis.plots.style import arm_styles
 from analysis.report import words
+from analysis.report.looks import looks_context, looks_method
 from analysis.report.page import arm_choices
 from analysis.report.pictures import ablation_gallery, reported_gallery
 from analysis.report.words import p_text
@@ -30,7 +31,7 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
     gallery = ablation_gallery(results, table, styles, rope)
     metric = results.metric_record()
     rows = words.effect_rows(table, metric)
-    return {
+    return looks_context(results, styles) | {
         "summary": words.summary(table),
         "verdicts": rows,
         "effect_rows": rows,
@@ -45,7 +46,7 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
         "arms": arm_choices(styles) if gallery.figures else [],
         "pictures": gallery.figures,
         "limits": gallery.limits,
-        "method": words.method(results, rope),
+        "method": [*words.method(results, rope), *looks_method(results)],
         "extra_facts": [
             ("Arms", str(len(results.arms))),
             ("Seeds", str(results.trials["seed"].nunique())),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from search_spaces.errors import StudyError
 from search_spaces.metrics import IMAGE_METRICS, Metric, metric_named, validation_counterpart
+from search_spaces.rounds import Round
 from search_spaces.study import StudySpec
 
 FACTOR = "factor:"
@@ -28,7 +29,8 @@ class StudyResults:
     no comparison uses them. The other tables have the store's columns and the trial's ``arm``, ``seed`` and
     ``status``. ``problems`` describes what could not be read or was left out.
 
-    ``spec`` is None where ``study.yaml`` could not be used; ``study_text`` is that file's text.
+    ``spec`` is None where ``study.yaml`` could not be used; ``study_text`` is that file's text. ``rounds`` says when
+    which seeds were planned; empty where the store does not say.
     """
 
     name: str
@@ -43,6 +45,7 @@ class StudyResults:
     other: pd.DataFrame = field(default_factory=pd.DataFrame)
     planned_reference: str | None = None
     study_text: str = ""
+    rounds: tuple[Round, ...] = ()
 
     @property
     def is_search(self) -> bool:

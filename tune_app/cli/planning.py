@@ -14,8 +14,9 @@ from rich.table import Table
 from analysis.stats.power import smallest_difference
 from search_spaces.config import config_from
 from search_spaces.domains import Domain
-from search_spaces.plan import Cell, make_plan
+from search_spaces.plan import Cell, Plan, make_plan
 from search_spaces.study import StudySpec
+from tune_app.cli.planning_looks import show_looks
 from tune_app.tasks import Task, task_of
 from tune_app.tuning.code_versions import accepted_code
 from tune_app.tuning.preparation import missing_cells, objective, outdated, outdated_search
@@ -64,7 +65,15 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
         out.print(f"cannot be distinguished: {alias}")
     if missing:  # notes about networks take torch, and a study that is complete has been run with them
         _show_notes(spec, task, shared, out)
-    _show_power(spec, store, len(plan.arms) - 1, out)
+    if len(spec.seeds) < 2:
+        out.print("with 1 seed no difference can be distinguished from chance; give `seeds: 5` or more")
+        return
+    spread = _spread(spec, plan, store)
+    if spec.sequential is not None:
+        assumed = TYPICAL_SPREAD * 2**0.5 if _is_fraction(spec) else (2 * spec.rope or 1.0)
+        origin = "assumed" if spread is None else "observed"
+        show_looks(spec, len(plan.arms) - 1, assumed if spread is None else spread, origin, out)
+    _show_power(spec, spread, len(plan.arms) - 1, out)
 
 
 def _show_notes(spec: StudySpec, task: Task, shared: Mapping[str, Any], out: Console) -> None:
@@ -137,35 +146,39 @@ def _measured(spec: StudySpec, task: Task, shared: Mapping[str, Any], config: An
     return task.estimate(config, shared, spec.resources.cpu, share)
 
 
-def _show_power(spec: StudySpec, store: ResultsStore, comparisons: int, out: Console) -> None:
-    if len(spec.seeds) < 2:
-        out.print("with 1 seed no difference can be distinguished from chance; give `seeds: 5` or more")
-        return
-    names = {(cell.digest, cell.config.seed): cell.arm.name for cell in make_plan(spec).cells}
+def _is_fraction(spec: StudySpec) -> bool:
+    return spec.metric_record().bounds == (0.0, 1.0)
+
+
+def _spread(spec: StudySpec, plan: Plan, store: ResultsStore) -> float | None:
+    """Return the median over arms of the standard deviation of paired differences in the store; None without any."""
+    names = {(cell.digest, cell.config.seed): cell.arm.name for cell in plan.cells}
     values: dict[str, dict[int, float]] = {}
     for trial in store.trials():
         value, name = trial.metrics.get(spec.metric), names.get((trial.digest, trial.seed))
         if name is not None and trial.status == "completed" and value is not None:
             values.setdefault(name, {})[trial.seed] = value
-    reference = values.get(make_plan(spec).reference_arm, {})
+    reference = values.get(plan.reference_arm, {})
     spreads = [
         float(np.std([arm[seed] - reference[seed] for seed in arm if seed in reference], ddof=1))
         for arm in values.values()
         if arm is not reference and len(arm.keys() & reference.keys()) >= 2
     ]
     spreads = [spread for spread in spreads if spread > 0]
-    is_fraction = spec.metric_record().bounds == (0.0, 1.0)
-    if not spreads and not is_fraction:
+    return statistics.median(spreads) if spreads else None
+
+
+def _show_power(spec: StudySpec, observed: float | None, comparisons: int, out: Console) -> None:
+    if observed is None and not _is_fraction(spec):
         out.print(
             f"the smallest difference in {spec.metric} that {len(spec.seeds)} paired seeds detect is known once two "
             f"seeds of two arms are trained; choices are made by {objective(spec)[0]}",
         )
         return
-    spread = statistics.median(spreads) if spreads else TYPICAL_SPREAD * 2**0.5
-    origin = "observed" if spreads else "assumed"
+    spread, origin = (TYPICAL_SPREAD * 2**0.5, "assumed") if observed is None else (observed, "observed")
     smallest = smallest_difference(len(spec.seeds), spread, comparisons=comparisons)
     out.print(
         f"smallest difference in {spec.metric} that {len(spec.seeds)} paired seeds detect (80 % power, 5 % error over "
-        f"{comparisons} comparisons): {smallest:.4f} with the {origin} spread of differences, {spread:.4f}; "
-        f"choices are made by {objective(spec)[0]}",
+        f"{comparisons} comparisons): {smallest:.4f} with the {origin} spread of differences, "
+        f"{spread:.4f}; choices are made by {objective(spec)[0]}",
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from search_spaces.errors import StudyError, headline
 from tune_app.cli.common import Results, Set, Size, Study, console
 from tune_app.studies import read_study
+
+if TYPE_CHECKING:
+    from tune_app.tuning.passes import RunSummary
 
 
 def run(
@@ -51,6 +55,11 @@ def run(
         executor="inline" if inline else "ray",
         accept_code=accept_code,
     )
+    say_summary(summary, out)
+
+
+def say_summary(summary: RunSummary, out: Console) -> None:
+    """Print what a run did; exit with 130 where it was interrupted and with 1 where trials failed."""
     for note in summary.notes:
         out.print(f"note: {note}")
     counts = ", ".join(f"{count} {status}" for status, count in summary.counts.items())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from search_spaces._yaml import mapping_in, parse_stored
 from search_spaces.config import Config, TrialConfig, config_from
 from search_spaces.errors import StudyError
 from search_spaces.metrics import require_direction
 from search_spaces.plan import Cell, Plan, make_plan
+from search_spaces.rounds import ROUNDS_FILE, Round, rounds_from_json, rounds_to_json, with_round
 from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
 from tune_app.storage import LAST
@@ -28,6 +31,37 @@ def stored_results(
     keys = [(cell.digest, fingerprint(cell.config)) for cell in plan.cells]
     found = [finished[key] for key in keys if key in finished]
     return {trial.digest: trial.metrics if trial.status == "completed" else {} for trial in found}
+
+
+def note_round(spec: StudySpec, store: ResultsStore) -> None:
+    """Add what the study plans to its rounds in the store, where it is a new round; before study.yaml is written.
+
+    Where the store holds no trial yet, nothing could be seen, and this is the first round.
+    """
+    looks, spending = None, None
+    if spec.sequential is not None:
+        from analysis.stats.course import sequential_plan
+
+        plan = sequential_plan(spec)
+        looks, spending = plan.looks, plan.spending
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    before = _rounds_before(store)
+    rounds = with_round(before, Round(spec.seeds, now, looks, spending))
+    if rounds != before:
+        store.folder.write(ROUNDS_FILE, rounds_to_json(rounds).encode())
+
+
+def _rounds_before(store: ResultsStore) -> tuple[Round, ...]:
+    """Return the rounds of earlier runs; of a store written before they were kept, the seeds of its study."""
+    if not (store.folder / "trials").names(".parquet"):
+        return ()
+    if store.folder.exists(ROUNDS_FILE):
+        return rounds_from_json(store.folder.read(ROUNDS_FILE).decode(errors="replace"))
+    if not store.folder.exists("study.yaml"):
+        return ()
+    tree = mapping_in(parse_stored(store.folder.read("study.yaml"), "study.yaml"), "study.yaml", "the study's keys")
+    seeds = tree.get("seeds")
+    return (Round(tuple(map(int, seeds))),) if isinstance(seeds, list) and seeds else ()
 
 
 def missing_cells(spec: StudySpec, store: ResultsStore, shared: Mapping[str, Any]) -> list[Cell]:

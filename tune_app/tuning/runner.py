@@ -22,7 +22,15 @@ from tune_app.tuning.environment import describe_environment
 from tune_app.tuning.executor import Batch, Executor, Stopping
 from tune_app.tuning.jobs import Job, cell_job
 from tune_app.tuning.passes import Passes, RunSummary
-from tune_app.tuning.preparation import check_version, cut_off, objective, outdated, outdated_search, stored_results
+from tune_app.tuning.preparation import (
+    check_version,
+    cut_off,
+    note_round,
+    objective,
+    outdated,
+    outdated_search,
+    stored_results,
+)
 from tune_app.tuning.queues import QueueSearcher
 from tune_app.tuning.rounds import cells_needed
 from tune_app.tuning.searchers import OptunaSearcher, holds
@@ -78,6 +86,8 @@ def run_study(
         keep_archive(spec, store)
         spec = accepted_code(spec, store, accept=accept_code)
         shared = task_of(spec).prepare(spec, source)
+        if spec.mode == "ablation":
+            note_round(spec, store)
         store.write_study(study_to_store(spec), describe_environment())
         run = _Run(spec, store, shared, chosen, source, listeners)
         try:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.errors import StudyError
+from search_spaces.store_schema import CONFIRMATION
+from tune_app.storage import Folder
 from tune_app.web.index import StudyIndex
 from tune_app.web.metrics import info, record
 from tune_app.web.models import EffectRow, Effects
@@ -73,7 +75,7 @@ class Answers:
         """Return the file of the study's report page, written anew when the store has changed."""
         if not study.trials:
             raise ProblemError(404, "the study has no finished trial yet, so there is no report")
-        generation = study.generation
+        generation = hash((study.generation, *_confirmed_trials(study)))
         with self._lock(study.name):
             found = self._reports.get(study.name)
             if found is None or found.generation != generation or not found.value.exists():
@@ -85,13 +87,21 @@ class Answers:
     def _write_report(self, study: StudyIndex) -> Path:
         from analysis import load_study
         from analysis.report.study import write_report
+        from analysis.store.load import load_confirmation
 
         with self._drawing:
-            return write_report(load_study(study.folder.url), self._folder / study.name / "report.html")
+            confirmation = load_confirmation(study.folder.url) if study.plan is None else None
+            page = self._folder / study.name / "report.html"
+            return write_report(load_study(study.folder.url), page, confirmation=confirmation)
 
     def _lock(self, name: str) -> threading.Lock:
         with self._all:
             return self._locks.setdefault(name, threading.Lock())
+
+
+def _confirmed_trials(study: StudyIndex) -> list[str]:
+    """Return the names of the trials that confirm a search, whose report begins with them; none for an ablation."""
+    return [] if study.plan is not None else (Folder(study.folder.url + CONFIRMATION) / "trials").names(".parquet")
 
 
 def compute_effects(study: StudyIndex, metric: str) -> Effects:
@@ -102,8 +112,9 @@ def compute_effects(study: StudyIndex, metric: str) -> Effects:
     described = info(record(metric, study.spec))
     base = {"study": study.name, "metric": described, "missing": missing, "planned": total}
     decided = missing == 0
-    if not study.trials:
-        return Effects(**base, decided=False, statement=not_yet_decided(missing, total), rows=[], problems=[])
+    waiting = not_yet_decided(study, missing, total)
+    if not study.trials or (missing and study.stage):  # between looks nothing is shown: the next look is planned
+        return Effects(**base, decided=False, statement=waiting, rows=[], problems=[])
     from analysis import load_study
     from analysis.stats.effects import effects
 
@@ -113,7 +124,7 @@ def compute_effects(study: StudyIndex, metric: str) -> Effects:
     except (KeyError, StudyError) as error:
         raise StudyError(f"`metric` is {metric!r}, but must be a metric of this study: {error}") from None
     rows = [_row(row, decided) for row in table.to_dict("records")]
-    statement = _summary(rows) if decided else not_yet_decided(missing, total)
+    statement = _summary(rows) if decided else waiting
     return Effects(**base, decided=decided, statement=statement, rows=rows, problems=list(results.problems))
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pandas as pd
 
-from analysis import load_study
+from analysis import effects, load_study, write_report
 from analysis.stats.course import study_course
 from analysis.stats.sequential import SequentialPlan, decide, default_looks, trainings_used
 from search_spaces.plan import make_plan
@@ -121,3 +121,42 @@ def test_an_extension_keeps_what_is_trained_and_adds_what_the_new_rule_needs(tmp
     found = course_of(study, tmp_path)
     assert found.complete
     assert found.plan.looks[-1] == 20
+
+
+def rounds_of(results):
+    return [(len(one.seeds), one.looks) for one in load_study(results / "drawn").rounds]
+
+
+def test_seeds_added_outside_a_rule_are_a_round_and_every_verdict_says_what_error_that_can_give(tmp_path):
+    study = write_study(tmp_path)
+    plain = "sequential=false"
+    run(study, tmp_path, plain, "seeds=3")
+    run(study, tmp_path, plain, "seeds=3")
+    assert rounds_of(tmp_path) == [(3, None)]
+    assert "seeds were added" not in " ".join(effects(load_study(tmp_path / "drawn")).words)
+    run(study, tmp_path, plain, "seeds=5")
+    assert rounds_of(tmp_path) == [(3, None), (5, None)]
+    words = "seeds were added after results could be seen, not by a rule (3, then 5 seeds): the error can be 8."
+    assert all(words in sentence for sentence in effects(load_study(tmp_path / "drawn")).words)
+    assert words[1:] in write_report(load_study(tmp_path / "drawn"), tmp_path).read_text()
+
+
+def test_a_store_from_before_rounds_were_kept_has_the_seeds_of_its_study_as_first_round(tmp_path):
+    study = write_study(tmp_path)
+    run(study, tmp_path, "sequential=false", "seeds=3")
+    (tmp_path / "drawn" / "rounds.json").unlink()
+    assert load_study(tmp_path / "drawn").rounds == ()
+    assert load_study(tmp_path / "drawn").problems == ()
+    run(study, tmp_path, "sequential=false", "seeds=4")
+    assert rounds_of(tmp_path) == [(3, None), (4, None)]
+
+
+def test_a_rule_is_one_round_and_its_extension_another(tmp_path):
+    study = write_study(tmp_path)
+    run(study, tmp_path, "seeds=10")
+    assert rounds_of(tmp_path) == [(10, default_looks(10))]
+    assert "seeds were added after" not in " ".join(effects(load_study(tmp_path / "drawn")).words)
+    run(study, tmp_path)
+    assert rounds_of(tmp_path) == [(10, default_looks(10)), (20, default_looks(20))]
+    words = "seeds were added after results could be seen, the rule was changed (10, then 20 seeds): the error can be "
+    assert all(words in sentence for sentence in effects(load_study(tmp_path / "drawn")).words)
