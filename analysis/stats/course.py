@@ -34,6 +34,16 @@ class Course:
     wanted: Mapping[str, int]
     complete: bool
 
+    @property
+    def most(self) -> Mapping[str, int]:
+        """The number of seeds that each arm takes at most: all where it is not decided yet."""
+        going_on = {arm for arm, decision in self.decisions.items() if decision.state == "continue"}
+        last = self.plan.looks[-1]
+        return {
+            arm: last if arm in going_on or (going_on and arm not in self.decisions) else seeds
+            for arm, seeds in self.wanted.items()
+        }
+
 
 def sequential_plan(spec: StudySpec) -> SequentialPlan:
     """Return the rule of a study that has `sequential`; its last look is at all seeds."""

@@ -37,11 +37,23 @@ RIGHT = [
     ABLATION | {"sequential": True, "seeds": 20},
     ABLATION | {"sequential": {"looks": [2, 5], "spending": "pocock", "futility": False}},
     ABLATION | {"sequential": {"futility": 0.05}},
+    ABLATION | {"tune": {"space": {"optimizer.lr": {"loguniform": [1e-3, 1]}, "batch_size": [8, 16]}}},
+    ABLATION
+    | {
+        "tune": {
+            "space": {"optimizer.lr": {"loguniform": [1e-3, 1]}},
+            "trials": 4,
+            "extra": {"norm=group": {"model.norm_groups": [2, 4]}},
+        }
+    },
 ]
 WRONG = [
     {},
     {"name": 3},
     ABLATION | {"nme": 1},
+    ABLATION | {"tune": {"space": {"optimizer.lr": {"loguniform": [1e-3]}}}},
+    ABLATION | {"tune": {"space": {"optimizer.lr": {"loguniform": [1e-3, 1]}}, "searcher": "tpe"}},
+    ABLATION | {"tune": {}},
     ABLATION | {"design": "full"},
     ABLATION | {"seeds": 0},
     ABLATION | {"seeds": 2.5},

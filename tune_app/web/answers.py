@@ -113,12 +113,15 @@ def compute_effects(study: StudyIndex, metric: str) -> Effects:
     base = {"study": study.name, "metric": described, "missing": missing, "planned": total}
     decided = missing == 0
     waiting = not_yet_decided(study, missing, total)
-    if not study.trials or (missing and study.stage):  # between looks nothing is shown: the next look is planned
-        return Effects(**base, decided=False, statement=waiting, rows=[], problems=[])
+    nothing = Effects(**base, decided=False, statement=waiting, rows=[], problems=[])
+    if not study.trials or (missing and study.stage):  # nothing is shown between looks: they are planned
+        return nothing
     from analysis import load_study
     from analysis.stats.effects import effects
 
     results = load_study(study.folder.url)
+    if results.is_tuned and not len(results.trials):
+        return nothing  # no search is complete yet
     try:
         table = effects(results, metric)
     except (KeyError, StudyError) as error:

@@ -158,5 +158,5 @@ def test_a_rule_is_one_round_and_its_extension_another(tmp_path):
     assert "seeds were added after" not in " ".join(effects(load_study(tmp_path / "drawn")).words)
     run(study, tmp_path)
     assert rounds_of(tmp_path) == [(10, default_looks(10)), (20, default_looks(20))]
-    words = "seeds were added after results could be seen, the rule was changed (10, then 20 seeds): the error can be "
+    words = "seeds were added beyond the rule after results could be seen (10, then 20 seeds): the error can be "
     assert all(words in sentence for sentence in effects(load_study(tmp_path / "drawn")).words)
