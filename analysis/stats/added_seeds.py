@@ -14,7 +14,7 @@ import numpy as np
 from scipy import special
 
 from analysis.stats.paired import ALPHA
-from analysis.stats.spending import nominal_levels
+from analysis.stats.spending import t_levels
 from analysis.store.load import StudyResults
 from search_spaces.rounds import Round
 
@@ -50,8 +50,7 @@ def looks_of_rounds(rounds: Sequence[Round], seeds: Sequence[int]) -> tuple[tupl
     for one in rounds:
         known |= set(one.seeds) & set(seeds)
         if one.looks is not None and one.spending is not None:
-            fractions = tuple(look / one.looks[-1] for look in one.looks)
-            levels = nominal_levels(fractions, ALPHA, one.spending)
+            levels = t_levels(one.looks, ALPHA, one.spending)
             found += [(look, level) for look, level in zip(one.looks, levels, strict=True) if look <= len(known)]
         elif known:
             found.append((len(known), ALPHA))

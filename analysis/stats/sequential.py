@@ -6,7 +6,7 @@ interrupted, extended or moved to another machine reaches the same decisions. `a
 study, for the run, the report and the service.
 
 Error. For each arm the paired t test of a look rejects where its p is below the nominal level that a spending function
-gives (`analysis.stats.spending`); this carries the boundary over from the normal to the t scale. Over the arms it is
+gives on the t scale (`analysis.stats.spending.t_levels`). Over the arms it is
 Holm's method in its group-sequential form (Maurer and Bretz 2013; Ye et al. 2013): with r of m arms rejected, the
 boundaries of the others are those of alpha / (m - r). The equivalence tests spend an alpha of their own in the same
 way. The boundaries do not count on futility stops (they are non-binding), so going on with a futile arm is allowed.
@@ -25,7 +25,7 @@ import numpy as np
 from scipy import special, stats
 
 from analysis.stats.paired import ALPHA, Floats
-from analysis.stats.spending import boundaries, median_unbiased, nominal_levels
+from analysis.stats.spending import boundaries, median_unbiased, t_levels
 from search_spaces.errors import StudyError
 
 State = Literal["better", "worse", "equivalent", "futile", "undecided", "continue"]
@@ -156,7 +156,7 @@ def _levels(
 ) -> tuple[float, ...]:
     """Return the nominal levels of all looks for an arm that is still in the family, by Holm."""
     left = len(states) - sum(state in decided for state in states)
-    return nominal_levels(plan.fractions, factor * plan.alpha / max(left, 1), plan.spending)
+    return t_levels(plan.looks, factor * plan.alpha / max(left, 1), plan.spending)
 
 
 def _reject(

@@ -4,7 +4,7 @@ import pytest
 
 from analysis.stats.added_seeds import error_of_looks, looks_of_rounds
 from analysis.stats.sequential import default_looks
-from analysis.stats.spending import nominal_levels
+from analysis.stats.spending import t_levels
 from search_spaces.errors import StudyError
 from search_spaces.rounds import Round, rounds_from_json, rounds_to_json, with_round
 
@@ -20,6 +20,12 @@ def test_looking_again_raises_the_error_as_is_known(counts, error, tolerance):
     assert error_of_looks(at_five_percent(*counts)) == pytest.approx(error, abs=tolerance)
 
 
+def test_a_rule_keeps_its_error_and_its_extension_does_not():
+    first, longer = (Round(tuple(range(n)), None, default_looks(n), "quadratic") for n in (20, 30))
+    assert error_of_looks(looks_of_rounds([first], range(20)), seed=1) == pytest.approx(0.05, abs=0.002)
+    assert 0.055 < error_of_looks(looks_of_rounds([first, longer], range(30))) < 0.1
+
+
 def test_a_look_that_cannot_be_significant_adds_nothing():
     assert error_of_looks(((1, 0.05), (3, 0.0), *at_five_percent(5))) == error_of_looks(at_five_percent(5))
 
@@ -29,7 +35,7 @@ def test_rounds_of_all_seeds_are_looks_at_the_full_level_and_rounds_by_rule_thos
     assert looks_of_rounds(plain, range(5)) == at_five_percent(3, 5)
     assert looks_of_rounds(plain, (3, 4)) == at_five_percent(2), "seeds that the study no longer has do not count"
     looks = default_looks(8)
-    levels = nominal_levels(tuple(look / 8 for look in looks), 0.05, "quadratic")
+    levels = t_levels(looks, 0.05, "quadratic")
     by_rule = Round(tuple(range(8)), None, looks, "quadratic")
     assert looks_of_rounds([by_rule], range(8)) == tuple(zip(looks, levels, strict=True))
     assert looks_of_rounds([*plain, by_rule], range(8))[:2] == at_five_percent(3, 5)
