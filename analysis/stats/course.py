@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.stats.collapse import Bools
 from analysis.stats.paired import Floats
-from analysis.stats.sequential import ArmDecision, SequentialPlan, decide, default_looks
+from analysis.stats.sequential import ArmDecision, SequentialPlan, certain_to_continue, decide, default_looks
 from search_spaces.metrics import require_direction
 from search_spaces.plan import Plan
 from search_spaces.study import StudySpec
@@ -24,14 +24,16 @@ class Course:
     """How far a sequential study is.
 
     ``reached``: number of looks that were made. ``decisions``: what they say about each arm, by name, the reference
-    arm left out. ``wanted``: the number of seeds that each arm needs by now, the reference arm included. ``complete``:
-    whether all of these ended, so that nothing more is needed.
+    arm left out. ``wanted``: the number of seeds that each arm needs by now, the reference arm included. ``ahead``: the
+    same with the look after the one under way, for arms that are certain to go on to it. ``complete``: whether all that
+    are wanted ended, so that nothing more is needed.
     """
 
     plan: SequentialPlan
     reached: int
     decisions: Mapping[str, ArmDecision]
     wanted: Mapping[str, int]
+    ahead: Mapping[str, int]
     complete: bool
 
     @property
@@ -81,6 +83,30 @@ def _wanted(decisions: list[ArmDecision]) -> list[int]:
     return [max(seeds, default=0), *seeds]
 
 
+def ahead(
+    values: Floats,
+    ended: Bools,
+    plan: SequentialPlan,
+    made: tuple[int, list[ArmDecision], list[int]],
+    *,
+    higher_is_better: bool = True,
+) -> list[int]:
+    """Return the seeds that each row needs with the look after the one under way, where it is certain to go on.
+
+    ``made``: what `course` returns for the same arguments. Slots that are free while the last trials of a look are
+    running can be used for these.
+    """
+    reached, decisions, wanted = made
+    if reached + 1 >= len(plan.looks) or not ended[0, : plan.looks[reached]].all():
+        return wanted
+    complete = ended[1:, : plan.looks[reached]].all(axis=1).tolist()
+    differences = values[1:] - values[0]
+    options = {"higher_is_better": higher_is_better}
+    certain = certain_to_continue(differences, plan, decisions, reached, complete, **options)
+    rows = [any(certain), *certain]
+    return [plan.looks[reached + 1] if goes_on else seeds for goes_on, seeds in zip(rows, wanted, strict=True)]
+
+
 def study_course(spec: StudySpec, plan: Plan, results: Mapping[str, Mapping[str, float | None]]) -> Course:
     """Return how far a sequential study is, from the metrics of each trial that ended, by digest.
 
@@ -95,11 +121,15 @@ def study_course(spec: StudySpec, plan: Plan, results: Mapping[str, Mapping[str,
             place = rows[cell.arm.name], columns[cell.config.seed]
             value = results[cell.digest].get(spec.metric)
             values[place], ended[place] = np.nan if value is None else value, True
-    reached, decisions, wanted = course(values, ended, rule, higher_is_better=require_direction(spec.metric_record()))
+    higher = require_direction(spec.metric_record())
+    made = course(values, ended, rule, higher_is_better=higher)
+    reached, decisions, wanted = made
+    further = ahead(values, ended, rule, made, higher_is_better=higher)
     return Course(
         plan=rule,
         reached=reached,
         decisions=dict(zip(names[1:], decisions, strict=True)),
         wanted=dict(zip(names, wanted, strict=True)),
+        ahead=dict(zip(names, further, strict=True)),
         complete=all(ended[rows[name], :seeds].all() for name, seeds in zip(names, wanted, strict=True)),
     )

@@ -105,6 +105,35 @@ def decide(differences: Floats, plan: SequentialPlan, *, higher_is_better: bool 
     return [_decision(row, state, path, plan) for row, state, path in zip(d, states, paths, strict=True)]
 
 
+def certain_to_continue(
+    differences: Floats,
+    plan: SequentialPlan,
+    decisions: Sequence[ArmDecision],
+    number: int,
+    complete: Sequence[bool],
+    *,
+    higher_is_better: bool = True,
+) -> list[bool]:
+    """Return which arms go on after look ``number`` (from 0), whatever the arms give that are not ``complete`` there.
+
+    ``decisions``: those of the looks before. An arm goes on where it does so whether none of the incomplete arms is
+    decided, or all differ, or all are equivalent. Only futility could depend on a number between; a wrong answer costs
+    trainings and changes no decision.
+    """
+    d = np.array(differences, float)[:, : plan.looks[number]]
+    d[~np.asarray(complete, bool)] = np.nan
+    going_on = np.array([one.state == "continue" for one in decisions]) & np.asarray(complete, bool)
+    others: tuple[State, ...] = ("continue", "better", "equivalent")
+    for other in others:
+        states = [
+            other if one.state == "continue" and not done else one.state
+            for one, done in zip(decisions, complete, strict=True)
+        ]
+        _look(d if higher_is_better else -d, number, plan, states, [[] for _ in states])
+        going_on &= [state == "continue" for state in states]
+    return [bool(one) for one in going_on]
+
+
 def _decision(d: Floats, state: State, path: list[tuple[int, float, float]], plan: SequentialPlan) -> ArmDecision:
     used = path[-1][0] if path else min(plan.looks[0], len(d))
     seen = d[:used][np.isfinite(d[:used])]

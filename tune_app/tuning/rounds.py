@@ -32,6 +32,18 @@ def cells_needed(spec: StudySpec, plan: Plan, results: Results) -> list[Cell]:
     return [cell for cell in known_plan(spec, plan, results).cells if cell.digest not in results]
 
 
+def cells_ahead(spec: StudySpec, plan: Plan, results: Results) -> list[Cell]:
+    """Return further cells that the study is certain to need, for slots that are free while a look is under way."""
+    if spec.sequential is None:
+        return []
+    found = _course(spec, plan, results)
+    cells = _plan_of_seeds(spec, plan, found.ahead).cells if found.ahead != found.wanted else ()
+    place = {seed: number for number, seed in enumerate(spec.seeds)}
+    return [
+        cell for cell in cells if cell.digest not in results and place[cell.config.seed] >= found.wanted[cell.arm.name]
+    ]
+
+
 def known_plan(spec: StudySpec, plan: Plan, results: Results) -> Plan:
     """Return the plan as far as it is known for the results so far.
 

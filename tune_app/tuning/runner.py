@@ -32,7 +32,7 @@ from tune_app.tuning.preparation import (
     stored_results,
 )
 from tune_app.tuning.queues import QueueSearcher
-from tune_app.tuning.rounds import cells_needed, known_plan
+from tune_app.tuning.rounds import cells_ahead, cells_needed, known_plan
 from tune_app.tuning.searchers import OptunaSearcher, holds
 from tune_app.tuning.store.locks import hold
 from tune_app.tuning.store.writer import ResultsStore
@@ -139,6 +139,7 @@ class _Run:
 
             def needed() -> list[Job]:
                 cells = cells_needed(self._spec, plan, results)
+                cells += cells_ahead(self._spec, plan, results) if cells else []
                 return [cell_job(cell, self._fingerprint(cell.config), share) for cell in cells]
 
             while (jobs := needed()) and not passes.recorder.should_stop:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.stats.course import course, sequential_plan, study_course
+from analysis.stats.course import ahead, course, sequential_plan, study_course
 from analysis.stats.sequential import SequentialPlan, decide, default_looks, trainings_used
 from search_spaces.plan import make_plan
 from search_spaces.study_files import study_from
@@ -70,6 +70,40 @@ def test_a_trial_without_a_result_counts_as_ended():
     reached, _, trainings = followed(values, PLAN)
     assert trainings == trainings_used(decide(values[1:] - values[0], PLAN))
     assert reached >= 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_arms_that_are_certain_to_go_on_do_so_whatever_the_others_give(seed):
+    """Each look is made with the trials of half of the arms outstanding, which then end as they do."""
+    values, rng = drawn(seed), np.random.default_rng(seed)
+    ended, certain = np.zeros(values.shape, bool), 0
+    while True:
+        made = course(np.where(ended, values, np.nan), ended, PLAN)
+        reached, decisions, wanted = made
+        if reached == len(PLAN.looks) or not any(one.state == "continue" for one in decisions):
+            break
+        needed = np.arange(20) < np.array(wanted)[:, None]
+        late = np.r_[False, rng.random(6) < 0.5]
+        ended |= needed & ~late[:, None]
+        now = np.where(ended, values, np.nan)
+        under_way = course(now, ended, PLAN)
+        further = ahead(now, ended, PLAN, under_way) if under_way[0] == reached else under_way[2]
+        ended |= needed
+        after = course(np.where(ended, values, np.nan), ended, PLAN)
+        if under_way[0] == reached and reached + 1 < len(PLAN.looks):
+            going_on = np.array([more > least for more, least in zip(further, wanted, strict=True)])
+            certain += going_on.sum()
+            assert all(after[2][row] == PLAN.looks[reached + 1] for row in np.flatnonzero(going_on))
+            assert not (going_on[1:] & late[1:]).any()
+    assert certain or seed not in (0, 1, 2)
+
+
+def test_nothing_is_certain_while_the_reference_arm_is_running():
+    values = drawn(0)
+    ended = np.zeros(values.shape, bool)
+    ended[1:, :4] = True
+    made = course(np.where(ended, values, np.nan), ended, PLAN)
+    assert ahead(np.where(ended, values, np.nan), ended, PLAN, made) == made[2]
 
 
 def test_results_beyond_the_stop_of_an_arm_change_nothing():

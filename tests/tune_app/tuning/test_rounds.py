@@ -15,7 +15,7 @@ from tests.support.sequential_study import write_study
 from tune_app.data import load_source
 from tune_app.studies import read_study
 from tune_app.tuning import runner
-from tune_app.tuning.rounds import cells_needed
+from tune_app.tuning.rounds import cells_ahead, cells_needed
 from tune_app.tuning.runner import run_study
 
 
@@ -121,6 +121,32 @@ def test_an_extension_keeps_what_is_trained_and_adds_what_the_new_rule_needs(tmp
     found = course_of(study, tmp_path)
     assert found.complete
     assert found.plan.looks[-1] == 20
+
+
+def test_while_a_look_is_under_way_free_slots_get_cells_of_arms_that_are_certain_to_go_on(tmp_path):
+    spec = read_study(write_study(tmp_path))
+    plan = make_plan(spec)
+    score = {
+        cell.digest: {"test_score": 0.1 * ((7 * cell.config.seed + len(cell.arm.name)) % 5)} for cell in plan.cells
+    }
+    noisy = {"arm=1": 0.9, "arm=2": 0.8}
+    results = {
+        cell.digest: {
+            "test_score": score[cell.digest]["test_score"] + noisy.get(cell.arm.name, 0) * (-1) ** cell.config.seed
+        }
+        for cell in plan.cells
+        if cell.config.seed < 4 and not (cell.arm.name == "arm=6" and cell.config.seed == 3)
+    }
+    (needed,) = cells_needed(spec, plan, results)
+    assert (needed.arm.name, needed.config.seed) == ("arm=6", 3)
+    ahead = cells_ahead(spec, plan, results)
+    assert {cell.config.seed for cell in ahead} == {4}
+    assert {"arm=0", "arm=1", "arm=2"} <= {cell.arm.name for cell in ahead}
+    assert "arm=6" not in {cell.arm.name for cell in ahead}
+    assert cells_ahead(spec, plan, {}) == []
+    complete = results | {needed.digest: {"test_score": 0.5}}
+    going_on = {cell.arm.name for cell in cells_needed(spec, plan, complete)}
+    assert {cell.arm.name for cell in ahead} <= going_on
 
 
 def rounds_of(results):
