@@ -17,6 +17,7 @@ from search_spaces.domains import Domain
 from search_spaces.plan import Cell, Plan, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.tune import Tune
+from tune_app.cli.planning_looks import show_looks
 from tune_app.tasks import Task, task_of
 from tune_app.tuning.code_versions import accepted_code
 from tune_app.tuning.preparation import objective, outdated, outdated_search, stored_results
@@ -58,7 +59,8 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
         table.add_row(arm.name + mark, str(planned), str(done), str(planned - done), *each)
     out.print(table)
     left = {arm: planned - done for arm, (planned, done) in counts.items() if planned > done}
-    out.print(f"{plan.size} cells, {plan.size - sum(left.values())} done, {sum(left.values())} to train")
+    total, done = (sum(numbers) for numbers in zip(*counts.values(), strict=True))
+    out.print(f"{total} cells, {done} done, {total - done} to train" + (" at most" if spec.sequential else ""))
     if spec.tune is not None:
         _show_tune(spec.tune, spec, out)
     for reason in outdated(spec, store, missing):
@@ -69,7 +71,17 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
         out.print(f"cannot be distinguished: {alias}")
     if missing:  # notes about networks take torch, and a study that is complete has been run with them
         _show_notes(spec, task, shared, out)
-    _show_power(spec, store, known_plan(spec, plan, stored), out)
+    known = known_plan(spec, plan, stored)
+    what, remedy = ("repeat", "tune.repeats") if plan.tuning else ("seed", "seeds")
+    if len(spec.seeds) < 2:
+        out.print(f"with 1 {what} no difference can be distinguished from chance; give `{remedy}: 5` or more")
+        return
+    spread = _spread(spec, known, store)
+    if spec.sequential is not None:
+        assumed = TYPICAL_SPREAD * 2**0.5 if _is_fraction(spec) else (2 * spec.rope or 1.0)
+        origin = "assumed" if spread is None else "observed"
+        show_looks(spec, len(plan.arms) - 1, assumed if spread is None else spread, origin, out)
+    _show_power(spec, spread, len(plan.arms) - 1, what, out)
 
 
 def _show_tune(tune: Tune, spec: StudySpec, out: Console) -> None:
@@ -161,12 +173,12 @@ def _measured(spec: StudySpec, task: Task, shared: Mapping[str, Any], config: An
     return task.estimate(config, shared, spec.resources.cpu, share)
 
 
-def _show_power(spec: StudySpec, store: ResultsStore, plan: Plan, out: Console) -> None:
-    comparisons, what = len(plan.arms) - 1, "repeat" if plan.tuning else "seed"
-    if len(spec.seeds) < 2:
-        remedy = "tune.repeats" if plan.tuning else "seeds"
-        out.print(f"with 1 {what} no difference can be distinguished from chance; give `{remedy}: 5` or more")
-        return
+def _is_fraction(spec: StudySpec) -> bool:
+    return spec.metric_record().bounds == (0.0, 1.0)
+
+
+def _spread(spec: StudySpec, plan: Plan, store: ResultsStore) -> float | None:
+    """Return the median over arms of the standard deviation of paired differences in the store; None without any."""
     arms = {arm.name for arm in plan.arms}
     names = {(cell.digest, cell.config.seed): cell.arm.name for cell in plan.cells if cell.arm.name in arms}
     values: dict[str, dict[int, float]] = {}
@@ -181,15 +193,17 @@ def _show_power(spec: StudySpec, store: ResultsStore, plan: Plan, out: Console) 
         if arm is not reference and len(arm.keys() & reference.keys()) >= 2
     ]
     spreads = [spread for spread in spreads if spread > 0]
-    is_fraction = spec.metric_record().bounds == (0.0, 1.0)
-    if not spreads and not is_fraction:
+    return statistics.median(spreads) if spreads else None
+
+
+def _show_power(spec: StudySpec, observed: float | None, comparisons: int, what: str, out: Console) -> None:
+    if observed is None and not _is_fraction(spec):
         out.print(
             f"the smallest difference in {spec.metric} that {len(spec.seeds)} paired {what}s detect is known once two "
             f"{what}s of two arms are trained; choices are made by {objective(spec)[0]}",
         )
         return
-    spread = statistics.median(spreads) if spreads else TYPICAL_SPREAD * 2**0.5
-    origin = "observed" if spreads else "assumed"
+    spread, origin = (TYPICAL_SPREAD * 2**0.5, "assumed") if observed is None else (observed, "observed")
     smallest = smallest_difference(len(spec.seeds), spread, comparisons=comparisons)
     out.print(
         f"smallest difference in {spec.metric} that {len(spec.seeds)} paired {what}s detect (80 % power, 5 % error "
