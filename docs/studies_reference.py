@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from search_spaces.budget import Budget, Price
 from search_spaces.config.base import Part
 from search_spaces.config.trial import TrialConfig
 from search_spaces.json_schema import json_schema
@@ -29,6 +30,8 @@ def tables() -> str:
         "tune": Tune,
         "resources": Resources,
         "probes": ProbeConfig,
+        "budget": Budget,
+        "budget.price": Price,
         "reference": Reference,
         "reference.figures[]": Figure,
         "reference.claims[]": Claim,

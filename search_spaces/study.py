@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
+from search_spaces.budget import Budget
 from search_spaces.code import Code
 from search_spaces.config.base import MAX_SEED, Config, Part, must, refused
 from search_spaces.config.function import FunctionConfig
@@ -92,6 +93,7 @@ class StudySpec(Part):
     )
     max_failures: int = Field(1, ge=0, description="further attempts for a trial that raises an error")
     max_failed_trials: int | None = Field(None, ge=1, description="failed trials that stop the study; no limit if null")
+    budget: Budget | None = Field(None, description="what the study may use in all; no limit if null")
     fail_fast: bool = Field(False, description="stop the study at its first failed trial")
     sizes: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="named sets of overrides, path -> value, chosen by --size"

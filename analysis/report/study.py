@@ -105,6 +105,7 @@ def _common(results: StudyResults) -> dict[str, Any]:
         "trials": facts.trial_table(results),
         "environment": facts.environment_rows(results),
         "cost": facts.cost(results),
+        "arm_costs": facts.arm_costs(results),
         "problems": list(results.problems),
         "command": facts.command(results),
         "dirty": bool(results.environment.get("dirty")),

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.stats.power import smallest_difference
+from search_spaces.budget import Usage, cost_lines, total
 from search_spaces.config import config_from
 from search_spaces.domains import Domain
 from search_spaces.plan import Cell, Plan, make_plan
@@ -38,7 +39,7 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
     task = task_of(spec)
     shared = task.plan_shared(spec, code_source(spec))
     if spec.mode == "search":
-        _show_search(spec, task, shared, with_time, out)
+        _show_search(spec, store, task, shared, with_time, out)
         for reason in outdated_search(spec, store):
             out.print(reason)
         _show_notes(spec, task, shared, out)
@@ -63,7 +64,7 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
     for reason in outdated(spec, store, missing):
         out.print(reason)
     if left and all(arm in seconds for arm in left):
-        _show_time(spec, sum(seconds[arm] * cells for arm, cells in left.items()), out)
+        _show_time(spec, store, sum(seconds[arm] * cells for arm, cells in left.items()), out)
     for alias in plan.aliases:
         out.print(f"cannot be distinguished: {alias}")
     if missing:  # notes about networks take torch, and a study that is complete has been run with them
@@ -87,7 +88,9 @@ def _show_notes(spec: StudySpec, task: Task, shared: Mapping[str, Any], out: Con
         out.print(f"note: {note}")
 
 
-def _show_search(spec: StudySpec, task: Task, shared: Mapping[str, Any], with_time: bool, out: Console) -> None:
+def _show_search(
+    spec: StudySpec, store: ResultsStore, task: Task, shared: Mapping[str, Any], with_time: bool, out: Console
+) -> None:
     space = spec.search_space()
     table = Table()
     for heading in ("field", "domain"):
@@ -102,7 +105,7 @@ def _show_search(spec: StudySpec, task: Task, shared: Mapping[str, Any], with_ti
     each = _measured(spec, task, shared, spec.baseline) if with_time else None
     if each is not None:
         out.print("if every trial trained as long as the baseline and none were stopped:")
-        _show_time(spec, each * spec.search.trials, out)
+        _show_time(spec, store, each * spec.search.trials, out)
 
 
 def _values(domain: Domain) -> str:
@@ -113,13 +116,18 @@ def _values(domain: Domain) -> str:
     return f"{first:g} to {last:g}" if domain.size is None else f"{first} to {last} ({domain.size:,} values)"
 
 
-def _show_time(spec: StudySpec, seconds: float, out: Console) -> None:
+def _show_time(spec: StudySpec, store: ResultsStore, seconds: float, out: Console) -> None:
     here = local_resources()
     side_by_side = concurrency(spec.resources.cpu, gpu_share(spec.resources, here, autoscaling=True), here)
     out.print(
         f"about {duration(seconds / side_by_side)} on this machine, {side_by_side} trials side by side "
         f"({seconds / 3600:.3g} trial-hours)",
     )
+    share = gpu_share(spec.resources, here, autoscaling=True)
+    expected = Usage.of(seconds, share, spec.resources.cpu)
+    used = total(Usage.of(trial.seconds, trial.gpus, trial.cpus) for trial in store.trials())
+    for line in cost_lines(spec.budget, expected, used):
+        out.print(line, soft_wrap=True)
 
 
 def _cell_seconds(

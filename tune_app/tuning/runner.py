@@ -136,6 +136,7 @@ class _Run:
                 searcher = QueueSearcher(needed, on_new=passes.expect)
                 passes.train(Batch(searcher, MAX_CELLS, share, at_once=len(jobs)))
                 assert passes.recorder.should_stop or len(results) > before, "a round ended without a result"
+            passes.is_complete = not jobs
 
     def search(self) -> RunSummary:
         """Propose and train until the store holds as many trials as the study asks for."""
@@ -154,6 +155,7 @@ class _Run:
                 with self._passes(0.0) as passes:
                     passes.expect(total)
                     passes.train(Batch(searcher, total, share, stopping))
+                    passes.is_complete = sum(passes.recorder.counts.values()) >= total
         return self._summary
 
     def _passes(self, report_seconds: float) -> Passes:

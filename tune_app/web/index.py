@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import psutil
 import yaml
@@ -28,6 +29,8 @@ from tune_app.web.tables import EpochRows, Row, Stamp, Table, epoch_rows, stamps
 
 _HOLDER = re.compile(r"process (\d+) on (\S+), since")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+T = TypeVar("T")
+MAX_REMEMBERED = 40
 REFRESH_SECONDS = 0.5
 """A study's folder is listed at most this often, however many clients ask; remote ones ten times less often."""
 
@@ -50,9 +53,11 @@ class StudyIndex:
         self._epochs = Table(folder / "epochs", epoch_rows)
         self._documents: dict[str, Stamp] = {}
         self._generation = 0
+        self._token = secrets.token_hex(8)  # a restarted server counts from 0 again
         self._refreshed = 0.0
         self._epochs_at = -1
         self._curves: dict[str, EpochRows] = {}
+        self._remembered: dict[str, tuple[str, Any]] = {}
         self._lock = threading.Lock()
 
     def refresh(self, least_seconds: float) -> None:
@@ -71,13 +76,24 @@ class StudyIndex:
                 self.live = read_live(self.folder)
             self._documents = documents
             live = documents.get(LIVE_FILE)
-            self.version = hashlib.sha256(f"{self._generation} {live} {id(self)}".encode()).hexdigest()[:16]
+            self.version = hashlib.sha256(f"{self.finished_version} {live}".encode()).hexdigest()[:16]
             self._refreshed = time.monotonic()
 
     @property
-    def generation(self) -> int:
-        """Counts the changes of the study and its finished trials; live data does not count."""
-        return self._generation
+    def finished_version(self) -> str:
+        """Names the state of the study and its finished trials; live data does not count."""
+        return f"{self._token}-{self._generation}"
+
+    def remember(self, key: str, make: Callable[[], T]) -> T:
+        """Return what follows from the study and its finished trials alone, computed once for each state of them."""
+        version, found = self._remembered.get(key, (None, None))
+        if version != self.finished_version:
+            version = self.finished_version
+            found = make()
+            if len(self._remembered) >= MAX_REMEMBERED:
+                self._remembered = {}
+            self._remembered[key] = (version, found)
+        return cast(T, found)
 
     def _read_documents(self, now: Mapping[str, Stamp]) -> bool:
         changed = False

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import torch
-from own_code import write_image_package, write_package
+from tests.support.own_code import write_image_package, write_package
 
 from analysis import load_study
 from search_spaces.config.trial import TrialConfig
