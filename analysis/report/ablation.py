@@ -35,6 +35,8 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
     metric = results.metric_record()
     rows = words.effect_rows(table, metric)
     own = tuned_context(results, table, styles) if results.is_tuned else looks_context(results, styles)
+    for row in rows if results.is_tuned else ():
+        row["words"] += f"; {own['tuned']['words'][row['arm']]}"
     return own | {
         "summary": words.summary(table),
         "verdicts": rows,
