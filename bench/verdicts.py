@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench import verdict_findings as findings  # noqa: E402
 from bench import verdict_simulations as simulations  # noqa: E402
+from bench.tuned_simulations import tuned_verdicts  # noqa: E402
 from bench.verdict_simulations import NOISES, Change  # noqa: E402
 
 PAGE, CACHE = ROOT / "docs" / "verdicts.md", ROOT / ".cache" / "verdicts.json"
@@ -32,6 +33,7 @@ BEGIN, END = "<!-- tables: begin (written by make verdicts) -->", "<!-- tables: 
 SEEDS, ARMS = (3, 5, 10), (1, 2, 3, 6)
 _VERDICTS = ("bench/verdict_simulations.py", "analysis/stats/paired.py", "analysis/stats/verdicts.py",
              "analysis/stats/collapse.py", "analysis/stats/robust.py")  # fmt: skip
+_TUNED = (*_VERDICTS, "bench/tuned_simulations.py", "search_spaces/tune.py")
 _FINDINGS = ("bench/verdict_findings.py", "analysis/stats/paired.py", "analysis/stats/power.py",
              "analysis/stats/simultaneous.py")  # fmt: skip
 _SEQUENTIAL = ("bench/verdict_findings.py", "analysis/stats/sequential.py", "analysis/stats/spending.py")
@@ -102,6 +104,8 @@ def _verdict_lines() -> Iterable[Line]:
         setting = f"{name} noise, 3 arms, difference just the rope of 1 sd, n = 20"
         same = partial(simulations.false_equivalence, n=20, arms=3, noise=NOISES[name])
         yield _change_line("false equivalence", setting, same, _VERDICTS)
+    setting = "3 arms, 8 trials, n = 5; before: untuned, after: tuned"
+    yield _change_line("equal tuned arms called different", setting, tuned_verdicts, _TUNED)
     for n, effect in ((3, 6.0), (5, 3.0), (10, 1.5)):
         for arms in (1, 6):
             setting = f"{arms} {'arm' if arms == 1 else 'arms'}, {effect:g} sd better, n = {n}"

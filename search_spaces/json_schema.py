@@ -42,6 +42,9 @@ def json_schema(spec: StudySpec | None = None) -> dict[str, Any]:
     fields = {path: {"$ref": f"#/$defs/values/properties/{path}"} for path in fields}
     properties["factors"] |= _factors(fields)
     properties["space"] |= _space(fields)
+    tune = _definition(schema, "Tune")["properties"]
+    tune["space"] |= _domains(fields)
+    tune["extra"]["additionalProperties"] = _domains(fields)
     properties["sizes"]["additionalProperties"] = {"type": "object", "properties": fields}
     _widen(properties, "design", {"enum": _definition(schema, "Design")["properties"]["kind"]["enum"]})
     _widen(properties, "seeds", {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS})
@@ -115,9 +118,12 @@ def _factors(fields: dict[str, Schema]) -> Schema:
 
 
 def _space(fields: dict[str, Schema]) -> Schema:
+    return {"anyOf": [_domains(fields), _list_of({"enum": list(CATALOG)}), {"type": "null"}]}
+
+
+def _domains(fields: dict[str, Schema]) -> Schema:
     domains = {path: {"anyOf": [_list_of(field), *_RANGES]} for path, field in fields.items()}
-    mapping = {"type": "object", "properties": domains, **_open_arguments({"anyOf": [_list_of({}), *_RANGES]})}
-    return {"anyOf": [mapping, _list_of({"enum": list(CATALOG)}), {"type": "null"}]}
+    return {"type": "object", "properties": domains, **_open_arguments({"anyOf": [_list_of({}), *_RANGES]})}
 
 
 def _list_of(item: Schema) -> Schema:

@@ -30,6 +30,7 @@ from search_spaces.metrics import (
 from search_spaces.published import Reference
 from search_spaces.space import SearchSpace
 from search_spaces.study_parts import Design, MetricSpec, ProbeConfig, Resources, Search, TaskSpec
+from search_spaces.tune import Tune, with_repeats_as_seeds
 
 MAX_SEEDS = 10_000
 MAX_SIZES = 20
@@ -78,6 +79,7 @@ class StudySpec(Part):
         description="search: path -> list, {int: [low, high]}, {uniform: ..}, {loguniform: ..}; or catalog names",
     )
     search: Search = Field(default_factory=Search, description="how to search")
+    tune: Tune | None = Field(None, description="ablation: a search inside each arm before arms are compared")
     seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), strict=False, description="seeds, the same for all arms; n: 0..n-1")
     rope: float = Field(
         0.005, ge=0, description="region of practical equivalence: a difference in the metric too small to matter"
@@ -95,6 +97,11 @@ class StudySpec(Part):
         default_factory=dict, description="named sets of overrides, path -> value, chosen by --size"
     )
     reference: Reference | None = Field(None, description="reported figures and claims to put beside ours")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _repeats_are_seeds(cls, tree: Any) -> Any:
+        return with_repeats_as_seeds(tree)
 
     @field_validator("design", mode="before")
     @classmethod
@@ -217,6 +224,10 @@ class StudySpec(Part):
             raise must(other, list(getattr(self, other)), f"left out in a study of mode {self.mode}{remedy}")
         if not getattr(self, needed):
             raise must(needed, getattr(self, needed), f"given and not empty in a study of mode {self.mode}")
+        if self.mode == "search" and self.tune is not None:
+            raise must("tune", "given", "left out in a study of mode search: an ablation tunes its arms")
+        if self.tune is not None and (taken := {"repeat", "trial", "is_final"} & set(self.metrics)):
+            raise refused("metrics", sorted(taken), f"has {min(taken)!r}, a column of tuned ablations; rename it")
         if self.baseline.seed:
             raise must("baseline.seed", self.baseline.seed, "left out: list seeds under `seeds`")
         asha = self.search.asha

@@ -12,6 +12,7 @@ from analysis.plots.style import arm_styles
 from analysis.report import words
 from analysis.report.page import arm_choices
 from analysis.report.pictures import ablation_gallery, reported_gallery
+from analysis.report.tuned import tuned_context, tuned_method
 from analysis.report.words import p_text
 from analysis.stats.anova import anova
 from analysis.stats.flatness import landscape_measures
@@ -32,7 +33,8 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
     gallery = ablation_gallery(results, table, styles, rope)
     metric = results.metric_record()
     rows = words.effect_rows(table, metric)
-    return {
+    own = tuned_context(results, table, styles) if results.is_tuned else {}
+    return own | {
         "summary": words.summary(table),
         "verdicts": rows,
         "effect_rows": rows,
@@ -50,10 +52,10 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
         "arms": arm_choices(styles) if gallery.figures else [],
         "pictures": gallery.figures,
         "limits": gallery.limits,
-        "method": words.method(results, rope),
+        "method": [*words.method(results, rope), *(tuned_method(results) if results.is_tuned else ())],
         "extra_facts": [
             ("Arms", str(len(results.arms))),
-            ("Seeds", str(results.trials["seed"].nunique())),
+            ("Repeats" if results.is_tuned else "Seeds", str(results.trials["seed"].nunique())),
             ("Verdicts about", metric.label),
             ("Epochs chosen by", results.metric_record(results.choose_by).label),
             ("Too small to matter", f"within {rope * metric.scale:g} {metric.difference}" if rope else "not set"),

@@ -124,13 +124,14 @@ def claim_rows(results: StudyResults) -> list[dict[str, str]]:
 def method(results: StudyResults, rope: float) -> list[tuple[str, str]]:
     """Return (name, sentence) pairs that describe how the figures were computed."""
     metric = results.metric_record()
+    replicates = "repeats" if results.is_tuned else "seeds"
     seeds = results.spec.seeds if results.spec is not None else sorted(set(results.trials["seed"]))
     return [
         *_training(results),
         (
             "Comparison",
             f"Each arm against the reference arm “{results.reference_arm}” in {metric.label}, paired by seed "
-            f"({len(seeds)} seeds planned). Shown: the mean difference and the 95 % t interval of the "
+            f"({len(seeds)} {replicates} planned). Shown: the mean difference and the 95 % t interval of the "
             "paired differences; p is that of the paired t test, corrected over all arms by Holm's method.",
         ),
         ("Verdicts", f"Region of practical equivalence: ±{rope * metric.scale:g} {metric.difference}. {VERDICT_RULE}"),

@@ -68,6 +68,7 @@ def load_study(path: str | Path) -> StudyResults:
         **others,
         problems=problems.sentences(),
         other=found.other,
+        tuning=_expanded(found.tuning, problems),
         planned_reference=found.reference,
         study_text=text,
     )

@@ -11,7 +11,7 @@ from search_spaces.plan import make_plan
 from search_spaces.published import SOURCES, Reference
 from search_spaces.study_files import read_study, ready_studies
 
-OF_SOURCES = [name for name in ready_studies() if name != "quickstart"]
+OF_SOURCES = [name for name in ready_studies() if name not in ("quickstart", "tuned-normalization")]
 
 TABLE_1 = {  # accuracy, micro F1, macro F1 of train, val, test in percent
     "augmentation=none": {"accuracy": (99.98, 83.01, 81.91), "f1_micro": (99.98, 83.01, 81.91), "f1_macro": (99.98, 82.99, 81.82)},

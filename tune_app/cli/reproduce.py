@@ -74,8 +74,12 @@ def reproduce(
 
 
 def read_all(studies: Sequence[str], size: str, overrides: Sequence[str]) -> list[StudySpec]:
-    """Return the studies at a size; default: every ready study that has it. StudyError if a data path is missing."""
-    names = list(studies) or [name for name in ready_studies() if size in read_study(name).sizes]
+    """Return the studies at a size; default: every ready study that has it, but for tuned ablations: none is published.
+
+    Raises StudyError if a data path is missing.
+    """
+    ready = {name: read_study(name) for name in ([] if studies else ready_studies())}
+    names = list(studies) or [name for name, spec in ready.items() if size in spec.sizes and spec.tune is None]
     if not names:
         raise StudyError(
             f"`--size` is {size!r}, but no ready study has a size of that name; use smoke, small, medium or full"

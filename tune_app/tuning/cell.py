@@ -17,6 +17,7 @@ from search_spaces.study_parts import ProbeConfig
 from tune_app.storage import StorageError
 from tune_app.tasks import EpochReport, Task, TrialSetup
 from tune_app.tuning.jobs import Job
+from tune_app.tuning.store.rows import REPORTED_TABLES
 from tune_app.user_code import CodeSource, make_importable, user_traceback
 
 OUT_OF_MEMORY, UNWRITABLE = "out_of_memory", "unwritable"
@@ -85,7 +86,7 @@ class CellRunner:
         return {
             "epoch": self._last_epoch,
             "epochs": [],
-            "quantiles": [],
+            **{table: [] for table in REPORTED_TABLES},
             "status": status,
             "trial": {"error": error, "seconds": self._seconds},
             "final": final,
@@ -130,7 +131,7 @@ class CellRunner:
         report: dict[str, Any] = {
             "epoch": last.epoch,
             "epochs": [dict(epoch.row) for epoch in epochs],
-            "quantiles": [row for epoch in epochs for row in epoch.tables.get("quantiles", ())],
+            **{table: [row for epoch in epochs for row in epoch.tables.get(table, ())] for table in REPORTED_TABLES},
             "status": last.status,
             "trial": {**columns, "best_epoch": last.best_epoch, "seconds": self._seconds},
             "done": last.status != "running",

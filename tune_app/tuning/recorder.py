@@ -17,7 +17,7 @@ from search_spaces.study import StudySpec
 from tune_app.storage import BEST, LAST
 from tune_app.tuning.cell import OUT_OF_MEMORY, UNWRITABLE
 from tune_app.tuning.jobs import Job
-from tune_app.tuning.store.rows import TrialRecord, epoch_tables, trial_row
+from tune_app.tuning.store.rows import REPORTED_TABLES, TrialRecord, epoch_tables, trial_row
 from tune_app.tuning.store.writer import ResultsStore
 
 
@@ -60,8 +60,8 @@ class Recorder:
         """Take in the rows of a report, which Ray need not keep."""
         record = self.records[trial.trial_id]
         record.add(result)
-        for heavy in ("epochs", "quantiles"):
-            result.pop(heavy)
+        for heavy in ("epochs", *REPORTED_TABLES):
+            result.pop(heavy, None)
         self.on_change(record, "running")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

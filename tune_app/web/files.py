@@ -89,11 +89,14 @@ def _whole(study: StudyIndex, table: str, kind: str) -> bytes:
 
 
 def _write_csv(table: pa.Table, sink: io.BytesIO) -> None:
-    """Write CSV; a text that a spreadsheet would execute as a formula gets a leading quote."""
+    """Write CSV, bytes in hexadecimal; a text that a spreadsheet would execute as a formula gets a leading quote."""
     flat = [f.name for f in table.schema if not pa.types.is_nested(f.type)]
     table = table.select(flat)
     for place, column in enumerate(table.schema):
-        if pa.types.is_string(column.type):
+        if pa.types.is_binary(column.type):
+            digits = [value.hex() if value is not None else None for value in table[column.name].to_pylist()]
+            table = table.set_column(place, column.name, pa.array(digits, pa.string()))
+        elif pa.types.is_string(column.type):
             values = [_harmless(value) for value in table[column.name].to_pylist()]
             table = table.set_column(place, column.name, pa.array(values, pa.string()))
     pacsv.write_csv(table, sink)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from search_spaces.plan import Plan
 from tune_app.tuning.store.live import is_current
 from tune_app.web.index import StudyIndex
 from tune_app.web.metrics import info, infos, record
@@ -103,7 +104,7 @@ def _state(study: StudyIndex, run: Run | None, missing: int | None) -> StudyStat
 def planned(study: StudyIndex) -> int | None:
     """Return how many cells or trials the study has; None where its file cannot be planned."""
     if study.plan is not None:
-        return len(study.plan.cells)
+        return study.plan.size
     if study.spec is None:
         return None
     size = study.spec.search_space().size if study.spec.search.searcher == "grid" else None
@@ -118,7 +119,7 @@ def missing_cells(study: StudyIndex) -> int | None:
     if study.plan is None:
         return max(0, total - len(study.trials))
     ended = {row["digest"] for row in study.trials.values()}
-    return sum(cell.digest not in ended for cell in study.plan.cells)
+    return total - sum(cell.digest in ended for cell in study.plan.cells)
 
 
 def statement(study: StudyIndex, state: StudyState) -> str:
@@ -162,13 +163,14 @@ def _cells(study: StudyIndex) -> list[GridCell]:
     """Return the planned cells in the plan's order; of a search, its trials, the latest first."""
     metric = metric_of(study).name
     live = {trial["digest"]: trial for trial in running(study)}
+    arms = {arm.name for arm in study.plan.arms} if study.plan else set()
     by_digest = {row["digest"]: (key, row) for key, row in study.trials.items()}
     if study.plan is None:
         rows = sorted(study.trials.items(), key=lambda item: -(item[1]["finished_at"] or 0.0))
         cells = [_running_cell(trial) for trial in live.values() if trial["digest"] not in by_digest]
         return cells + [_ended_cell(row["arm"], row["seed"], key, row, metric) for key, row in rows]
-    cells = []
-    for cell in study.plan.cells:
+    cells = _later_cells(study.plan)
+    for cell in sorted(study.plan.cells, key=lambda cell: cell.arm.name not in arms):
         arm, seed = cell.arm.name, cell.config.seed
         if cell.digest in by_digest and not (by_digest[cell.digest][1]["status"] == "failed" and cell.digest in live):
             cells.append(_ended_cell(arm, seed, *by_digest[cell.digest], metric))
@@ -177,6 +179,13 @@ def _cells(study: StudyIndex) -> list[GridCell]:
         else:
             cells.append(GridCell(arm=arm, seed=seed, state="missing"))
     return cells
+
+
+def _later_cells(plan: Plan) -> list[GridCell]:
+    """Return the final cells of a tuned ablation that are not known yet: the trials before them have not all ended."""
+    known = {(cell.arm.name, cell.config.seed) for cell in plan.cells}
+    later = dict.fromkeys((trial.arm.name, trial.final.config.seed) for trial in plan.tuning)
+    return [GridCell(arm=arm, seed=seed, state="missing") for arm, seed in later if (arm, seed) not in known]
 
 
 def _running_cell(trial: Mapping[str, Any]) -> GridCell:
