@@ -80,9 +80,7 @@ def write_report(results: StudyResults, out: str | Path, table: pd.DataFrame | N
 
 def _is_shown(section: str, context: dict[str, Any]) -> bool:
     names = ("best", "audit", "tuned", "factors", "landscapes", "method", "other")
-    fillings = {name: name for name in names} | {
-        "effects": "effect_rows"
-    }
+    fillings = {name: name for name in names} | {"effects": "effect_rows"}
     if section == "claims":
         return bool(context["claims"] or context["reported"])
     return section not in fillings or bool(context[fillings[section]])
