@@ -19,9 +19,9 @@ from search_spaces.domains import Domain
 from search_spaces.errors import StudyError
 from search_spaces.factors import Factor, expand_names, read_factors
 from search_spaces.metrics import (
+    CLAIM_METRICS,
     COMMON_METRICS,
     IMAGE_METRICS,
-    LANDSCAPE_METRICS,
     Metric,
     metric_named,
     split_of,
@@ -294,7 +294,7 @@ class StudySpec(Part):
                     f"reference.figures.{i}.value", figure.value, f"{allowed} for {figure.metric}: 0.8957, not 89.57"
                 )
         for i, claim in enumerate(reference.claims if reference else ()):
-            if claim.metric not in ("", *LANDSCAPE_METRICS) and claim.metric not in known:
+            if claim.metric not in ("", *CLAIM_METRICS) and claim.metric not in known:
                 raise must(f"reference.claims.{i}.metric", claim.metric, unknown_metric(claim.metric, known))
 
     def metric_records(self) -> dict[str, Metric]:

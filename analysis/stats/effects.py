@@ -34,8 +34,8 @@ VERDICT_RULE = (
     "Better and worse are claimed by the paired t test, equivalent by two one-sided t tests against the region of "
     "practical equivalence, each at 5 % over all comparisons of the table by Holm's method. The exact sign-flip "
     "permutation p is shown beside it: with 5 pairs it cannot fall below 0.0625, so it confirms but does not decide. "
-    "A verdict is withheld where runs collapse or results are uneven and tests without the assumption of normal noise "
-    "do not confirm it, and where counting lost runs at chance level (or at the worst observed value) changes it. "
+    "A verdict is withheld where runs collapse or results are uneven or skewed and tests that allow for this do not "
+    "confirm it, and where counting lost runs at chance level (or at the worst observed value) changes it. "
     "Everything else is undecided, which is not the same as equal."
 )
 _RESAMPLES = 9999

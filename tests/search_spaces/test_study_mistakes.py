@@ -136,6 +136,22 @@ def refusal(tree) -> str:
             "`reference.claims[0].against` is 'a', but must be another arm",
         ),
         (
+            {"reference": {"source": "A", "claims": [{"text": "", "order": ["a", "b"], "expect": "order"}]}},
+            "`reference.claims[0].order` is ['a', 'b'], but must be three different arms or more",
+        ),
+        (
+            {"reference": {"source": "A", "claims": [{"text": "", "order": ["a", "b", "c"], "expect": "better"}]}},
+            "`reference.claims[0].order` is ['a', 'b', 'c'], but must be given where `expect` is order, and only there",
+        ),
+        (
+            {"reference": {"source": "A", "claims": [{"text": "", "order": ["a", "b", "c"], "expect": "order"}]}},
+            "`reference.claims[0].order[0]` is 'a', which is not an arm of this study",
+        ),
+        (
+            {"reference": {"source": "A", "claims": [{"text": "", "arm": "a", "expect": "better"}]}},
+            "`reference.claims[0].arm` is 'a', but must be given, as `against` must be",
+        ),
+        (
             {"reference": {"source": "A", "claims": [{"text": "", "arm": "b", "against": "a", "expect": "better"}]}},
             "`reference.claims[0].arm` is 'b', which is not an arm of this study",
         ),

@@ -8,6 +8,7 @@ from rich.table import Table
 from analysis.stats.course import sequential_plan
 from analysis.stats.forecast import forecast
 from search_spaces.study import StudySpec
+from tune_app.cli.detectable import Spread
 
 STUDIES = 200
 ASSUMED: dict[str, tuple[float, ...]] = {
@@ -19,11 +20,13 @@ ASSUMED: dict[str, tuple[float, ...]] = {
 """Assumed true differences, in standard deviations of the paired differences; the arms take them in turn."""
 
 
-def show_looks(spec: StudySpec, arms: int, spread: float, origin: str, out: Console) -> None:
+def show_looks(spec: StudySpec, arms: int, known: Spread | None, out: Console) -> None:
     """Print the looks of a sequential study with ``arms`` beside the reference arm, and the expected trainings.
 
-    ``spread``: standard deviation of the paired differences, ``origin``: where it comes from.
+    Without a known spread of the paired differences it is taken as twice the rope, or as 1.
     """
+    spread = known.sd if known is not None else 2 * spec.rope or 1.0
+    origin = known.origin if known is not None else "assumed spread of differences"
     plan = sequential_plan(spec)
     out.print(f"looks at {', '.join(map(str, plan.looks))} seeds; an arm that is decided gets no more")
     table = Table()
@@ -40,4 +43,4 @@ def show_looks(spec: StudySpec, arms: int, spread: float, origin: str, out: Cons
             f"{sum(found.decided):.1f} of {arms}",
         )
     out.print(table)
-    out.print(f"by simulation, with the {origin} spread of differences, sd {spread:.4g}, and rope {spec.rope:g}")
+    out.print(f"by simulation, with the {origin}, sd {spread:.4g}, and rope {spec.rope:g}")
