@@ -11,6 +11,7 @@ from analysis.plots._words import sentence_case
 from analysis.plots.style import arm_styles
 from analysis.report import words
 from analysis.report.page import arm_choices
+from analysis.report.pairing import correlation_sentence, test_image_table
 from analysis.report.pictures import ablation_gallery, reported_gallery
 from analysis.report.words import p_text
 from analysis.stats.anova import anova
@@ -38,6 +39,8 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
         "effects_caption": f"{sentence_case(metric.label)} of each arm and its difference from the reference arm, "
         "paired by seed. An arm's mean is over its pairs, the reference arm's over all its completed trials.",
         "difference_unit": metric.difference,
+        "correlations": correlation_sentence(table),
+        "test_images": test_image_table(table),
         "factors": factor_table(results),
         "claims": words.claim_rows(results),
         "reported": reported_gallery(results, styles).figures,
