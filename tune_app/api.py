@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,6 +44,9 @@ def run(
         raise StudyError(f"`executor` is {executor!r}, but must be 'ray' or 'inline'")
     spec, source = _read(study, size, overrides)
     summary = run_study(spec, str(results), address, executor=executor, code=source, accept_code=accept_code)
+    if summary.budget_spent:
+        message = f"the budget is spent ({summary.budget_spent}); raise `budget` and run again to train the rest"
+        warnings.warn(message, stacklevel=2)
     if summary.failed and not summary.counts["completed"]:
         arm, error = summary.failed[0]
         raise StudyError(f"every trial failed; the first was {arm}: {error}")

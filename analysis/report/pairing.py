@@ -52,8 +52,8 @@ def test_image_table(table: pd.DataFrame) -> dict[str, Any] | None:
     return {
         "caption": f"Single test images ({images:,}). Sampling error of the test set: 95 %, for the difference from "
         "the reference arm if other images had been drawn; the interval above does not contain it. Agreement: images "
-        f"that both arms classify correctly or both do not, at one seed.{seeds} McNemar: pairs of models, one pair a seed, "
-        "that differ at 5 % by the exact test.",
+        f"that both arms classify correctly or both do not, at one seed.{seeds} McNemar: pairs of models, one pair a "
+        "seed, that differ at 5 % by the exact test.",
         "heads": ("Arm", "Sampling error (points)", "Agreement", "McNemar"),
         "rows": rows,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,14 @@ from search_spaces.study_files import study_from_store
 __all__ = ["FACTOR", "StudyResults", "load_study"]
 
 
-def load_study(path: str | Path) -> StudyResults:
+def load_study(path: str | Path, tables: Collection[str] = tuple(TABLES)) -> StudyResults:
     """Return the results store at ``path``: a folder, ``file://`` or a URL that fsspec knows, such as ``s3://``.
 
     Which arm a row belongs to follows from its digest and the study as ``study.yaml`` has it now; rows of other cells
     are in ``other``. Of several versions of the data for one cell, the one that most cells of the study have counts
     (then the one written last). Rows of a trial that has none in ``trials`` are left out: it is still running or was
-    interrupted. Raises StudyError where there is no store, or one of a newer schema version; anything less is described
-    in ``problems``.
+    interrupted. ``tables`` names the tables that are read beside ``trials``; the others are empty. Raises StudyError
+    where there is no store, or one of a newer schema version; anything less is described in ``problems``.
     """
     filesystem, root = open_filesystem(str(path).rstrip("/"))
     if not is_there(filesystem, root):
@@ -57,6 +57,8 @@ def load_study(path: str | Path) -> StudyResults:
     seen = set(trial_keys(raw).to_pylist())
     others = {
         table: _joined(read_table(filesystem, root, table, metrics, problems), table, found.current, seen, problems)
+        if table in tables
+        else pd.DataFrame(columns=[*(field.name for field in TABLES[table]), "arm", "seed", "status"])
         for table in TABLES
         if table != "trials"
     }
@@ -68,6 +70,7 @@ def load_study(path: str | Path) -> StudyResults:
         **others,
         problems=problems.sentences(),
         other=found.other,
+        tuning=_expanded(found.tuning, problems),
         planned_reference=found.reference,
         study_text=text,
     )

@@ -13,6 +13,7 @@ from search_spaces.errors import StudyError
 from tune_app.cli import (
     augmentations,
     compact,
+    export,
     factorize,
     jobs,
     landscape,
@@ -48,6 +49,7 @@ for verb in (
     report.report,
     reproduce.reproduce,
     report.compare,
+    export.export,
     landscape.landscape,
     factorize.factorize,
     augmentations.augmentations,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from search_spaces.budget import Usage, total
 from search_spaces.errors import headline
 from search_spaces.metrics import require_direction
 from search_spaces.study import StudySpec
@@ -25,7 +26,8 @@ class Recorder:
     """Writes the store, collects the jobs to be tried again, and says when to stop.
 
     ``again`` holds jobs whose attempt failed and that have attempts left; they run in a later pass. ``results`` has the
-    metrics of each trial that ended in this run, by digest; none where it did not complete.
+    metrics of each trial that ended in this run, by digest; none where it did not complete. ``budget_spent`` says in
+    words which limits of the study's budget are spent; "" where none is.
     """
 
     def __init__(self, spec: StudySpec, store: ResultsStore, max_gpus: float) -> None:
@@ -37,6 +39,8 @@ class Recorder:
         self.write_error: Exception | str | None = None
         self.interrupted = False
         self.failed_jobs: list[tuple[Job, str]] = []
+        self.budget_spent = ""
+        self._used = Usage()
         self.on_change: Callable[[TrialRecord, str], None] = lambda record, status: None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -60,6 +64,7 @@ class Recorder:
         """Take in the rows of a report, which Ray need not keep."""
         record = self.records[trial.trial_id]
         record.add(result)
+        self.use(Usage())
         for heavy in ("epochs", *REPORTED_TABLES):
             result.pop(heavy, None)
         self.on_change(record, "running")
@@ -106,11 +111,21 @@ class Recorder:
 
     @property
     def should_stop(self) -> bool:
-        """Whether to end before all is trained: interrupted, a store that cannot be written, too many failed trials."""
-        if self.interrupted or self.write_error is not None:
+        """Whether to end before all is trained: interrupted, unwritable store, spent budget, too many failed trials."""
+        if self.interrupted or self.write_error is not None or self.budget_spent:
             return True
         limit = 1 if self._spec.fail_fast else self._spec.max_failed_trials
         return limit is not None and self.counts["failed"] >= limit
+
+    def use(self, usage: Usage) -> None:
+        """Count what trials that have ended used, and note which limits of the budget are spent.
+
+        That is not undone: trials that are cut off then no longer count, but the run is to end all the same.
+        """
+        self._used += usage
+        if self._spec.budget is not None and not self.budget_spent:
+            running = total(map(_usage, list(self.records.values())))
+            self.budget_spent = self._spec.budget.spent(self._used + running)
 
     def _out_of_memory(self, record: TrialRecord) -> None:
         job = record.job
@@ -141,6 +156,7 @@ class Recorder:
             self.write_error = error
             return
         self.counts[status] += 1
+        self.use(_usage(record))
         self.results[record.job.digest] = {n: row.get(n) for n in metrics} if status == "completed" else {}
         if status == "failed":
             self.failed_jobs.append((record.job, str(row.get("error"))))
@@ -152,6 +168,10 @@ class Recorder:
         for name, kind in ((BEST, "best"), (LAST, "last")):
             if kind not in self._spec.keep:
                 folder.remove(name)
+
+
+def _usage(record: TrialRecord) -> Usage:
+    return Usage.of(record.columns.get("seconds"), record.job.gpus, record.cpus)
 
 
 def _take_error(trial: Any) -> Exception | None:

@@ -1,5 +1,6 @@
 """What the driver does with what trials report, without Ray's processes."""
 
+import dataclasses
 import json
 import pickle
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from reports import report
 
+from search_spaces.budget import Usage
 from search_spaces.study import StudySpec
 from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.store.writer import ResultsStore
@@ -176,6 +178,36 @@ def test_failed_trials_stop_a_study_at_its_limit(make, job, limits, stops_after)
     for number in range(1, 4):
         play(recorder, job, failure())
         assert recorder.should_stop == (stops_after is not None and number >= stops_after)
+
+
+def test_a_spent_budget_stops_the_study_and_cuts_off_every_running_trial(make, store, job):
+    recorder = make(budget={"gpu_hours": 2.0})
+    recorder.use(Usage(gpu_hours=1.0))  # of earlier runs
+    trials = []
+    for number in range(2):
+        own = dataclasses.replace(job, gpus=0.5, fingerprint=f"{number}" * 16)
+        trials.append(SimpleNamespace(trial_id=f"t{number}", config={"job": own.to_json()}, last_result=None))
+        recorder.on_trial_start(0, [], trials[-1])
+    for trial, seconds, is_spent in ((trials[0], 3000.0, False), (trials[1], 4200.0, True)):
+        trial.last_result = report(0.5, status="running")
+        trial.last_result["trial"]["seconds"] = seconds
+        recorder.on_trial_result(0, [], trial, trial.last_result)
+        assert recorder.should_stop == is_spent
+    assert recorder.budget_spent == "gpu_hours 2 of 2"
+    for trial in trials:
+        recorder.on_trial_complete(0, [], trial)
+    assert recorder.counts == {}  # neither completed nor pruned: they go on from their checkpoints
+    assert store.trials() == []
+
+
+def test_ended_trials_count_against_the_budget(make, store, job):
+    recorder = make(budget={"cpu_hours": 1.0})
+    ended = report(0.5, status="completed")
+    ended["trial"]["seconds"] = 3600.0
+    play(recorder, job, ended)
+    assert (recorder.budget_spent, recorder.counts["completed"]) == ("cpu_hours 1 of 1", 1)
+    (stored,) = store.trials()
+    assert (stored.seconds, stored.cpus, stored.gpus) == (3600.0, 1.0, job.gpus)
 
 
 def test_a_store_that_cannot_be_written_stops_the_study_and_is_told(make, store, job, monkeypatch):

@@ -26,7 +26,8 @@ from tune_app.storage import UNFINISHED, Folder, StorageError
 
 COMPACT = "compact-"
 _KEYS = ("digest", "fingerprint")
-_COLUMNS = (*_KEYS, "schema_version", "status", "arm", "seed", "config", "seconds", "task", "code", "choose_by")
+_OWN = (*_KEYS, "status", "arm", "seed", "seconds", "task", "code", "choose_by", "gpus", "cpus")
+_COLUMNS = (*_OWN, "schema_version", "config")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Stored:
     """Fingerprint of the user's code, where there was some."""
     choose_by: str | None = None
     """The metric that chose the best epoch; None: val_accuracy."""
+    gpus: float | None = None
+    cpus: float | None = None
 
 
 class ResultsStore:
@@ -222,9 +225,8 @@ def _stored(row: Mapping[str, Any]) -> Stored | None:
         config = mapping_in(parse_json(row["config"], "config"), "config", "the trial config's keys")
     except StudyError:
         return None
-    own = ("digest", "fingerprint", "status", "arm", "seed", "seconds", "task", "code", "choose_by")
     return Stored(
-        **{name: row[name] for name in own},
+        **{name: row[name] for name in _OWN},
         config=config,
         metrics={name: value for name, value in row.items() if name not in _COLUMNS},
     )
