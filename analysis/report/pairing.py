@@ -42,13 +42,13 @@ def test_image_table(table: pd.DataFrame) -> dict[str, Any] | None:
         [
             row.arm,
             f"±{100 * row.test_error:.2f}",
-            f"{row.agreement:.1%}",
+            f"{100 * row.agreement:.1f} %",
             f"{int(row.mcnemar_different)} of {int(row.mcnemar_pairs)}",
         ]
         for row in rows_of(known)
     ]
     own = float(known["own_agreement"].iloc[0])
-    seeds = f" Two seeds of the reference arm agree on {own:.1%}." if np.isfinite(own) else ""
+    seeds = f" Two seeds of the reference arm agree on {100 * own:.1f} %." if np.isfinite(own) else ""
     return {
         "caption": f"Single test images ({images:,}). Sampling error of the test set: 95 %, for the difference from "
         "the reference arm if other images had been drawn; the interval above does not contain it. Agreement: images "
