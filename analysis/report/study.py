@@ -44,6 +44,8 @@ _EMPTY: dict[str, Any] = {
     "reference_row": None,
     "effects_caption": "",
     "difference_unit": "",
+    "correlations": "",
+    "test_images": None,
     "claims": [],
     "landscapes": None,
     "reported": [],

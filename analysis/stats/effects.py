@@ -21,6 +21,7 @@ from analysis.stats.limits import chance_level, lost_cells, resolution
 from analysis.stats.looks import looks_table, verdict_of
 from analysis.stats.paired import ALPHA, Floats
 from analysis.stats.pairs import metric_table
+from analysis.stats.per_image import image_columns
 from analysis.stats.simultaneous import simultaneous_intervals
 from analysis.stats.stopping import course_of, wanted_seeds
 from analysis.stats.verdict_words import Comparison, verdict_words
@@ -56,7 +57,8 @@ def effects(
     reference_runs, collapsed, reference_collapsed, collapsed_p (completed and collapsed runs, Fisher's exact test of
     equal shares), arm_lost, reference_lost, lost_p (the same for runs without a result), correlation (between the
     arms, over seeds), welch_p, welch_low, welch_high (unpaired), max_t_low, max_t_high (95 % for all arms at once;
-    NaN unless all are compared with one reference), words. Differences are arm minus reference, in the metric's own
+    NaN unless all are compared with one reference), those of `analysis.stats.per_image.image_columns` (sampling error
+    of the test set), words. Differences are arm minus reference, in the metric's own
     unit: accuracies are fractions. In a sequential study the verdicts are those of its looks, each arm has the seeds of
     the look at which it stopped, p_holm, equivalent_holm and beyond_holm are NaN, and the intervals are not adjusted
     for the looks. ``metric`` and ``rope`` are the study's own if None. Raises StudyError for an
@@ -116,6 +118,7 @@ def compare_arms(
     table["lost"] = _planned(results, values, wanted, pairs) - table["n"]
     if decisions is not None:
         table[["p_holm", "equivalent_holm", "beyond_holm"]] = np.nan  # of a fixed number of seeds
+    table = table.assign(**image_columns(results, pairs, metric))
     table["words"] = _words(
         table, judged, results.metric_record(metric), rope, chance_level(results, metric) is not None
     )
