@@ -29,9 +29,7 @@ def confirmation_study(search: StudySpec, results: StudyResults, top: int = 3, s
     StudyError where the study is no search or has no such trial.
     """
     if search.mode != "search":
-        raise StudyError(
-            f"study {search.name!r} is no search, so it has nothing to confirm: its report has the verdicts"
-        )
+        raise StudyError(f"study {search.name!r} is no search, so there is nothing to confirm; see its report")
     if top < 1 or seeds < 2:
         raise StudyError(f"`--top` is {top} and `--seeds` {seeds}, but must be at least 1 and at least 2")
     levels = best_configurations(search, results, top)

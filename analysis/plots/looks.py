@@ -29,12 +29,13 @@ def draw_paths(
     for ax, arm in zip(axes.flat, arms, strict=False):
         path, style = paths[paths["arm"] == arm], styles[arm]
         edge = np.minimum(path["critical"], limit)
-        ax.fill_between(path["seeds"], edge, limit, color=theme.wash, linewidth=0, step=None)
+        ax.fill_between(path["seeds"], edge, limit, color=theme.wash, linewidth=0)
         ax.fill_between(path["seeds"], -limit, -edge, color=theme.wash, linewidth=0)
         for sign in (1, -1):
-            ax.plot(path["seeds"], sign * edge, color=theme.muted, linewidth=0.9, linestyle="--")
+            ax.plot(path["seeds"], sign * edge, color=theme.muted, linewidth=0.9, linestyle="--", marker="_")
         shown = path["t"].clip(-limit, limit)
-        line = ax.plot(path["seeds"], shown, marker=style.marker, markersize=3.5, color=style.color(theme))[0]
+        look = {"marker": style.marker, "markersize": 3.5, "color": style.color(theme)}
+        line = ax.plot(path["seeds"], shown, clip_on=False, zorder=3, **look)[0]
         style.tag(line)
         ax.axhline(0, color=theme.grid, linewidth=0.8, zorder=0)
         ax.set_title(f"{shorten(arm, 20)}: {path['state'].iloc[-1]}", fontsize=7)

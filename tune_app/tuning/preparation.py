@@ -57,7 +57,10 @@ def _rounds_before(store: ResultsStore) -> tuple[Round, ...]:
     if not (store.folder / "trials").names(".parquet"):
         return ()
     if store.folder.exists(ROUNDS_FILE):
-        return rounds_from_json(store.folder.read(ROUNDS_FILE).decode(errors="replace"))
+        try:
+            return rounds_from_json(store.folder.read(ROUNDS_FILE).decode(errors="replace"))
+        except StudyError as error:
+            raise StudyError(f"{error}; remove the file from {store.folder.url} to go on without its rounds") from None
     if not store.folder.exists("study.yaml"):
         return ()
     tree = mapping_in(parse_stored(store.folder.read("study.yaml"), "study.yaml"), "study.yaml", "the study's keys")

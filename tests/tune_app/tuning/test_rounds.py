@@ -5,10 +5,12 @@ import subprocess
 import sys
 
 import pandas as pd
+import pytest
 
 from analysis import effects, load_study, write_report
 from analysis.stats.course import study_course
 from analysis.stats.sequential import SequentialPlan, decide, default_looks, trainings_used
+from search_spaces.errors import StudyError
 from search_spaces.plan import make_plan
 from search_spaces.study_files import study_from
 from tests.support.sequential_study import write_study
@@ -186,3 +188,13 @@ def test_a_rule_is_one_round_and_its_extension_another(tmp_path):
     assert rounds_of(tmp_path) == [(10, default_looks(10)), (20, default_looks(20))]
     words = "seeds were added beyond the rule after results could be seen (10, then 20 seeds): the error can be "
     assert all(words in sentence for sentence in effects(load_study(tmp_path / "drawn")).words)
+
+
+def test_a_damaged_file_of_rounds_stops_the_run_with_the_remedy(tmp_path):
+    study = write_study(tmp_path)
+    run(study, tmp_path, "sequential=false", "seeds=2")
+    (tmp_path / "drawn" / "rounds.json").write_text("[")
+    with pytest.raises(StudyError, match=r"rounds\.json: not valid JSON.*; remove the file from "):
+        run(study, tmp_path, "sequential=false", "seeds=3")
+    results = load_study(tmp_path / "drawn")
+    assert any("whether seeds were added after results could be seen is not known" in one for one in results.problems)
