@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo serve-demo test test-cluster chaos hostile check audit bench scale verdicts clean
+.PHONY: setup demo serve-demo test test-cluster chaos hostile check audit bench bench-service scale verdicts clean
 
 setup: $(STAMP)
 
@@ -21,7 +21,12 @@ demo: setup
 serve-demo: setup
 	$(BIN)/tune-app serve --results results
 
-test: setup
+# A real MLflow server for the tests of `export mlflow`; without it they are skipped.
+.mlflow/.installed: tests/tune_app/exports/mlflow-server.txt $(STAMP)
+	$(BIN)/python -m pip install --quiet --upgrade --target .mlflow --no-deps --requirement tests/tune_app/exports/mlflow-server.txt
+	touch $@
+
+test: setup .mlflow/.installed
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest -m "not cluster" --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
 
@@ -53,6 +58,11 @@ audit: setup
 bench: setup
 	$(BIN)/python -m bench
 
+# The service with 10,000 trials and 50 clients, beside optuna-dashboard; writes the table in docs/service.md.
+bench-service: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m bench.service
+
 # Trials that do no work: what the driver and the store can take; writes the table in docs/scaling.md.
 scale: setup
 	$(BIN)/python -m bench.scale 300 1000 3000 10000
@@ -63,4 +73,4 @@ verdicts: setup
 	$(BIN)/python -m bench.verdicts --studies $(STUDIES)
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage* bench.json
+	rm -rf .venv .mlflow .mypy_cache .ruff_cache .pytest_cache .coverage* bench.json

@@ -48,6 +48,12 @@ def json_schema(spec: StudySpec | None = None) -> dict[str, Any]:
     properties["sizes"]["additionalProperties"] = {"type": "object", "properties": fields}
     _widen(properties, "design", {"enum": _definition(schema, "Design")["properties"]["kind"]["enum"]})
     _widen(properties, "seeds", {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS})
+    _widen(properties, "sequential", {"type": "boolean"})
+    futility = _definition(schema, "Sequential")["properties"]["futility"]
+    futility["anyOf"] = [
+        {"type": "boolean"},
+        {key: futility.pop(key) for key in ("type", "minimum", "exclusiveMaximum")},
+    ]
     if spec is not None:
         properties["metric"]["enum"] = list(spec.metric_records())
     else:

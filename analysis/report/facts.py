@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.plots._words import sentence_case
+from analysis.stats.cost import cost_by_arm, limits, saved_by_pruning
 from analysis.store._rows import rows_of
 from analysis.store.load import FACTOR, StudyResults
 from search_spaces.metrics import Metric
@@ -143,8 +144,37 @@ def cost(results: StudyResults) -> dict[str, str]:
     begun, ended = trials["started_at"].min(), trials["finished_at"].max()
     if pd.notna(begun) and pd.notna(ended):
         facts["First start to last end"] = _hours((ended - begun).total_seconds() / 3600)
+    facts |= {
+        f"Budget, {one.name}": f"{one.spent:.4g} of {one.limit:g} spent, {one.left:.4g} left" for one in limits(results)
+    }
+    saved = saved_by_pruning(results)
+    if saved.cpu_hours or saved.gpu_hours:
+        budget = results.spec.budget if results.spec is not None else None
+        money = budget.cost(saved) if budget is not None else None
+        priced = f", {money:,.2f} at the study's price" if money is not None else ""
+        facts["Saved by pruning (remaining epochs at the trial's own speed)"] = (
+            f"GPU time {_hours(saved.gpu_hours)}, CPU time {_hours(saved.cpu_hours)}{priced}"
+        )
     retried = int((trials["attempts"].fillna(1) > 1).sum())
     return facts | {"Trials that needed more than one attempt": str(retried)}
+
+
+def arm_costs(results: StudyResults) -> dict[str, Any]:
+    """Return heads and rows of the table of what each arm cost; no rows for a search, whose arms are its trials."""
+    table = cost_by_arm(results) if len(results.trials) and not results.is_search else pd.DataFrame()
+    has_money = len(table) > 0 and table["money"].notna().any()
+    heads = ["Arm", "Trials", "GPU time", "CPU time", *(["Cost"] if has_money else [])]
+    rows = [
+        [
+            row.arm,
+            row.trials,
+            _hours(row.gpu_hours),
+            _hours(row.cpu_hours),
+            *([f"{row.money:,.2f}"] if has_money else []),
+        ]
+        for row in rows_of(table)
+    ]
+    return {"heads": heads, "rows": rows}
 
 
 def _hours(hours: float) -> str:

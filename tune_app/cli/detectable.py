@@ -34,22 +34,31 @@ class Spread:
     origin: str
 
 
-def show_detectable(spec: StudySpec, store: ResultsStore, results: str, plan: Plan, out: Console) -> None:
+def find_spread(spec: StudySpec, store: ResultsStore, results: str, plan: Plan) -> Spread | None:
+    """Return the spread in the study's own store, else in similar ones; an assumed one for a fraction, else None.
+
+    ``plan``: with the cells that follow from results.
+    """
+    found = own_spread(spec, store, plan) or similar_spread(spec, results)
+    if found is not None or spec.metric_record().bounds != (0.0, 1.0):
+        return found
+    return Spread(TYPICAL_SPREAD, 0, "assumed spread of differences")
+
+
+def show_detectable(spec: StudySpec, spread: Spread | None, plan: Plan, out: Console) -> None:
     """Print the smallest difference that the seeds (or repeats) of a study detect, and its interval."""
     comparisons, what, n = len(plan.arms) - 1, "repeat" if plan.tuning else "seed", len(spec.seeds)
     if n < 2:
         remedy = "tune.repeats" if plan.tuning else "seeds"
         out.print(f"with 1 {what} no difference can be distinguished from chance; give `{remedy}: 5` or more")
         return
-    spread = own_spread(spec, store, plan) or similar_spread(spec, results)
     choices = f"choices are made by {objective(spec)[0]}"
-    if spread is None and spec.metric_record().bounds != (0.0, 1.0):
+    if spread is None:
         out.print(
             f"the smallest difference in {spec.metric} that {n} paired {what}s detect is known once two {what}s of two "
             f"arms are trained; {choices}"
         )
         return
-    spread = spread or Spread(TYPICAL_SPREAD, 0, "assumed spread of differences")
     smallest = smallest_difference(n, spread.sd, comparisons=comparisons)
     between = ""
     if spread.pairs >= 2:

@@ -9,12 +9,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from search_spaces.budget import Usage, cost_lines, total
 from search_spaces.config import config_from
 from search_spaces.domains import Domain
 from search_spaces.plan import Cell, Plan, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.tune import Tune
-from tune_app.cli.detectable import show_detectable
+from tune_app.cli.detectable import find_spread, show_detectable
+from tune_app.cli.planning_looks import show_looks
 from tune_app.tasks import Task, task_of
 from tune_app.tuning.code_versions import accepted_code
 from tune_app.tuning.preparation import outdated, outdated_search, stored_results
@@ -35,7 +37,7 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
     task = task_of(spec)
     shared = task.plan_shared(spec, code_source(spec))
     if spec.mode == "search":
-        _show_search(spec, task, shared, with_time, out)
+        _show_search(spec, store, task, shared, with_time, out)
         for reason in outdated_search(spec, store):
             out.print(reason)
         _show_notes(spec, task, shared, out)
@@ -54,18 +56,22 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
         table.add_row(arm.name + mark, str(planned), str(done), str(planned - done), *each)
     out.print(table)
     left = {arm: planned - done for arm, (planned, done) in counts.items() if planned > done}
-    out.print(f"{plan.size} cells, {plan.size - sum(left.values())} done, {sum(left.values())} to train")
+    total, done = (sum(numbers) for numbers in zip(*counts.values(), strict=True))
+    out.print(f"{total} cells, {done} done, {total - done} to train" + (" at most" if spec.sequential else ""))
     if spec.tune is not None:
         _show_tune(spec.tune, spec, out)
     for reason in outdated(spec, store, missing):
         out.print(reason)
     if left and all(arm in seconds for arm in left):
-        _show_time(spec, sum(seconds[arm] * cells for arm, cells in left.items()), out)
+        _show_time(spec, store, sum(seconds[arm] * cells for arm, cells in left.items()), out)
     for alias in plan.aliases:
         out.print(f"cannot be distinguished: {alias}")
     if missing:  # notes about networks take torch, and a study that is complete has been run with them
         _show_notes(spec, task, shared, out)
-    show_detectable(spec, store, results, known_plan(spec, plan, stored), out)
+    spread = find_spread(spec, store, results, known_plan(spec, plan, stored))
+    if spec.sequential is not None and len(spec.seeds) > 1:
+        show_looks(spec, len(plan.arms) - 1, spread, out)
+    show_detectable(spec, spread, plan, out)
 
 
 def _show_tune(tune: Tune, spec: StudySpec, out: Console) -> None:
@@ -84,7 +90,9 @@ def _show_notes(spec: StudySpec, task: Task, shared: Mapping[str, Any], out: Con
         out.print(f"note: {note}")
 
 
-def _show_search(spec: StudySpec, task: Task, shared: Mapping[str, Any], with_time: bool, out: Console) -> None:
+def _show_search(
+    spec: StudySpec, store: ResultsStore, task: Task, shared: Mapping[str, Any], with_time: bool, out: Console
+) -> None:
     space = spec.search_space()
     table = Table()
     for heading in ("field", "domain"):
@@ -99,7 +107,7 @@ def _show_search(spec: StudySpec, task: Task, shared: Mapping[str, Any], with_ti
     each = _measured(spec, task, shared, spec.baseline) if with_time else None
     if each is not None:
         out.print("if every trial trained as long as the baseline and none were stopped:")
-        _show_time(spec, each * spec.search.trials, out)
+        _show_time(spec, store, each * spec.search.trials, out)
 
 
 def _values(domain: Domain) -> str:
@@ -110,13 +118,18 @@ def _values(domain: Domain) -> str:
     return f"{first:g} to {last:g}" if domain.size is None else f"{first} to {last} ({domain.size:,} values)"
 
 
-def _show_time(spec: StudySpec, seconds: float, out: Console) -> None:
+def _show_time(spec: StudySpec, store: ResultsStore, seconds: float, out: Console) -> None:
     here = local_resources()
     side_by_side = concurrency(spec.resources.cpu, gpu_share(spec.resources, here, autoscaling=True), here)
     out.print(
         f"about {duration(seconds / side_by_side)} on this machine, {side_by_side} trials side by side "
         f"({seconds / 3600:.3g} trial-hours)",
     )
+    share = gpu_share(spec.resources, here, autoscaling=True)
+    expected = Usage.of(seconds, share, spec.resources.cpu)
+    used = total(Usage.of(trial.seconds, trial.gpus, trial.cpus) for trial in store.trials())
+    for line in cost_lines(spec.budget, expected, used):
+        out.print(line, soft_wrap=True)
 
 
 def _cell_seconds(

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from search_spaces.errors import StudyError, shown
 
 STOP_SECONDS = 60.0
+FOLLOW_SECONDS, LOST_SECONDS = 2.0, 600.0
 JOB_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 
 
@@ -86,6 +87,31 @@ class JobServer:
             with asyncio.Runner() as runner:
                 while (lines := runner.run(anext(tail, None))) is not None:
                     yield lines
+
+    def has(self, job: str) -> bool:
+        """Return whether the cluster knows a job of this id."""
+        require_job_id(job)
+        with self._explaining():
+            return any(one.submission_id == job for one in self._client.list_jobs())
+
+    def follow(self, job: str) -> Iterator[str]:
+        """Yield what a job prints until it ends; a server that does not answer is asked again for LOST_SECONDS."""
+        seen, answered, state = 0, time.monotonic(), "PENDING"
+        while True:
+            ended = state not in ("PENDING", "RUNNING")
+            try:
+                text = next(self.logs(job))
+                state, answered = self.status(job)[0], time.monotonic()
+            except StudyError:
+                if time.monotonic() - answered > LOST_SECONDS:
+                    raise
+                text = ""
+            if len(text) > seen:
+                yield text[seen:]
+                seen = len(text)
+            if ended:
+                return
+            time.sleep(FOLLOW_SECONDS)
 
     def stop(self, job: str) -> str:
         """Stop a job in order, as Ctrl-C does, and return its status when it has ended."""

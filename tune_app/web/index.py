@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import psutil
 import yaml
@@ -20,7 +21,7 @@ from search_spaces.plan import Plan, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.study_files import study_from_store
 from tune_app.storage import Folder, StorageError
-from tune_app.tuning.rounds import Results, known_plan
+from tune_app.tuning.rounds import Results, known_plan, stage
 from tune_app.tuning.store.live import LIVE_FILE, read_live
 from tune_app.tuning.store.locks import HOLDER
 from tune_app.web.problems import ProblemError
@@ -28,6 +29,8 @@ from tune_app.web.tables import EpochRows, Row, Stamp, Table, epoch_rows, stamps
 
 _HOLDER = re.compile(r"process (\d+) on (\S+), since")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+T = TypeVar("T")
+MAX_REMEMBERED = 40
 REFRESH_SECONDS = 0.5
 """A study's folder is listed at most this often, however many clients ask; remote ones ten times less often."""
 
@@ -42,6 +45,7 @@ class StudyIndex:
         self.spec: StudySpec | None = None
         self.planned: Plan | None = None
         self.plan: Plan | None = None  # `planned`, with the cells that follow from results
+        self.stage = ""
         self.problems: tuple[str, ...] = ()
         self.trials: dict[str, Row] = {}
         self.live: Mapping[str, Any] | None = None
@@ -50,9 +54,11 @@ class StudyIndex:
         self._epochs = Table(folder / "epochs", epoch_rows)
         self._documents: dict[str, Stamp] = {}
         self._generation = 0
+        self._token = secrets.token_hex(8)  # a restarted server counts from 0 again
         self._refreshed = 0.0
         self._epochs_at = -1
         self._curves: dict[str, EpochRows] = {}
+        self._remembered: dict[str, tuple[str, Any]] = {}
         self._lock = threading.Lock()
 
     def refresh(self, least_seconds: float) -> None:
@@ -71,13 +77,24 @@ class StudyIndex:
                 self.live = read_live(self.folder)
             self._documents = documents
             live = documents.get(LIVE_FILE)
-            self.version = hashlib.sha256(f"{self._generation} {live} {id(self)}".encode()).hexdigest()[:16]
+            self.version = hashlib.sha256(f"{self.finished_version} {live}".encode()).hexdigest()[:16]
             self._refreshed = time.monotonic()
 
     @property
-    def generation(self) -> int:
-        """Counts the changes of the study and its finished trials; live data does not count."""
-        return self._generation
+    def finished_version(self) -> str:
+        """Names the state of the study and its finished trials; live data does not count."""
+        return f"{self._token}-{self._generation}"
+
+    def remember(self, key: str, make: Callable[[], T]) -> T:
+        """Return what follows from the study and its finished trials alone, computed once for each state of them."""
+        version, found = self._remembered.get(key, (None, None))
+        if version != self.finished_version:
+            version = self.finished_version
+            found = make()
+            if len(self._remembered) >= MAX_REMEMBERED:
+                self._remembered = {}
+            self._remembered[key] = (version, found)
+        return cast(T, found)
 
     def _read_documents(self, now: Mapping[str, Stamp]) -> bool:
         changed = False
@@ -104,10 +121,14 @@ class StudyIndex:
         for rows in self._trials.ordered():
             found |= {f"{row['digest']}-{row['fingerprint']}": row for row in rows}
         if self.spec is not None and self.planned is not None:
-            self.plan = known_plan(self.spec, self.planned, results_of(found.values()))
-        names = {cell.digest: cell.arm.name for cell in self.plan.cells} if self.plan else {}
+            results = results_of(found.values())
+            self.plan = known_plan(self.spec, self.planned, results)
+            self.stage = stage(self.spec, self.planned, results)
+        plans = [plan for plan in (self.planned, self.plan) if plan is not None]
+        names = {cell.digest: cell.arm.name for plan in plans for cell in plan.cells}
+        known = {cell.digest for cell in self.plan.cells} if self.plan else set()
         for row in found.values():
-            row["planned"] = not self.plan or row["digest"] in names
+            row["planned"] = not self.plan or row["digest"] in known
             row["arm"] = names.get(row["digest"], row["arm"])
         return found
 

@@ -13,16 +13,19 @@ import yaml
 
 import search_spaces
 from analysis.stats.power import smallest_difference
+from search_spaces.budget import SECONDS_PER_HOUR, Budget, Usage, cost_lines, total
 from search_spaces.errors import StudyError
 from search_spaces.plan import Plan, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.study_files import ready_studies, references_in
 from tune_app.studies import read_study
 from tune_app.tuning.rounds import counts_by_arm
+from tune_app.web.costs import usage
 from tune_app.web.index import StudyIndex, results_of
+from tune_app.web.lines import line_of
 from tune_app.web.metrics import info, record
-from tune_app.web.models import PlannedArm, StudyMistake, StudyPlan, StudySubmission, Validation
 from tune_app.web.problems import mistakes_in
+from tune_app.web.run_models import PlannedArm, StudyMistake, StudyPlan, StudySubmission, Validation
 from tune_app.web.settings import Settings
 
 FILE = "study.yaml"
@@ -102,39 +105,6 @@ def _with_line(mistake: StudyMistake, text: str) -> StudyMistake:
     return mistake.model_copy(update={"line": line_of(text, mistake.path)})
 
 
-def line_of(text: str, path: str) -> int | None:
-    """Return the line (from 1) of the key that a path such as ``baseline.model.depth`` or ``seeds[2]`` leads to.
-
-    Where the last part is not in the text, the line of the part before it.
-    """
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError):
-        return None
-    line, rest = None, path
-    while node is not None and rest:
-        step = _step(node, rest)
-        if step is None:
-            break
-        line, node, rest = step
-    return line
-
-
-def _step(node: yaml.Node, path: str) -> tuple[int, yaml.Node, str] | None:
-    """Return the line, the node and the rest of the path after the longest key of ``node`` that begins the path."""
-    if isinstance(node, yaml.MappingNode):
-        keys = sorted(((str(key.value), key, value) for key, value in node.value), key=lambda item: -len(item[0]))
-        for name, key, value in keys:
-            if path == name or path.startswith((f"{name}.", f"{name}[")):
-                return key.start_mark.line + 1, value, path[len(name) :].removeprefix(".")
-    if isinstance(node, yaml.SequenceNode) and path.startswith("["):
-        number, _, rest = path[1:].partition("]")
-        if number.isdecimal() and int(number) < len(node.value):
-            value = node.value[int(number)]
-            return value.start_mark.line + 1, value, rest.removeprefix(".")
-    return None
-
-
 def plan(spec: StudySpec, stored: StudyIndex | None) -> StudyPlan:
     """Return what running a study would do, given what its store holds already."""
     made = make_plan(spec) if spec.mode == "ablation" else None
@@ -146,6 +116,7 @@ def plan(spec: StudySpec, stored: StudyIndex | None) -> StudyPlan:
     before = {cell.digest for cell in stored.planned.cells} if stored and stored.planned else set()
     now = {cell.digest for cell in made.cells} if made else set()
     seconds = _total_seconds(arms) if made else None
+    expected = None if seconds is None else Usage.of(seconds, _gpu_share(spec), spec.resources.cpu)
     difference, spread = _detectable(spec, stored, made) if made else (None, None)
     return StudyPlan(
         name=spec.name,
@@ -160,12 +131,30 @@ def plan(spec: StudySpec, stored: StudyIndex | None) -> StudyPlan:
         new_cells=len(now - before) if before else 0,
         removed_cells=len(before - now),
         trial_seconds=seconds,
-        gpu_seconds=None if seconds is None else seconds * _gpu_share(spec),
+        **_expected(expected, spec.budget),
         smallest_difference=difference,
         spread=spread,
         aliases=list(made.aliases) if made else [],
-        notes=_notes(spec, seconds, difference),
+        notes=[*_notes(spec, seconds, difference), *_budget_notes(spec.budget, expected, stored)],
     )
+
+
+def _expected(expected: Usage | None, budget: Budget | None) -> dict[str, float | None]:
+    if expected is None:
+        return dict.fromkeys(("gpu_seconds", "cpu_seconds", "money"))
+    return {
+        "gpu_seconds": expected.gpu_hours * SECONDS_PER_HOUR,
+        "cpu_seconds": expected.cpu_hours * SECONDS_PER_HOUR,
+        "money": budget.cost(expected) if budget is not None else None,
+    }
+
+
+def _budget_notes(budget: Budget | None, expected: Usage | None, stored: StudyIndex | None) -> list[str]:
+    """Return what is left of each limit, and whether that is enough for what is expected."""
+    if budget is None:
+        return []
+    used = total(map(usage, stored.trials.values() if stored else ()))
+    return cost_lines(budget, expected or Usage(), used)[1:]
 
 
 def _arms(made: Plan, stored: StudyIndex | None, counts: Mapping[str, tuple[int, int]]) -> list[PlannedArm]:
