@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -85,23 +86,60 @@ def write_file(path: str | Path, content: str | bytes) -> Path:
     What is at ``path`` already is replaced where it is a regular file, and refused with a StudyError where it is a
     symbolic link, a folder or a special file. Inside a results store (a folder with a study.yaml) every folder on the
     way must be a real one, too: a store from elsewhere may hold links to anywhere.
+
+    When it returns, the file is on the disk and stays there if the power fails: content, name and new folders are
+    flushed. Before, there is the old file or none.
     """
     path = Path(path)
     require_writable_place(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, unfinished = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=UNFINISHED, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode(errors="replace") if isinstance(content, str) else content)
             file.flush()
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
             os.fsync(file.fileno())
-        Path(unfinished).chmod(0o666 & ~_umask())
         Path(unfinished).replace(path)
     except BaseException:
         with suppress(FileNotFoundError):
             Path(unfinished).unlink()
         raise
+    flush_folder(path.parent)
     return path
+
+
+def create_file(path: str | Path, content: bytes) -> Path:
+    """Write a file where there is none and return its path; FileExistsError where there is one. Folders are made."""
+    path = Path(path)
+    require_writable_place(path)
+    make_folder(path.parent)
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    flush_folder(path.parent)
+    return path
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that they stay if the power fails."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        flush_folder(each.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk, where its file system can do that."""
+    handle = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
 
 
 def require_writable_place(path: Path) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.plots._words import sentence_case
 from analysis.plots.style import arm_styles
 from analysis.report import words
+from analysis.report.looks import looks_context, looks_method
 from analysis.report.page import arm_choices
 from analysis.report.pairing import correlation_sentence, test_image_table
 from analysis.report.pictures import ablation_gallery, reported_gallery
@@ -34,7 +35,9 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
     gallery = ablation_gallery(results, table, styles, rope)
     metric = results.metric_record()
     rows = words.effect_rows(table, metric)
-    own = tuned_context(results, table, styles) if results.is_tuned else {}
+    own = tuned_context(results, table, styles) if results.is_tuned else looks_context(results, styles)
+    for row in rows if results.is_tuned else ():
+        row["words"] += f"; {own['tuned']['words'][row['arm']]}"
     return own | {
         "summary": words.summary(table),
         "verdicts": rows,
@@ -55,7 +58,11 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
         "arms": arm_choices(styles) if gallery.figures else [],
         "pictures": gallery.figures,
         "limits": gallery.limits,
-        "method": [*words.method(results, rope), *(tuned_method(results) if results.is_tuned else ())],
+        "method": [
+            *words.method(results, rope),
+            *looks_method(results),
+            *(tuned_method(results) if results.is_tuned else ()),
+        ],
         "extra_facts": [
             ("Arms", str(len(results.arms))),
             ("Repeats" if results.is_tuned else "Seeds", str(results.trials["seed"].nunique())),

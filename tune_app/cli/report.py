@@ -39,6 +39,7 @@ def report(
     from analysis.report.tables import effects_table, write_table
     from analysis.stats.effects import effects
     from analysis.stats.tuned import tuned_comparison
+    from analysis.store.load import load_confirmation
 
     store = store_of(study, size, set_, results)
     found = load_study(store.url)
@@ -58,7 +59,8 @@ def report(
         screen.print(f"problem: {problem}")
     if len(found.other):
         screen.print(f"{len(found.other)} stored cells are not of this version of the study: not compared")
-    page = write_report(found, Path(out) if out else default_page(store, screen), found_effects)
+    confirmation = load_confirmation(store.url) if found.is_search else None
+    page = write_report(found, Path(out) if out else default_page(store, screen), found_effects, confirmation)
     if table is not None:
         for ending in (".md", ".csv", ".tex"):
             write_table(table, page.with_name("effects" + ending))

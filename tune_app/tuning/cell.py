@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import sys
 import time
 import traceback
@@ -38,10 +39,27 @@ class TrialSettings:
     cpus: float
     report_seconds: float
     code: CodeSource
+    trial_timeout: float | str | None = None
+
+
+_DEVICE_ERRORS = re.compile(r"CUDA error|CUDA driver error|device-side assert|cuDNN error|CUBLAS_STATUS_|NCCL error")
+
+
+def lost_device(error: BaseException) -> bool:
+    """Return whether an error says that this process cannot use its GPU any more.
+
+    After most errors of CUDA every further call of the process fails, whatever trial makes it. Running out of memory is
+    not among them.
+    """
+    if not isinstance(error, RuntimeError) or _is_out_of_memory(error) or "out of memory" in str(error):
+        return False
+    return type(error).__name__ == "AcceleratorError" or _DEVICE_ERRORS.search(str(error)) is not None
 
 
 class CellRunner:
     """Trains one job after another; an error inside a job ends the job, not the process.
+
+    A report with ``device_lost`` says that the process must not train any further job.
 
     Each report carries the rows of the epochs since the last one, so that the driver can write the store alone. After a
     restart the first report brings all the earlier epochs again, from the checkpoint.
@@ -78,7 +96,9 @@ class CellRunner:
                 return self.failed(UNWRITABLE, str(error))
             return self.failed("failed", self._text(error))
         except Exception as error:
-            return self.failed(OUT_OF_MEMORY) if _is_out_of_memory(error) else self.failed("failed", self._text(error))
+            if _is_out_of_memory(error):
+                return self.failed(OUT_OF_MEMORY)
+            return self.failed("failed", self._text(error)) | {"device_lost": lost_device(error)}
 
     def failed(self, status: str, error: str = "", final: bool = False) -> dict[str, Any]:
         """Return the report of an error; ``final`` says that another attempt would meet it again."""

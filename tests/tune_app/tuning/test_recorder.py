@@ -105,6 +105,13 @@ def test_out_of_memory_on_a_whole_gpu_is_a_failure_that_says_what_to_change(make
     assert "try a smaller batch_size" in row_of(store, job)["error"]
 
 
+class Bomb:
+    """Fails the test when it is unpickled."""
+
+    def __reduce__(self):
+        return pytest.fail, ("an error was unpickled",)
+
+
 RAISED = RayTaskError("setup", "Traceback ...\nValueError: no", ValueError("no"))
 
 
@@ -151,14 +158,55 @@ def test_a_mistake_of_the_driver_is_not_taken_for_the_process_that_was_lost_befo
 
 
 def broken_trial(job, folder, error):
-    """As much of Ray's trial as there is after an error."""
-    (folder / "error.pkl").write_bytes(pickle.dumps(error))
+    """As much of Ray's trial as there is after an error, with a pickle that must not be read."""
+    (folder / "error.pkl").write_bytes(pickle.dumps(Bomb()))
+    (folder / "error.txt").write_text(f"Failure # 1 (occurred at 2026-01-01_00-00-00)\n{error}\n")
     return SimpleNamespace(
         trial_id="t",
+        max_failures=20,
         config={"job": job.to_json()},
         pickled_error_file=str(folder / "error.pkl"),
         error_file=str(folder / "error.txt"),
     )
+
+
+def test_a_process_that_was_ended_counts_as_an_attempt_and_the_next_one_goes_on(make, store, job, tmp_path):
+    recorder, trial = make(max_failures=1), broken_trial(job, tmp_path, ActorDiedError())
+    recorder.on_trial_start(0, [], trial)
+    recorder.count_attempt(trial, "no report for 9 s: its process was ended")
+    assert trial.max_failures == 20, "Ray may start it again"
+    recorder.on_trial_recover(0, [], trial)
+    trial.last_result = report(0.5, status="completed")
+    recorder.on_trial_result(0, [], trial, trial.last_result)
+    recorder.on_trial_complete(0, [], trial)
+    row = row_of(store, job)
+    assert (row["status"], row["attempts"], row["error"]) == ("completed", 2, None)
+    assert json.loads(row["history"]) == [
+        "error: no report for 9 s: its process was ended; went on from the last checkpoint"
+    ]
+
+
+def test_after_the_last_attempt_ray_starts_a_process_that_was_ended_no_more(make, store, job, tmp_path):
+    recorder, trial = make(max_failures=0), broken_trial(job, tmp_path, ActorDiedError())
+    recorder.on_trial_start(0, [], trial)
+    recorder.count_attempt(trial, "no report for 9 s")
+    assert trial.max_failures == 0
+    recorder.on_trial_error(0, [], trial)
+    row = row_of(store, job)
+    assert (row["status"], row["error"]) == ("failed", "no report for 9 s")
+
+
+def test_a_lost_gpu_counts_as_an_attempt_and_its_text_leaves_the_row_of_the_next(make, store, job, tmp_path):
+    recorder, trial = make(max_failures=1), broken_trial(job, tmp_path, RAISED)
+    recorder.on_trial_start(0, [], trial)
+    recorder.on_trial_result(0, [], trial, failure(error="RuntimeError: CUDA error: x") | {"device_lost": True})
+    recorder.on_trial_recover(0, [], trial)
+    trial.last_result = report(0.5, status="completed")
+    recorder.on_trial_result(0, [], trial, trial.last_result)
+    recorder.on_trial_complete(0, [], trial)
+    row = row_of(store, job)
+    assert (row["status"], row["error"]) == ("completed", None)
+    assert json.loads(row["history"]) == ["error: RuntimeError: CUDA error: x; went on from the last checkpoint"]
 
 
 def test_a_trial_that_ray_gives_up_is_failed(make, store, job, tmp_path):

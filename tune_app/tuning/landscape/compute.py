@@ -183,7 +183,7 @@ def _tasks(
         code, source = codes[trial.code], (source_key(config.data), trial.code)
         if source not in arrays:
             arrays[source] = load_source(config.data, code=_for_images(config, code))
-        model = read_best(_checkpoints(store, trial), config, arrays[source])
+        model = read_best(_checkpoints(store, trial), config, arrays[source], _chosen(trial))
         seed = config.seed if config.data.split == "per_seed" else None  # of the split, and so of the normalization
         same_images = (source, config.data.model_dump_json(), seed)
         if same_images not in images:
@@ -200,6 +200,12 @@ def _tasks(
 def _for_images(config: TrialConfig, code: CodeSource) -> CodeSource:
     """Return the code for reading images: unpacked where they come from a function of the user."""
     return code if is_adapter(config.data.source) else replace(code, root=code_folder(code))
+
+
+def _chosen(trial: Stored) -> tuple[int, float] | None:
+    """Return the best epoch of a row and the value that chose it; None for a row that lacks one of them."""
+    value = trial.metrics.get(trial.choose_by or "val_accuracy")
+    return None if trial.best_epoch is None or value is None else (trial.best_epoch, value)
 
 
 def _checkpoints(store: ResultsStore, trial: Stored) -> str:
