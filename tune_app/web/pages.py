@@ -194,14 +194,16 @@ def trial_table(
     text: Annotated[str, Query(max_length=200)] = "",
     sort: Annotated[str, Query(max_length=100)] = "arm",
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
-) -> HTMLResponse:
+) -> Response:
     """Show the trials of a study by pages of 100."""
     found = service.index.study(name)
     query = trials.Query(status=status or None, text=text, sort=sort, cursor=cursor, limit=100)
-    shown = trials.page(found, query)
-    metric = metric_of(found)
-    context: dict[str, Any] = {"name": name, "shown": shown, "metric": metric, "query": query}
-    return page(request, "trials.html", who=who, **context)
+
+    def make() -> Response:
+        shown, metric = trials.page(found, query), metric_of(found)
+        return page(request, "trials.html", who=who, name=name, shown=shown, metric=metric, query=query)
+
+    return page_answer(request, service, make, *_viewer(who, None), found.finished_version)
 
 
 @router.get("/studies/{name}/trials/{key}")
