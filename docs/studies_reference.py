@@ -13,6 +13,7 @@ from search_spaces.json_schema import json_schema
 from search_spaces.published import SOURCES, Claim, Figure, Reference
 from search_spaces.study import StudySpec
 from search_spaces.study_parts import Asha, Design, ProbeConfig, Resources, Search
+from search_spaces.tune import Tune
 
 PAGE = Path(__file__).with_name("studies.md")
 START, END = "<!-- tables: written by studies_reference.py -->\n", "<!-- end of tables -->\n"
@@ -26,6 +27,7 @@ def tables() -> str:
         "design": Design,
         "search": Search,
         "search.asha": Asha,
+        "tune": Tune,
         "resources": Resources,
         "probes": ProbeConfig,
         "budget": Budget,

@@ -8,9 +8,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from search_spaces.config.base import Part, must
-from search_spaces.metrics import ROUGHNESS
 
-__all__ = ["ROUGHNESS", "SOURCES", "Claim", "Figure", "Reference"]
+__all__ = ["SOURCES", "Claim", "Figure", "Reference"]
 
 SOURCES: Mapping[str, str] = {
     "A": '"Deep Learning: ResNet and Data Augmentation", homework report; answers the problems of ESE 546, Homework 2 '
@@ -41,7 +40,7 @@ class Claim(Part):
     against: str = Field(description="arm that it is compared with")
     expect: Literal["better", "worse", "equivalent"] = Field(description="how the arm should compare in the metric")
     metric: str = Field(
-        "", description="column of the trials table, or roughness of the loss landscape; the study's metric if empty"
+        "", description="column of the trials table, or a measure of the loss landscape; the study's metric if empty"
     )
 
     @model_validator(mode="after")

@@ -72,12 +72,18 @@ def _references(spec: StudySpec) -> list[str]:
     return list(dict.fromkeys([*spec.code.schemas, *spec.baseline.references()]))
 
 
+def code_folder(source: CodeSource) -> str:
+    """Return the folder that the code is imported from; an archive is unpacked first."""
+    if source.archive is None:
+        return source.root
+    folder = Path(tempfile.gettempdir()) / f"tune-app-code-{os.getuid()}-{source.fingerprint}"
+    unpack(source.archive, folder)
+    return str(folder)
+
+
 def make_importable(source: CodeSource) -> None:
     """Let this process import the user's code."""
-    folder = source.root
-    if source.archive is not None:
-        folder = str(Path(tempfile.gettempdir()) / f"tune-app-code-{os.getuid()}-{source.fingerprint}")
-        unpack(source.archive, Path(folder))
+    folder = code_folder(source)
     if folder and folder not in sys.path:
         sys.path.insert(0, folder)
         importlib.invalidate_caches()

@@ -22,8 +22,10 @@ SECTIONS = {
     "best": "Best trial",
     "audit": "What early stopping did",
     "effects": "Effects",
+    "tuned": "Untuned and tuned",
     "factors": "Factors",
     "claims": "Published results",
+    "landscapes": "Loss landscapes",
     "pictures": "Plots",
     "trials": "Trials",
     "unfinished": "Trials that did not finish",
@@ -37,15 +39,18 @@ _EMPTY: dict[str, Any] = {
     "summary": "No trial has finished yet, so there is nothing to report.",
     "verdicts": [],
     "effect_rows": [],
+    "checks": None,
     "reference_row": None,
     "effects_caption": "",
     "difference_unit": "",
     "claims": [],
+    "landscapes": None,
     "reported": [],
     "reference_note": "",
     "best": [],
     "audit": None,
     "factors": None,
+    "tuned": None,
     "arms": [],
     "pictures": [],
     "limits": [],
@@ -64,6 +69,8 @@ def write_report(results: StudyResults, out: str | Path, table: pd.DataFrame | N
         own = search_context(results)
     elif len(results.trials):
         own = ablation_context(results, effects(results) if table is None else table)
+    elif len(results.tuning):
+        own = {"summary": _still_tuning(results)}
     context = _EMPTY | _common(results) | own
     context["facts"] = [*context["extra_facts"], *context["facts"]]
     context["lost"] = _lost(results)
@@ -72,10 +79,16 @@ def write_report(results: StudyResults, out: str | Path, table: pd.DataFrame | N
 
 
 def _is_shown(section: str, context: dict[str, Any]) -> bool:
-    fillings = {name: name for name in ("best", "audit", "factors", "method", "other")} | {"effects": "effect_rows"}
+    names = ("best", "audit", "tuned", "factors", "landscapes", "method", "other")
+    fillings = {name: name for name in names} | {"effects": "effect_rows"}
     if section == "claims":
         return bool(context["claims"] or context["reported"])
     return section not in fillings or bool(context[fillings[section]])
+
+
+def _still_tuning(results: StudyResults) -> str:
+    """Return what is known of a tuned ablation of which no arm has been compared yet."""
+    return f"{len(results.tuning)} trials of the searches inside the arms have ended; no search is complete yet."
 
 
 def _common(results: StudyResults) -> dict[str, Any]:
@@ -83,7 +96,7 @@ def _common(results: StudyResults) -> dict[str, Any]:
     return {
         "name": results.name,
         "question": question(results),
-        "total": len(results.trials),
+        "total": len(results.trained),
         "counts": counts,
         "unfinished": facts.unfinished(results),
         "other": facts.other_cells(results),
@@ -98,7 +111,7 @@ def _common(results: StudyResults) -> dict[str, Any]:
         "dirty": bool(results.environment.get("dirty")),
         "study_yaml": results.study_text,
         "facts": [
-            (f"Trials {status}", f"{count} of {len(results.trials)}") for status, count in sorted(counts.items())
+            (f"Trials {status}", f"{count} of {len(results.trained)}") for status, count in sorted(counts.items())
         ],
     }
 
@@ -108,4 +121,4 @@ def _lost(results: StudyResults) -> str:
     meant = ("completed", "pruned") if results.is_search else ("completed",)
     lost = {status: n for status, n in facts.status_counts(results).items() if status not in meant}
     kinds = ", ".join(f"{n} {status}" for status, n in lost.items())
-    return f"{sum(lost.values())} of {len(results.trials)} trials did not finish ({kinds})" if lost else ""
+    return f"{sum(lost.values())} of {len(results.trained)} trials did not finish ({kinds})" if lost else ""

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from analysis.stats.effects import compare_arms
-from analysis.stats.flatness import ROUGHNESS, roughness
+from analysis.stats.flatness import landscape_measures
 from analysis.stats.means import reported_data
 from analysis.stats.paired import ALPHA
 from analysis.store.load import StudyResults
-from search_spaces.metrics import require_direction
+from search_spaces.metrics import LANDSCAPE_METRICS, require_direction
 from search_spaces.published import Claim, Figure
 
 OUTCOMES = ("held", "too small to matter", "did not hold", "undecided at this scale")
@@ -81,22 +81,23 @@ def stated_figures(results: StudyResults) -> Sequence[Figure]:
 
 def _measured(results: StudyResults, metric: str) -> list[str]:
     """Return the arms that a claim about the metric can be tested on."""
-    if metric != ROUGHNESS:
+    if metric not in LANDSCAPE_METRICS:
         return list(results.arms)
-    return list(dict.fromkeys(results.trials.loc[roughness(results).notna(), "arm"]))
+    return list(dict.fromkeys(results.trials.loc[landscape_measures(results)[metric].notna(), "arm"]))
 
 
 def _absent(claim: Claim, measured: list[str]) -> str:
     missing = [arm for arm in (claim.arm, claim.against) if arm not in measured]
-    what = "loss landscape" if claim.metric == ROUGHNESS else "trial"
-    remedy = " (`tune-app landscape` computes them)" if claim.metric == ROUGHNESS else ""
+    what = "loss landscape" if claim.metric in LANDSCAPE_METRICS else "trial"
+    remedy = " (`tune-app landscape` computes them)" if claim.metric in LANDSCAPE_METRICS else ""
     return f"cannot tell: there is no {what} of {' and '.join(missing)}{remedy}"
 
 
 def _compared(results: StudyResults, pairs: list[tuple[str, str]], metric: str) -> pd.DataFrame:
-    if metric != ROUGHNESS:
+    if metric not in LANDSCAPE_METRICS:
         return compare_arms(results, pairs, metric)
-    with_it = dataclasses.replace(results, trials=results.trials.assign(**{ROUGHNESS: roughness(results)}))
+    measured = results.trials.assign(**{metric: landscape_measures(results)[metric]})
+    with_it = dataclasses.replace(results, trials=measured)
     return compare_arms(with_it, pairs, metric, rope=0.0)
 
 

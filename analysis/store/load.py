@@ -70,6 +70,7 @@ def load_study(path: str | Path, tables: Collection[str] = tuple(TABLES)) -> Stu
         **others,
         problems=problems.sentences(),
         other=found.other,
+        tuning=_expanded(found.tuning, problems),
         planned_reference=found.reference,
         study_text=text,
     )

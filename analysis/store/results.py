@@ -28,6 +28,9 @@ class StudyResults:
     no comparison uses them. The other tables have the store's columns and the trial's ``arm``, ``seed`` and
     ``status``. ``problems`` describes what could not be read or was left out.
 
+    Of a tuned ablation ``trials`` has the final cells, with their ``repeat`` and the ``trial`` that was chosen, and
+    ``tuning`` the trials of the search inside each arm, with the same columns. ``tuning`` is empty for other studies.
+
     ``spec`` is None where ``study.yaml`` could not be used; ``study_text`` is that file's text.
     """
 
@@ -42,6 +45,7 @@ class StudyResults:
     curvature: pd.DataFrame
     problems: tuple[str, ...]
     other: pd.DataFrame = field(default_factory=pd.DataFrame)
+    tuning: pd.DataFrame = field(default_factory=pd.DataFrame)
     planned_reference: str | None = None
     study_text: str = ""
 
@@ -51,6 +55,16 @@ class StudyResults:
         if self.spec is not None:
             return self.spec.mode == "search"
         return bool(len(self.trials) and (self.trials["mode"] == "search").all())
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the study is a tuned ablation: each arm was tuned before arms are compared."""
+        return self.spec is not None and self.spec.tune is not None
+
+    @property
+    def trained(self) -> pd.DataFrame:
+        """Every trial of the current study: ``trials`` and, of a tuned ablation, ``tuning``."""
+        return pd.concat([self.tuning, self.trials], ignore_index=True) if len(self.tuning) else self.trials
 
     @property
     def metric(self) -> str:

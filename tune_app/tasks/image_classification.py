@@ -20,7 +20,7 @@ class ImageClassification:
 
     def prepare(self, spec: StudySpec, code: CodeSource) -> dict[str, ImageArrays]:
         """Return the decoded sources of all arms."""
-        configs = [arm.config for arm in make_plan(spec).arms] if spec.mode == "ablation" else _searched(spec)
+        configs = make_plan(spec).configs() if spec.mode == "ablation" else _searched(spec)
         by_key = {source_key(_image(config).data): _image(config).data for config in configs}
         return {key: load_source(data, code=code) for key, data in by_key.items()}
 

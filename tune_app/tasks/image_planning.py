@@ -88,8 +88,8 @@ def shape_of(config: TrialConfig) -> str:
 
 
 def _configs(spec: StudySpec) -> list[TrialConfig]:
-    """Return the configs of the arms, or a search's baseline."""
-    configs: list[Config] = [arm.config for arm in make_plan(spec).arms] if spec.mode == "ablation" else [spec.baseline]
+    """Return the configs of the arms with the values that they try, or a search's baseline."""
+    configs: list[Config] = make_plan(spec).configs() if spec.mode == "ablation" else [spec.baseline]
     return [config for config in configs if isinstance(config, TrialConfig)]
 
 

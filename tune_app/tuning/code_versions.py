@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
+from search_spaces.errors import StudyError
 from search_spaces.study import StudySpec
 from tune_app.tuning.store.writer import ResultsStore
-from tune_app.user_code import code_archive
+from tune_app.user_code import CodeSource, code_archive
 
 ACCEPTED = "code/accepted.json"
 """Maps the fingerprint of a version to that of an earlier one which computes the same."""
@@ -38,6 +39,22 @@ def keep_archive(spec: StudySpec, store: ResultsStore) -> None:
     name = f"code/{spec.code.fingerprint}.zip"
     if not store.folder.exists(name):
         store.folder.write(name, code_archive(spec))
+
+
+def stored_code(store: ResultsStore, fingerprint: str | None) -> CodeSource:
+    """Return a version of the user's code from the archive in the store; without a fingerprint there is no user code.
+
+    StudyError where the store lacks the archive.
+    """
+    if fingerprint is None:
+        return CodeSource()
+    name = f"code/{fingerprint}.zip"
+    if not store.folder.exists(name):
+        raise StudyError(
+            f"{store.folder.path(name)} does not exist, but it has the code that a trial was trained with; put it "
+            "back, or train the study again from files (functions of a notebook are not stored)"
+        )
+    return CodeSource(archive=store.folder.read(name), fingerprint=fingerprint)
 
 
 def _accepted(store: ResultsStore) -> dict[str, str]:

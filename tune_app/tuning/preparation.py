@@ -4,38 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from search_spaces.config import Config, TrialConfig, config_from
 from search_spaces.errors import StudyError
 from search_spaces.metrics import require_direction
-from search_spaces.plan import Cell, Plan, make_plan
+from search_spaces.plan import Cell, Plan
 from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
 from tune_app.storage import LAST
-from tune_app.tasks import task_of
 from tune_app.tuning.store.writer import ResultsStore
 
 
 def stored_results(
     plan: Plan, store: ResultsStore, fingerprint: Callable[[Config], str]
 ) -> dict[str, Mapping[str, float | None]]:
-    """Return the metrics of each cell that the store holds for the data as it is now, by digest.
+    """Return the metrics of each possible cell that the store holds for the data as it is now, by digest.
 
     A trial that diverged has none. One that failed does not count as held: it is trained again.
     """
     finished = store.finished()
-    keys = [(cell.digest, fingerprint(cell.config)) for cell in plan.cells]
+    keys = [(cell.digest, fingerprint(cell.config)) for cell in plan.possible_cells()]
     found = [finished[key] for key in keys if key in finished]
     return {trial.digest: trial.metrics if trial.status == "completed" else {} for trial in found}
-
-
-def missing_cells(spec: StudySpec, store: ResultsStore, shared: Mapping[str, Any]) -> list[Cell]:
-    """Return the cells of an ablation that the store does not hold, for the data as it is now."""
-    finished, task = store.finished(), task_of(spec)
-    return [
-        cell for cell in make_plan(spec).cells if (cell.digest, task.fingerprint(cell.config, shared)) not in finished
-    ]
 
 
 def cut_off(store: ResultsStore) -> list[tuple[Config, str]]:

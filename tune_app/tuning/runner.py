@@ -24,7 +24,7 @@ from tune_app.tuning.jobs import Job, cell_job
 from tune_app.tuning.passes import Passes, RunSummary
 from tune_app.tuning.preparation import check_version, cut_off, objective, outdated, outdated_search, stored_results
 from tune_app.tuning.queues import QueueSearcher
-from tune_app.tuning.rounds import cells_needed
+from tune_app.tuning.rounds import cells_needed, known_plan
 from tune_app.tuning.searchers import OptunaSearcher, holds
 from tune_app.tuning.store.locks import hold
 from tune_app.tuning.store.writer import ResultsStore
@@ -109,7 +109,8 @@ class _Run:
         """Train the cells that the study needs and the store lacks, round after round, until it needs none."""
         plan = make_plan(self._spec)
         stored = stored_results(plan, self._store, self._fingerprint)
-        self._summary.already = len(stored)
+        known = known_plan(self._spec, plan, stored)
+        self._summary.already = sum(cell.digest in stored for cell in known.cells)
         first = cells_needed(self._spec, plan, stored)
         if not first:
             return self._summary

@@ -132,12 +132,15 @@ def compute_effects(study: StudyIndex, metric: str) -> Effects:
     described = info(record(metric, study.spec))
     base = {"study": study.name, "metric": described, "missing": missing, "planned": total}
     decided = missing == 0
+    nothing = Effects(**base, decided=False, statement=not_yet_decided(missing, total), rows=[], problems=[])
     if not study.trials:
-        return Effects(**base, decided=False, statement=not_yet_decided(missing, total), rows=[], problems=[])
+        return nothing
     from analysis import load_study
     from analysis.stats.effects import effects
 
     results = load_study(study.folder.url, tables=())
+    if results.is_tuned and not len(results.trials):
+        return nothing  # no search is complete yet
     try:
         table = effects(results, metric)
     except (KeyError, StudyError) as error:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search_spaces.plan import Cell
+from search_spaces.plan import Cell, Plan
 from tune_app.web.index import StudyIndex
 from tune_app.web.models import GridCell
 from tune_app.web.tables import Row
@@ -33,19 +33,30 @@ def ended_cells(study: StudyIndex, metric: str) -> Ended:
         places = {row["digest"]: place for place, (_, row) in enumerate(rows)}
         return Ended(arms, sorted({row["seed"] for _, row in rows}), cells, places)
     by_digest = {row["digest"]: (key, row) for key, row in study.trials.items()}
-    planned = study.plan.cells[:MAX_CELLS]
-    cells = [
+    later = _later_cells(study.plan)
+    arms = [arm.name for arm in study.plan.arms]
+    planned = sorted(study.plan.cells, key=lambda cell: cell.arm.name not in arms)[: max(0, MAX_CELLS - len(later))]
+    cells = later + [
         _ended_cell(cell.arm.name, cell.config.seed, *by_digest[cell.digest], metric)
         if cell.digest in by_digest
         else GridCell(arm=cell.arm.name, seed=cell.config.seed, state="missing")
         for cell in planned
     ]
-    arms = [arm.name for arm in study.plan.arms]
-    return Ended(arms, sorted({*study.spec.seeds} if study.spec else ()), cells, _places(planned))
+    seeds = sorted(
+        {cell.seed for cell in cells} | set(study.spec.seeds if study.spec and not study.plan.tuning else ())
+    )
+    return Ended(arms, seeds, cells, _places(planned, len(later)))
 
 
-def _places(cells: Sequence[Cell]) -> dict[str, int]:
-    return {cell.digest: place for place, cell in enumerate(cells)}
+def _places(cells: Sequence[Cell], first: int) -> dict[str, int]:
+    return {cell.digest: place for place, cell in enumerate(cells, start=first)}
+
+
+def _later_cells(plan: Plan) -> list[GridCell]:
+    """Return the final cells of a tuned ablation that are not known yet: the trials before them have not all ended."""
+    known = {(cell.arm.name, cell.config.seed) for cell in plan.cells}
+    later = dict.fromkeys((trial.arm.name, trial.final.config.seed) for trial in plan.tuning)
+    return [GridCell(arm=arm, seed=seed, state="missing") for arm, seed in later if (arm, seed) not in known]
 
 
 def with_running(study: StudyIndex, ended: Ended, running: Sequence[Mapping[str, Any]]) -> list[GridCell]:

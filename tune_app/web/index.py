@@ -9,7 +9,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -21,6 +21,7 @@ from search_spaces.plan import Plan, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.study_files import study_from_store
 from tune_app.storage import Folder, StorageError
+from tune_app.tuning.rounds import Results, known_plan
 from tune_app.tuning.store.live import LIVE_FILE, read_live
 from tune_app.tuning.store.locks import HOLDER
 from tune_app.web.problems import ProblemError
@@ -42,7 +43,8 @@ class StudyIndex:
         self.tree: Mapping[str, Any] = {}
         self.environment: Mapping[str, Any] = {}
         self.spec: StudySpec | None = None
-        self.plan: Plan | None = None
+        self.planned: Plan | None = None
+        self.plan: Plan | None = None  # `planned`, with the cells that follow from results
         self.problems: tuple[str, ...] = ()
         self.trials: dict[str, Row] = {}
         self.live: Mapping[str, Any] | None = None
@@ -105,22 +107,24 @@ class StudyIndex:
 
     def _read_study(self) -> None:
         self.tree = _mapping(self.folder, "study.yaml")
-        self.spec, self.plan, self.problems = None, None, ()
+        self.spec, self.planned, self.plan, self.problems = None, None, None, ()
         try:
             self.spec = study_from_store(self.tree)
-            self.plan = make_plan(self.spec) if self.spec.mode == "ablation" else None
+            self.plan = self.planned = make_plan(self.spec) if self.spec.mode == "ablation" else None
         except StudyError as error:
             self.problems = (f"study.yaml cannot be planned by this release: {error}",)
 
     def _latest(self) -> dict[str, Row]:
-        """Return one row for each trial, with the arm's name in the current plan."""
-        names = {cell.digest: cell.arm.name for cell in self.plan.cells} if self.plan else {}
+        """Return one row for each trial, with the arm's name in the current plan, which is brought up to date."""
         found: dict[str, Row] = {}
         for rows in self._trials.ordered():
-            for row in rows:
-                row["planned"] = not self.plan or row["digest"] in names
-                row["arm"] = names.get(row["digest"], row["arm"])
-                found[f"{row['digest']}-{row['fingerprint']}"] = row
+            found |= {f"{row['digest']}-{row['fingerprint']}": row for row in rows}
+        if self.spec is not None and self.planned is not None:
+            self.plan = known_plan(self.spec, self.planned, results_of(found.values()))
+        names = {cell.digest: cell.arm.name for cell in self.plan.cells} if self.plan else {}
+        for row in found.values():
+            row["planned"] = not self.plan or row["digest"] in names
+            row["arm"] = names.get(row["digest"], row["arm"])
         return found
 
     def epochs(self) -> Mapping[str, EpochRows]:
@@ -200,6 +204,11 @@ class ResultsIndex:
                 listed = []
             entries = [one["name"].rstrip("/").rsplit("/", 1)[-1] for one in listed if one.get("type") == "directory"]
         return sorted(name for name in entries if NAME.fullmatch(name) and (self.folder / name).exists("study.yaml"))
+
+
+def results_of(rows: Iterable[Row]) -> Results:
+    """Return the metrics of the trials that ended, by digest; empty where a trial gave no result."""
+    return {row["digest"]: row["metrics"] if row["status"] == "completed" else {} for row in rows}
 
 
 def _mapping(folder: Folder, name: str) -> Mapping[str, Any]:

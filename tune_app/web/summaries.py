@@ -63,7 +63,7 @@ def metric_of(study: StudyIndex) -> MetricInfo:
 def curve_metrics(study: StudyIndex) -> list[str]:
     """Return the metrics that have a value by epoch; before the first epoch, the one that chooses."""
     for rows in study.epochs().values():
-        return list(rows.names)
+        return list(rows.values)
     for trial in running(study):
         if trial["points"]:
             return list(trial["points"])
@@ -114,7 +114,7 @@ def _state(study: StudyIndex, run: Run | None, missing: int | None) -> StudyStat
 def planned(study: StudyIndex) -> int | None:
     """Return how many cells or trials the study has; None where its file cannot be planned."""
     if study.plan is not None:
-        return len(study.plan.cells)
+        return study.plan.size
     if study.spec is None:
         return None
     size = study.spec.search_space().size if study.spec.search.searcher == "grid" else None
@@ -133,7 +133,7 @@ def _missing_cells(study: StudyIndex) -> int | None:
     if study.plan is None:
         return max(0, total - len(study.trials))
     ended = {row["digest"] for row in study.trials.values()}
-    return sum(cell.digest not in ended for cell in study.plan.cells)
+    return total - sum(cell.digest in ended for cell in study.plan.cells)
 
 
 def statement(study: StudyIndex) -> str:

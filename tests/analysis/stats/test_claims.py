@@ -13,7 +13,7 @@ from scipy import stats
 from analysis.reproduction.compute import all_claims, all_figures, summary
 from analysis.reproduction.page import write_reproduction
 from analysis.stats.claims import claims, reported
-from analysis.stats.flatness import laplacian_variance, roughness
+from analysis.stats.flatness import landscape_measures, laplacian_variance
 from analysis.stats.pairs import metric_table
 from analysis.store.load import load_study
 from bench.make_store import Truth, write_store
@@ -154,7 +154,7 @@ def test_a_flatter_landscape_is_the_better_one(study):
     row = claims(found).iloc[0]
     assert (row.verdict, row.n) == ("held", 8)
     assert row.difference == pytest.approx(-2, abs=0.4)  # a tenth of the noise is a hundredth of the variance
-    means = roughness(found).groupby(study.trials["arm"]).mean()
+    means = landscape_measures(found)["roughness"].groupby(study.trials["arm"]).mean()
     assert row.difference == pytest.approx(means["norm=batch"] - means["norm=none"])
     assert np.isnan(means["norm=group"])
     assert np.isnan(row.equivalent_holm)
