@@ -4,11 +4,11 @@ import sys
 
 import pytest
 import torch
-from tests.support.own_code import write_image_package, write_package
 
 from analysis import load_study
 from search_spaces.config.trial import TrialConfig
 from search_spaces.errors import StudyError
+from tests.support.own_code import write_image_package, write_package
 from tune_app.data import load_source
 from tune_app.studies import read_study
 from tune_app.training.landscape import Surface, evaluation_images, plane_directions, read_best
