@@ -63,7 +63,7 @@ def metric_of(study: StudyIndex) -> MetricInfo:
 def curve_metrics(study: StudyIndex) -> list[str]:
     """Return the metrics that have a value by epoch; before the first epoch, the one that chooses."""
     for rows in study.epochs().values():
-        return list(rows.values)
+        return list(rows.names)
     for trial in running(study):
         if trial["points"]:
             return list(trial["points"])
