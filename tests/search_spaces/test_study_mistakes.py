@@ -137,11 +137,11 @@ def refusal(tree) -> str:
         ),
         (
             {"reference": {"source": "A", "claims": [{"text": "", "order": ["a", "b"], "expect": "order"}]}},
-            "`reference.claims[0].order` is ['a', 'b'], but must be three different arms or more",
+            '`reference.claims[0].order` is ["a", "b"], but must be three different arms or more',
         ),
         (
             {"reference": {"source": "A", "claims": [{"text": "", "order": ["a", "b", "c"], "expect": "better"}]}},
-            "`reference.claims[0].order` is ['a', 'b', 'c'], but must be given where `expect` is order, and only there",
+            '`reference.claims[0].order` is ["a", "b", "c"], but must be given where `expect` is order, and only there',
         ),
         (
             {"reference": {"source": "A", "claims": [{"text": "", "order": ["a", "b", "c"], "expect": "order"}]}},
