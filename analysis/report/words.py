@@ -77,10 +77,10 @@ def check_table(table: pd.DataFrame, metric: Metric) -> dict[str, Any]:
         "p sign flips": lambda row: p_text(row.p),
     }
     note = (
-        "The max-t intervals hold for all arms of the table at once with 95 %; the intervals above are of one arm each. "
-        "Welch's test ignores the pairing by seed. The correlation is that of the arm with the reference arm over seeds; "
-        "pairing makes a comparison more precise where it is clearly above 0. These p are not corrected for the number "
-        "of arms."
+        "The max-t intervals hold for all arms of the table at once with 95 %; the intervals above are of one arm "
+        "each. Welch's test ignores the pairing by seed. The correlation is that of the arm with the reference arm "
+        "over seeds; pairing makes a comparison more precise where it is clearly above 0. These p are not corrected "
+        "for the number of arms."
     )
     counts: dict[str, Callable[[Any], str]] = {}
     if (table["collapsed"] + table["reference_collapsed"]).any():
