@@ -158,6 +158,18 @@ def require_writable_place(path: Path) -> None:
             )
 
 
+def require_private(token_file: Path) -> None:
+    """Raise StudyError unless the file of `--token-file` is there and no other user may read or change it."""
+    if "\0" in str(token_file) or not token_file.is_file():
+        raise StudyError(f"`--token-file` is {shown(str(token_file))}, but there is no such file")
+    mode = stat.S_IMODE(token_file.stat().st_mode)
+    if mode & 0o077:
+        raise StudyError(
+            f"`--token-file` is {token_file}, which other users may read or change (mode {mode:04o}): make another "
+            f"token if they have, and run `chmod 600 {token_file}`"
+        )
+
+
 def is_ours(folder: str | Path) -> bool:
     """Return whether this user owns a local folder and may write in it."""
     try:
@@ -173,7 +185,11 @@ def _require_no_nul(path: str | Path) -> None:
 
 
 def _umask() -> int:
-    """Return this process's umask, which can only be read by setting it."""
+    """Return this process's umask. Without /proc it can only be read by setting it, which other threads may notice."""
+    with suppress(OSError), open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123
+        for line in status:
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
     before = os.umask(0o077)
     os.umask(before)
     return before

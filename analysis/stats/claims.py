@@ -75,7 +75,7 @@ def _family(
     return rows
 
 
-def tested_as(row: Any, label: str) -> str:
+def how_tested(row: Any, label: str) -> str:
     """Return in words what was tested of a row of `claims`; ``label``: the metric's."""
     if row.expect == "order":
         return f"best to worst: {row.arm}; {label}"

@@ -53,7 +53,10 @@ def s3_environment(url: str) -> dict[str, str]:
 
 
 class Gate(ThreadingHTTPServer):
-    """Passes requests on to a server; answers ``refuse`` of them with 503 first, and waits ``delay`` seconds."""
+    """Passes requests on to a server; answers ``refuse`` of them with 503 first, and waits ``delay`` seconds.
+
+    ``away`` closes connections without an answer.
+    """
 
     daemon_threads = True
 
@@ -61,6 +64,7 @@ class Gate(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Request)
         self.behind, self.refuse, self.delay, self.refused = behind, 0, 0.0, 0
         self.written: list[str] = []
+        self.away = False
 
     @property
     def url(self) -> str:
@@ -74,6 +78,9 @@ class Request(BaseHTTPRequestHandler):
         gate = self.server
         assert isinstance(gate, Gate)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if gate.away:
+            self.close_connection = True
+            return
         time.sleep(gate.delay)
         if gate.refuse > 0:
             gate.refuse -= 1

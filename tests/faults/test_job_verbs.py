@@ -1,13 +1,23 @@
 """The verbs of jobs without a cluster: what they pass on, and the mistakes told before or instead of an answer."""
 
+import json
+import os
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
 import pytest
+import ray
 import yaml
-from drivers import study
+from drivers import CLI, study
 from typer.testing import CliRunner
 
 from search_spaces.errors import StudyError
+from search_spaces.files import require_private
 from tune_app.cli import app, jobs
-from tune_app.tuning.submission import JobServer, _explained, require_private, require_safe_address
+from tune_app.tuning import submission
+from tune_app.tuning.submission import JobServer, _explained, require_safe_address
 
 
 class Server:
@@ -28,6 +38,16 @@ class Server:
 
     def stop(self, job):
         return "STOPPED"
+
+    known, ends_by = (), None
+
+    def has(self, job):
+        return job in self.known
+
+    def follow(self, job):
+        yield "one\n"
+        if self.ends_by is not None:
+            raise self.ends_by
 
 
 @pytest.fixture
@@ -68,6 +88,40 @@ def test_logs_and_stop_print_what_the_server_says(server):
     assert call("logs", "x").output == "one\n"
     assert call("logs", "x", "--follow").output == "one\ntwo\n"
     assert call("stop", "x").output == "x: STOPPED\n"
+
+
+def test_submit_follow_prints_the_output_and_exits_as_the_job_did(server, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(study()))
+    done = call("submit", str(file), "--id", "x", "--follow")
+    assert (done.exit_code, done.output) == (1, "submitted x\none\nx: FAILED\n")
+    server.known = ("x",)
+    again = call("submit", str(file), "--id", "x", "--follow")
+    assert (again.output, len(server.submitted)) == ("one\nx: FAILED\n", 1)  # it is there: followed, not submitted
+    server.ends_by = KeyboardInterrupt()
+    stopped = call("submit", str(file), "--id", "x", "--follow")
+    assert (stopped.exit_code, stopped.output) == (130, "one\nstopping x\nx: STOPPED\n")
+
+
+def test_following_goes_on_where_the_server_was_away_for_a_moment(monkeypatch):
+    monkeypatch.setattr(submission, "FOLLOW_SECONDS", 0.0)
+    texts = iter(["one\n", StudyError("no job server answers there"), "one\ntwo\n", *["one\ntwo\nthree\n"] * 2])
+    states = iter(["RUNNING", "RUNNING", "SUCCEEDED", "SUCCEEDED"])
+
+    def logs(job):
+        found = next(texts)
+        if isinstance(found, StudyError):
+            raise found
+        yield found
+
+    jobs = object.__new__(JobServer)
+    monkeypatch.setattr(jobs, "logs", logs, raising=False)
+    monkeypatch.setattr(jobs, "status", lambda job: (next(states), ""), raising=False)
+    assert list(jobs.follow("x")) == ["one\n", "two\n", "three\n"]
+    monkeypatch.setattr(submission, "LOST_SECONDS", -1.0)
+    texts = iter([StudyError("no job server answers there")])
+    with pytest.raises(StudyError, match="no job server"):
+        list(jobs.follow("x"))
 
 
 def test_nobody_there_and_a_token_file_that_is_not_there_are_reported(tmp_path):
@@ -146,3 +200,36 @@ def test_a_token_that_others_may_read_or_change_is_refused(mode, tmp_path):
         JobServer("http://127.0.0.1:9", token)
     token.chmod(0o600)
     require_private(token)
+
+
+class Listener(BaseHTTPRequestHandler):
+    """Answers like a job server without jobs, and notes what each request presents."""
+
+    seen: ClassVar[list[str | None]] = []
+
+    def do_GET(self):
+        self.seen.append(self.headers.get("Authorization"))
+        body = json.dumps({"version": "4", "ray_version": ray.__version__, "ray_commit": ""}).encode()
+        self.send_response(200 if self.path.endswith("version") else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_every_request_to_a_job_server_carries_the_token(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("a5" * 16)
+    token.chmod(0o600)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as http:
+        threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True).start()
+        address = f"http://127.0.0.1:{http.server_address[1]}"
+        command = [*CLI, "status", "job", "--address", address, "--token-file", str(token)]
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+        done = subprocess.run(command, capture_output=True, text=True, env=plain | {"HOME": str(tmp_path)})
+        http.shutdown()
+    assert done.returncode == 2, done.stderr
+    assert len(Listener.seen) >= 2
+    assert set(Listener.seen) == {"Bearer " + "a5" * 16}

@@ -84,7 +84,8 @@ def similar_spread(spec: StudySpec, results: str) -> Spread | None:
     Similar are studies of the same data (source and number of training images) or training function, with as many
     epochs, that measured the same metric. Stores that cannot be read are left out.
     """
-    wanted, found = _likeness(spec.baseline.model_dump(mode="json"), spec.task and spec.task.run), {}
+    task = spec.task.run if spec.task is not None else None
+    wanted, found = _likeness(spec.baseline.model_dump(mode="json"), task), {}
     for name in Folder(results).names()[:MOST_STORES]:
         store = ResultsStore(results, name)
         if name == spec.name or not store.folder.exists("study.yaml"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from search_spaces.errors import StudyError
+from search_spaces.files import require_private
 from tune_app.cli.common import Results, Set, Size, Study, console
 from tune_app.studies import read_study
 from tune_app.user_code import code_archive
@@ -159,8 +160,8 @@ def _client(server: str, token_file: Path | None) -> Client:
     """Return a client of a server; its token is in a file, or in the variable TUNE_APP_TOKEN."""
     from tune_app.web.client import Client
 
-    if token_file is not None and not token_file.is_file():
-        raise StudyError(f"`--token-file` is {str(token_file)!r}, but there is no such file")
+    if token_file is not None:
+        require_private(token_file)
     token = token_file.read_text() if token_file is not None else os.environ.get("TUNE_APP_TOKEN", "")
     if not token.strip():
         raise StudyError("a server needs a token; give --token-file, or set TUNE_APP_TOKEN")

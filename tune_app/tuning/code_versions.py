@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from search_spaces._yaml import mapping_in, parse_stored
 from search_spaces.errors import StudyError
 from search_spaces.study import StudySpec
 from tune_app.tuning.store.writer import ResultsStore
@@ -60,7 +61,9 @@ def stored_code(store: ResultsStore, fingerprint: str | None) -> CodeSource:
 def _accepted(store: ResultsStore) -> dict[str, str]:
     if not store.folder.exists(ACCEPTED):
         return {}
-    return {str(key): str(value) for key, value in json.loads(store.folder.read(ACCEPTED)).items()}
+    place = store.folder.path(ACCEPTED)
+    found = mapping_in(parse_stored(store.folder.read(ACCEPTED), place), place, "fingerprints of code")
+    return {str(key): str(value) for key, value in found.items()}
 
 
 def _last_fingerprint(store: ResultsStore) -> str | None:

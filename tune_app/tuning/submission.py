@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import shutil
-import stat
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from search_spaces.errors import StudyError, shown
+from search_spaces.files import require_private
 
 STOP_SECONDS = 60.0
 FOLLOW_SECONDS, LOST_SECONDS = 2.0, 600.0
@@ -166,18 +166,6 @@ def require_safe_address(address: str, insecure: bool) -> None:
         raise StudyError(
             f"`--address` is {shown(address)}, but plain HTTP shows the token to everyone on the way: use https://, or "
             "a tunnel to http://localhost:8265 (`ray dashboard cluster.yaml`), or --insecure in a network you trust"
-        )
-
-
-def require_private(token_file: Path) -> None:
-    """Raise StudyError unless the token's file is there and no other user may read or change it."""
-    if "\0" in str(token_file) or not token_file.is_file():
-        raise StudyError(f"`--token-file` is {shown(str(token_file))}, but there is no such file")
-    mode = stat.S_IMODE(token_file.stat().st_mode)
-    if mode & 0o077:
-        raise StudyError(
-            f"`--token-file` is {token_file}, which other users may read or change (mode {mode:04o}): make another "
-            f"token if they have, and run `chmod 600 {token_file}`"
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import secrets
 import socket
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import psutil
-import yaml
 
+from search_spaces._yaml import parse_stored
 from search_spaces.errors import StudyError
 from search_spaces.plan import Plan, make_plan
 from search_spaces.study import StudySpec
@@ -218,10 +217,9 @@ def results_of(rows: Iterable[Row]) -> Results:
 
 def _mapping(folder: Folder, name: str) -> Mapping[str, Any]:
     try:
-        content = folder.read(name)
-        found = yaml.safe_load(content) if name.endswith(".yaml") else json.loads(content)
+        found = parse_stored(folder.read(name), name)
     except StorageError:
         raise
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+    except (OSError, StudyError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -12,7 +12,7 @@ from scipy import stats
 
 from analysis.reproduction.compute import all_claims, all_figures, summary
 from analysis.reproduction.page import write_reproduction
-from analysis.stats.claims import claims, reported, tested_as
+from analysis.stats.claims import claims, how_tested, reported
 from analysis.stats.derived import with_metric
 from analysis.stats.flatness import landscape_measures, laplacian_variance
 from analysis.stats.order import page_p
@@ -227,7 +227,7 @@ def test_a_claim_of_an_order_is_pages_trend_test_over_seeds(study):
     assert found["arm"][0] == "norm=batch, norm=group, norm=none"
     assert "of 3 pairs 2 are shown in this order and 0 the other way round" in found["words"][0]
     assert found["n"][0] == 8
-    assert tested_as(found.iloc[0], "accuracy") == "best to worst: norm=batch, norm=group, norm=none; accuracy"
+    assert how_tested(found.iloc[0], "accuracy") == "best to worst: norm=batch, norm=group, norm=none; accuracy"
 
 
 def test_without_any_difference_an_order_is_claimed_in_five_percent_of_studies():

@@ -94,9 +94,9 @@ def comb(n: int, k: int) -> float:
 def decisions_hold(module: Any) -> bool:
     """Return whether states and seeds are those of a plain form of Holm's group-sequential method, without futility."""
     looks, rope, alpha = (4, 7, 12), 0.8, 0.05
-    levels = importlib.import_module("analysis.stats.spending").nominal_levels
+    levels = importlib.import_module("analysis.stats.spending").t_levels
     plan = module.SequentialPlan(looks, futility=0.0, rope=rope, alpha=alpha)
-    rng, fractions = np.random.default_rng(4), tuple(look / looks[-1] for look in looks)
+    rng = np.random.default_rng(4)
     for effects in ((0, 0.4, 1, 2), (0, 0, 0, 0), (1.2, 1.2, -1.2, 3), (0.2, 0.1, 0.9, 0)) * 4:
         d = np.array(effects)[:, None] + 0.8 * rng.normal(size=(4, looks[-1]))
         states, used = ["continue"] * 4, [looks[-1]] * 4
@@ -108,13 +108,13 @@ def decisions_hold(module: Any) -> bool:
             going = [arm for arm in range(4) if states[arm] == "continue"]
             for arm in sorted(going, key=lambda arm: p[arm]):
                 left = 4 - sum(state in ("better", "worse") for state in states)
-                if p[arm] > levels(fractions, alpha / left, plan.spending)[place]:
+                if p[arm] > levels(looks, alpha / left, plan.spending)[place]:
                     break
                 states[arm] = "better" if t[arm] > 0 else "worse"
             equal = np.maximum(below, above)
             for arm in sorted(going, key=lambda arm: equal[arm]):
                 left = 4 - states.count("equivalent")
-                if 2 * equal[arm] > levels(fractions, 2 * alpha / left, plan.spending)[place]:
+                if 2 * equal[arm] > levels(looks, 2 * alpha / left, plan.spending)[place]:
                     break
                 states[arm] = "equivalent"
             for arm in going:

@@ -11,7 +11,7 @@ from analysis.stats.power import sd_interval, smallest_difference
 from bench.make_store import write_store
 from search_spaces.plan import make_plan
 from search_spaces.study_files import study_from
-from tune_app.cli.detectable import TYPICAL_SPREAD, own_spread, show_detectable, similar_spread
+from tune_app.cli.detectable import TYPICAL_SPREAD, find_spread, own_spread, show_detectable, similar_spread
 from tune_app.tuning.store.writer import ResultsStore
 
 FACTORS = {"model.norm": ["batch", "none"]}
@@ -25,7 +25,8 @@ def planned(**changes):
 def shown(spec, results):
     text = io.StringIO()
     store = ResultsStore(str(results), spec.name)
-    show_detectable(spec, store, str(results), make_plan(spec), Console(file=text, width=1000))
+    plan = make_plan(spec)
+    show_detectable(spec, find_spread(spec, store, str(results), plan), plan, Console(file=text, width=1000))
     return text.getvalue()
 
 

@@ -268,6 +268,14 @@ def test_a_run_leaves_its_live_state_as_ended(tmp_path):
     assert live["total"] == 4
 
 
+@pytest.mark.parametrize("content", [b"{", b"[" * 50_000, b"[]", b"\xff", b"9" * 3_000_000])
+def test_a_damaged_list_of_accepted_code_is_a_mistake_with_its_place(tmp_path, content):
+    study = write_package(tmp_path)
+    ResultsStore(str(tmp_path / "results"), "own").folder.write("code/accepted.json", content)
+    with pytest.raises(StudyError, match=r"code/accepted\.json"):
+        run(study, tmp_path / "results")
+
+
 HANGS = "\nimport time\n_plain = train\n\n\ndef train(config: Config, context):\n    yield from slowly(_plain(config, context))\n"
 HANGS += "\n\ndef slowly(epochs):\n    for epoch in epochs:\n        time.sleep(0.3)\n        yield epoch\n"
 

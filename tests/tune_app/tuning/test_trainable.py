@@ -70,7 +70,15 @@ def test_a_process_goes_from_one_job_to_the_next(start, job):
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(torch.OutOfMemoryError("CUDA"), "out_of_memory"), (ValueError("no"), "failed")]
+    ("error", "status"),
+    [
+        (torch.OutOfMemoryError("CUDA"), "out_of_memory"),
+        (ValueError("no"), "failed"),
+        (OSError(5, "Input/output error"), "failed"),
+        (OSError(28, "No space left on device"), "unwritable"),
+        (OSError(122, "Disk quota exceeded"), "unwritable"),
+        (OSError(30, "Read-only file system"), "unwritable"),
+    ],
 )
 def test_an_error_ends_the_job_and_not_the_process(start, job, monkeypatch, error, status):
     def broken(*_, **__):
@@ -80,7 +88,7 @@ def test_an_error_ends_the_job_and_not_the_process(start, job, monkeypatch, erro
     report = start(job).step()
     assert (report["status"], report["done"]) == (status, True)
     assert "objective" not in report
-    assert ("ValueError: no" in report["trial"]["error"]) == (status == "failed")
+    assert (str(error) in report["trial"]["error"]) == (status != "out_of_memory")
 
 
 def test_a_diverged_trial_reports_no_objective(start, job):

@@ -80,6 +80,15 @@ def test_the_command_line_needs_a_token_for_a_server(monkeypatch, tmp_path):
         assert words in str(done.exception)
 
 
+def test_a_token_of_the_service_that_others_may_read_is_refused(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("secret")
+    token.chmod(0o640)
+    command = ["status", "--server", "http://127.0.0.1:1", "--token-file", str(token), "id"]
+    with pytest.raises(StudyError, match=r"other users may read or change .mode 0640.*chmod 600"):
+        CliRunner().invoke(command_line, command, catch_exceptions=False)
+
+
 def test_tokens_on_the_command_line(tmp_path):
     def call(*arguments: str) -> str:
         done = CliRunner().invoke(command_line, ["token", *arguments, "--results", str(tmp_path)])

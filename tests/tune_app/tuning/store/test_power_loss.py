@@ -16,10 +16,12 @@ from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
 from search_spaces.study_files import study_to_store
 from tests.support.power_loss import crash_states, recorded
-from tune_app.training.checkpoints import BEST, LAST, write_checkpoint
+from tune_app.storage import BEST, LAST
+from tune_app.training.checkpoints import write_checkpoint
 from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.store.compact import compact
-from tune_app.tuning.store.writer import COMPACT, ResultsStore
+from tune_app.tuning.store.merging import COMPACT
+from tune_app.tuning.store.writer import ResultsStore
 
 EPOCHS = 2
 
