@@ -69,28 +69,41 @@ def check_table(table: pd.DataFrame, metric: Metric) -> dict[str, Any]:
         "Arm": lambda row: str(row.arm),
         "All arms at once (max-t)": lambda row: _ends(row.max_t_low, row.max_t_high, metric),
         "Unpaired (Welch)": lambda row: _ends(row.welch_low, row.welch_high, metric),
-        "Correlation": lambda row: "–" if not np.isfinite(row.correlation) else f"{row.correlation:.2f}",
+        "Correlation": lambda row: (
+            "–" if not np.isfinite(row.correlation) else f"{row.correlation:.2f}".replace("-", "−")
+        ),
         "p paired": lambda row: p_text(row.p_t),
         "p Welch": lambda row: p_text(row.welch_p),
         "p sign flips": lambda row: p_text(row.p),
     }
-    if (table["collapsed"] + table["reference_collapsed"]).any():
-        shown["Collapsed"] = lambda row: _against(row.collapsed, row.reference_collapsed, row.collapsed_p)
-    if (table["arm_lost"] + table["reference_lost"]).any():
-        shown["Lost"] = lambda row: _against(row.arm_lost, row.reference_lost, row.lost_p)
-    return {
-        "heads": tuple(shown),
-        "rows": [[cell(row) for cell in shown.values()] for row in rows_of(table)],
-        "note": "The max-t intervals hold for all arms of the table at once with 95 %; the intervals above are of one "
-        "arm each. Welch's test ignores the pairing by seed. The correlation is that of the arm with the reference arm "
+    note = (
+        "The max-t intervals hold for all arms of the table at once with 95 %; the intervals above are of one arm "
+        "each. Welch's test ignores the pairing by seed. The correlation is that of the arm with the reference arm "
         "over seeds; pairing makes a comparison more precise where it is clearly above 0. These p are not corrected "
-        "for the number of arms. Collapsed and lost runs are those of the arm, then of the reference arm, with the p "
-        "of Fisher's exact test.",
-    }
+        "for the number of arms."
+    )
+    counts: dict[str, Callable[[Any], str]] = {}
+    if (table["collapsed"] + table["reference_collapsed"]).any():
+        counts["Collapsed"] = lambda row: _against(
+            row.collapsed, row.runs, row.reference_collapsed, row.reference_runs, row.collapsed_p
+        )
+    if (table["arm_lost"] + table["reference_lost"]).any():
+        counts["Lost"] = lambda row: _against(
+            row.arm_lost,
+            row.runs + row.arm_lost,
+            row.reference_lost,
+            row.reference_runs + row.reference_lost,
+            row.lost_p,
+        )
+    if counts:
+        note += " Counts of runs are those of the arm, then of the reference arm, with the p of Fisher's exact test."
+    shown |= counts
+    rows = [[cell(row) for cell in shown.values()] for row in rows_of(table)]
+    return {"heads": tuple(shown), "rows": rows, "note": note}
 
 
-def _against(count: int, reference_count: int, p: float) -> str:
-    return f"{count}, {reference_count} (p = {p:.2g})"
+def _against(count: int, runs: int, reference_count: int, reference_runs: int, p: float) -> str:
+    return f"{count} of {runs}, {reference_count} of {reference_runs} (p = {p:.2g})"
 
 
 def _signed(value: float, metric: Metric) -> str:

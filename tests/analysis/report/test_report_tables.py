@@ -15,6 +15,7 @@ from analysis.report.tables import (
     to_markdown,
     write_table,
 )
+from analysis.report.words import check_table, effect_rows
 from analysis.stats.effects import effects
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError
@@ -91,3 +92,24 @@ def test_no_text_in_a_csv_begins_like_a_formula() -> None:
 def test_markdown_finds_no_html_and_no_link_in_text(text: str, escaped: str) -> None:
     assert escaped_markdown(text) == escaped
     assert "<script" not in to_markdown(pd.DataFrame({text: [text]}))
+
+
+def test_other_tests_and_intervals_stand_beside_the_paired_comparison(results: StudyResults) -> None:
+    raw = effects(results)
+    table = check_table(raw, results.metric_record())
+    row = dict(zip(table["heads"], table["rows"][0], strict=True))
+    first = raw.iloc[0]
+    ends = [f"{end * 100:+.2f}".replace("-", "−") for end in (first["welch_low"], first["welch_high"])]
+    assert row["Unpaired (Welch)"] == f"{ends[0]} to {ends[1]}"
+    ends = [f"{end * 100:+.2f}".replace("-", "−") for end in (first["max_t_low"], first["max_t_high"])]
+    assert row["All arms at once (max-t)"] == f"{ends[0]} to {ends[1]}"
+    assert row["Correlation"] == f"{first['correlation']:.2f}".replace("-", "−")
+    assert "Collapsed" not in row
+    counted = check_table(raw.assign(collapsed=2, runs=5, reference_runs=5, collapsed_p=0.44), results.metric_record())
+    assert counted["rows"][0][list(counted["heads"]).index("Collapsed")] == "2 of 5, 0 of 5 (p = 0.44)"
+
+
+def test_an_equivalent_line_shows_the_interval_that_its_test_rests_on(results: StudyResults) -> None:
+    raw = effects(results).assign(verdict="equivalent", low90=-0.001, high90=0.002)
+    [row, *_] = effect_rows(raw, results.metric_record())
+    assert row["interval"] == "−0.10 to +0.20 (90 %)"
