@@ -157,12 +157,12 @@ def least_collapse_error(
     return Rate(unseen * max(float(called) - power_lost, 0.0) * studies, studies)
 
 
-def power(effect: float, *, n: int, arms: int, studies: int, seed: int = 0) -> Change:
-    """Return how often an arm that is better by ``effect`` standard deviations is called better, normal noise."""
+def power(effect: float, *, n: int, arms: int, studies: int, noise: Noise = normal, seed: int = 0) -> Change:
+    """Return how often an arm that is better by ``effect`` standard deviations of normal noise is called better."""
     rng = np.random.default_rng([seed, n, arms])
     before = after = 0
     for _ in range(studies):
-        values = normal(rng, arms, n)
+        values = noise(rng, arms, n)
         values[1:] += effect
         before += int((compare_differences(values[1:] - values[0]).verdict == "better").sum())
         after += int((judge(values, _against_first(arms)).effects.verdict == "better").sum())

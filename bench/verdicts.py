@@ -111,6 +111,9 @@ def _verdict_lines() -> Iterable[Line]:
             setting = f"{arms} {'arm' if arms == 1 else 'arms'}, {effect:g} sd better, n = {n}"
             found = partial(simulations.power, effect, n=n, arms=arms)
             yield _change_line("power, normal noise", setting, found, _VERDICTS)
+    for name, effect in (("lognormal", 2.0), ("collapsing (15 % of runs)", 6.0)):
+        found = partial(simulations.power, effect, n=10, arms=6, noise=NOISES[name])
+        yield _change_line(f"power, {name}", f"6 arms, {effect:g} sd better, n = 10", found, _VERDICTS)
 
 
 def _finding_lines() -> Iterable[Line]:

@@ -12,7 +12,7 @@ from search_spaces.config.trial import TrialConfig
 from search_spaces.json_schema import json_schema
 from search_spaces.published import SOURCES, Claim, Figure, Reference
 from search_spaces.study import StudySpec
-from search_spaces.study_parts import Asha, Design, ProbeConfig, Resources, Search
+from search_spaces.study_parts import Asha, Design, ProbeConfig, Resources, Search, Sequential
 from search_spaces.tune import Tune
 
 PAGE = Path(__file__).with_name("studies.md")
@@ -25,6 +25,7 @@ def tables() -> str:
     sections: dict[str, type[Part]] = {
         "Study": StudySpec,
         "design": Design,
+        "sequential": Sequential,
         "search": Search,
         "search.asha": Asha,
         "tune": Tune,

@@ -13,7 +13,7 @@ from search_spaces.catalog import CATALOG
 from search_spaces.config.base import Config
 from search_spaces.config.function import FunctionConfig
 from search_spaces.config.trial import TrialConfig, field_paths
-from search_spaces.metrics import IMAGE_METRICS, LANDSCAPE_METRICS
+from search_spaces.metrics import CLAIM_METRICS, IMAGE_METRICS
 from search_spaces.study import MAX_SEEDS, StudySpec
 
 Schema = dict[str, Any]
@@ -48,12 +48,18 @@ def json_schema(spec: StudySpec | None = None) -> dict[str, Any]:
     properties["sizes"]["additionalProperties"] = {"type": "object", "properties": fields}
     _widen(properties, "design", {"enum": _definition(schema, "Design")["properties"]["kind"]["enum"]})
     _widen(properties, "seeds", {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS})
+    _widen(properties, "sequential", {"type": "boolean"})
+    futility = _definition(schema, "Sequential")["properties"]["futility"]
+    futility["anyOf"] = [
+        {"type": "boolean"},
+        {key: futility.pop(key) for key in ("type", "minimum", "exclusiveMaximum")},
+    ]
     if spec is not None:
         properties["metric"]["enum"] = list(spec.metric_records())
     else:
         image_metric = {"properties": {"metric": {"enum": list(IMAGE_METRICS)}}}
         schema["allOf"] = [{"if": {"not": {"required": ["task"]}}, "then": image_metric}]
-    _definition(schema, "Claim")["properties"]["metric"]["description"] += f": {', '.join(LANDSCAPE_METRICS)}"
+    _definition(schema, "Claim")["properties"]["metric"]["description"] += f": {', '.join(CLAIM_METRICS)}"
     _definition(schema, "Resources")["properties"]["gpu"]["anyOf"] = [
         {"const": "auto"},
         {"type": "number", "minimum": 0},

@@ -189,6 +189,19 @@ Roughness is log10 of the variance of the discrete Laplacian, over all of the pl
 centre; sharpness is log10 of the largest eigenvalue of the Hessian at the centre. Lower is flatter.
 """
 
+CLAIM_METRICS: Mapping[str, Metric] = {
+    **LANDSCAPE_METRICS,
+    "accuracy_gap": Metric("accuracy_gap", "gap between training and validation accuracy", False, "%", 100.0),
+    "feature_spread": Metric("feature_spread", "spread of the features", False, "decades", digits=2),
+    "feature_drift": Metric("feature_drift", "drift of the feature quantiles", False, "decades", digits=2),
+}
+"""Name -> metric that is computed from the store's tables, and that only claims and the report are about.
+
+The gap is training minus validation accuracy. The spread is log10 of the distance from the 1st to the 99th percentile
+of the features after the last epoch. The drift is log10 of the mean change of the percentiles from epoch to epoch, as a
+share of that distance.
+"""
+
 
 def metric_named(name: str, declared: Mapping[str, Metric]) -> Metric:
     """Return the record of a metric: a declared one, a common one, or one made from its name.
@@ -196,7 +209,7 @@ def metric_named(name: str, declared: Mapping[str, Metric]) -> Metric:
     A name that nobody declared takes unit, direction and scale from a declared metric of the same quantity on another
     split (``train_loss`` from ``val_loss``); otherwise it is shown under its own name and has no direction.
     """
-    if found := declared.get(name) or COMMON_METRICS.get(name) or LANDSCAPE_METRICS.get(name):
+    if found := declared.get(name) or COMMON_METRICS.get(name) or CLAIM_METRICS.get(name):
         return found
     split, quantity = split_of(name), quantity_of(name)
     label = quantity.replace("_", " ")

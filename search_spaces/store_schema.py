@@ -4,6 +4,7 @@ A store is a folder (or an ``s3://`` prefix) ``results/<study>/``::
 
     study.yaml            the study of the last run
     environment.json      commit, package versions, hardware
+    rounds.json           when which seeds were planned, and by which rule (`search_spaces.rounds`); may be absent
     trials/KEY.parquet    one row for each trial
     epochs/KEY.parquet    one row for each epoch of a trial
     quantiles/KEY.parquet one row for each epoch, layer and percentile, where probed
@@ -34,6 +35,7 @@ from search_spaces.errors import StudyError
 from search_spaces.metrics import COMMON_METRICS, IMAGE_METRICS, IMAGE_QUANTITIES, SPLITS, metric_named, split_of
 
 __all__ = [
+    "CONFIRMATION",
     "CORRECT",
     "CURVATURE",
     "EPOCHS",
@@ -74,6 +76,8 @@ _KEYS = [
         nullable=False,
     ),
 ]
+CONFIRMATION = "-confirm"
+"""End of the name of the study that confirms the best configurations of a search."""
 METRICS = tuple(IMAGE_QUANTITIES)
 METRIC_NAMES = tuple(IMAGE_METRICS)
 """The trials table's columns that a study of image classification can be about: train_loss, ..., test_f1_macro."""

@@ -19,9 +19,9 @@ from search_spaces.domains import Domain
 from search_spaces.errors import StudyError
 from search_spaces.factors import Factor, expand_names, read_factors
 from search_spaces.metrics import (
+    CLAIM_METRICS,
     COMMON_METRICS,
     IMAGE_METRICS,
-    LANDSCAPE_METRICS,
     Metric,
     metric_named,
     split_of,
@@ -30,7 +30,7 @@ from search_spaces.metrics import (
 )
 from search_spaces.published import Reference
 from search_spaces.space import SearchSpace
-from search_spaces.study_parts import Design, MetricSpec, ProbeConfig, Resources, Search, TaskSpec
+from search_spaces.study_parts import Design, MetricSpec, ProbeConfig, Resources, Search, Sequential, TaskSpec
 from search_spaces.tune import Tune, with_repeats_as_seeds
 
 MAX_SEEDS = 10_000
@@ -83,6 +83,10 @@ class StudySpec(Part):
     search: Search = Field(default_factory=Search, description="how to search")
     tune: Tune | None = Field(None, description="ablation: a search inside each arm before arms are compared")
     seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), strict=False, description="seeds, the same for all arms; n: 0..n-1")
+    sequential: Sequential | None = Field(
+        None,
+        description="seeds are added by rule until an arm is decided; true: with its defaults; null: all at once",
+    )
     rope: float = Field(
         0.005, ge=0, description="region of practical equivalence: a difference in the metric too small to matter"
     )
@@ -115,6 +119,15 @@ class StudySpec(Part):
     @classmethod
     def _design_by_name(cls, design: Any) -> Any:
         return {"kind": design} if isinstance(design, str) else design
+
+    @field_validator("sequential", mode="before")
+    @classmethod
+    def _sequential_by_default(cls, sequential: Any) -> Any:
+        if isinstance(sequential, bool):
+            return {} if sequential else None
+        if not isinstance(sequential, Mapping | Sequential | None):
+            raise must("", sequential, "true, false, or a mapping with keys such as looks, spending and futility")
+        return sequential
 
     @field_validator("factors", mode="before")
     @classmethod
@@ -246,11 +259,27 @@ class StudySpec(Part):
             raise refused("metrics", sorted(taken), f"has {min(taken)!r}, a column of tuned ablations; rename it")
         if self.baseline.seed:
             raise must("baseline.seed", self.baseline.seed, "left out: list seeds under `seeds`")
+        self._check_looks()
         asha = self.search.asha
         if self.mode == "search" and asha and asha.grace_period > self.baseline.epochs:
             raise must("search.asha.grace_period", asha.grace_period, f"at most the {self.baseline.epochs} epochs")
         self._check_published()
         return self
+
+    def _check_looks(self) -> None:
+        if self.sequential is None:
+            return
+        if self.mode == "search":
+            raise refused(
+                "sequential", None, "is given, but a study of mode search has no arms to compare; leave it out"
+            )
+        if self.tune is not None:
+            raise refused("sequential", None, "is given with `tune`, whose repeats are not added by rule; drop one")
+        if len(self.seeds) < 2:
+            raise must("seeds", list(self.seeds), "2 or more with `sequential`: one seed shows no spread; take 20")
+        looks, most = self.sequential.looks or (), len(self.seeds)
+        if looks and looks[-1] > most:
+            raise must("sequential.looks", list(looks), f"at most {most}, the number of seeds; raise `seeds`")
 
     def _check_published(self) -> None:
         """Refuse published figures and claims about metrics that this study does not have, or in another unit."""
@@ -265,7 +294,7 @@ class StudySpec(Part):
                     f"reference.figures.{i}.value", figure.value, f"{allowed} for {figure.metric}: 0.8957, not 89.57"
                 )
         for i, claim in enumerate(reference.claims if reference else ()):
-            if claim.metric not in ("", *LANDSCAPE_METRICS) and claim.metric not in known:
+            if claim.metric not in ("", *CLAIM_METRICS) and claim.metric not in known:
                 raise must(f"reference.claims.{i}.metric", claim.metric, unknown_metric(claim.metric, known))
 
     def metric_records(self) -> dict[str, Metric]:

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tune_app.api import plan, run
+    from tune_app.api import confirm, plan, run
     from tune_app.studies import read_study
     from tune_app.tasks.context import Context
     from tune_app.web.client import Client
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 _PLACES = {
     "Client": "tune_app.web.client",
     "Context": "tune_app.tasks.context",
+    "confirm": "tune_app.api",
     "plan": "tune_app.api",
     "read_study": "tune_app.studies",
     "run": "tune_app.api",
 }
-__all__ = ["Client", "Context", "plan", "read_study", "run"]
+__all__ = ["Client", "Context", "confirm", "plan", "read_study", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -53,6 +53,32 @@ def run(
     return load_study(summary.store)
 
 
+def confirm(
+    study: Study,
+    results: str | Path = "results",
+    *,
+    top: int = 3,
+    seeds: int = 5,
+    executor: Literal["ray", "inline"] = "ray",
+    size: str | None = None,
+    overrides: Sequence[str] = (),
+    address: str | None = None,
+) -> StudyResults:
+    """Train the ``top`` best configurations of a stored search again, with fresh ``seeds``, against its baseline.
+
+    Returns the loaded results of the study ``<search>-confirm``, whose `analysis.effects` are the verdicts. Arguments
+    are those of `run`. Raises StudyError where the study is no search, or has no trial trained in full.
+    """
+    from analysis import load_study
+    from tune_app.confirmation import confirmation_study
+    from tune_app.tuning.runner import run_study
+
+    spec, source = _read(study, size, overrides)
+    confirmation = confirmation_study(spec, load_study(f"{results}/{spec.name}"), top, seeds)
+    summary = run_study(confirmation, str(results), address, executor=executor, code=source)
+    return load_study(summary.store)
+
+
 def plan(study: Study, *, size: str | None = None, overrides: Sequence[str] = ()) -> Plan:
     """Return the arms and cells of an ablation; StudyError for mistakes."""
     return make_plan(_read(study, size, overrides)[0])

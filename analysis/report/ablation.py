@@ -10,7 +10,9 @@ import pandas as pd
 from analysis.plots._words import sentence_case
 from analysis.plots.style import arm_styles
 from analysis.report import words
+from analysis.report.looks import looks_context, looks_method
 from analysis.report.page import arm_choices
+from analysis.report.pairing import correlation_sentence, image_table
 from analysis.report.pictures import ablation_gallery, reported_gallery
 from analysis.report.tuned import tuned_context, tuned_method
 from analysis.report.words import p_text
@@ -33,7 +35,9 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
     gallery = ablation_gallery(results, table, styles, rope)
     metric = results.metric_record()
     rows = words.effect_rows(table, metric)
-    own = tuned_context(results, table, styles) if results.is_tuned else {}
+    own = tuned_context(results, table, styles) if results.is_tuned else looks_context(results, styles)
+    for row in rows if results.is_tuned else ():
+        row["words"] += f"; {own['tuned']['words'][row['arm']]}"
     return own | {
         "summary": words.summary(table),
         "verdicts": rows,
@@ -44,6 +48,8 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
         "paired by seed, with the 95 % t interval of each one (of “equivalent”: the 90 % interval that its test rests "
         "on). An arm's mean is over its pairs, the reference arm's over all its completed trials.",
         "difference_unit": metric.difference,
+        "correlations": correlation_sentence(table),
+        "test_images": image_table(table),
         "factors": factor_table(results),
         "claims": words.claim_rows(results),
         "landscapes": landscape_table(results),
@@ -52,7 +58,11 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
         "arms": arm_choices(styles) if gallery.figures else [],
         "pictures": gallery.figures,
         "limits": gallery.limits,
-        "method": [*words.method(results, rope), *(tuned_method(results) if results.is_tuned else ())],
+        "method": [
+            *words.method(results, rope),
+            *looks_method(results),
+            *(tuned_method(results) if results.is_tuned else ()),
+        ],
         "extra_facts": [
             ("Arms", str(len(results.arms))),
             ("Repeats" if results.is_tuned else "Seeds", str(results.trials["seed"].nunique())),

@@ -24,6 +24,7 @@ SECTIONS = {
     "best": "Best trial",
     "audit": "What early stopping did",
     "effects": "Effects",
+    "looks": "Looks",
     "tuned": "Untuned and tuned",
     "factors": "Factors",
     "claims": "Published results",
@@ -46,12 +47,15 @@ _EMPTY: dict[str, Any] = {
     "reference_row": None,
     "effects_caption": "",
     "difference_unit": "",
+    "correlations": "",
+    "test_images": None,
     "claims": [],
     "landscapes": None,
     "reported": [],
     "reference_note": "",
     "best": [],
     "audit": None,
+    "looks": None,
     "factors": None,
     "tuned": None,
     "arms": [],
@@ -63,16 +67,21 @@ _EMPTY: dict[str, Any] = {
 
 
 def write_report(
-    results: StudyResults, out: str | Path, table: pd.DataFrame | None = None, partial: Sequence[Partial] = ()
+    results: StudyResults,
+    out: str | Path,
+    table: pd.DataFrame | None = None,
+    confirmation: StudyResults | None = None,
+    partial: Sequence[Partial] = (),
 ) -> Path:
     """Write the report of a study and return its path: ``out`` if it ends in .html, else report.html in it.
 
-    ``table`` is that of `analysis.stats.effects.effects` where the caller has it; it is computed if None. ``partial``
-    are trials that have not ended, listed with what is known of them.
+    ``table`` is that of `analysis.stats.effects.effects` where the caller has it; it is computed if None.
+    ``confirmation``: of a search, the results of its best configurations with fresh seeds (`load_confirmation`).
+    ``partial``: trials that have not ended, listed with what is known of them.
     """
     own: dict[str, Any] = {}
     if len(results.trials) and results.is_search:
-        own = search_context(results)
+        own = search_context(results, confirmation)
     elif len(results.trials):
         own = ablation_context(results, effects(results) if table is None else table)
     elif len(results.tuning):
@@ -86,7 +95,7 @@ def write_report(
 
 
 def _is_shown(section: str, context: dict[str, Any]) -> bool:
-    names = ("best", "audit", "tuned", "factors", "landscapes", "method", "other", "partial")
+    names = ("best", "audit", "looks", "tuned", "factors", "landscapes", "method", "other", "partial")
     fillings = {name: name for name in names} | {"effects": "effect_rows"}
     if section == "claims":
         return bool(context["claims"] or context["reported"])

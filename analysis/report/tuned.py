@@ -38,7 +38,7 @@ def tuned_context(results: StudyResults, table: pd.DataFrame, styles: Styles) ->
             "tuned with the same budget.",
             "heads": ("Arm", "Untuned", "Verdict", "Tuned", "Verdict", "n"),
             "rows": [_row(row, metric) for row in rows_of(compared)],
-            "sentences": [f"{row.arm}: {row.words}." for row in rows_of(compared)],
+            "words": {row.arm: row.words for row in rows_of(compared)},
             "chosen": _chosen(results),
             "budget": _budget(results),
             "crossings": _crossings(results, curves),

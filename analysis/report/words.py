@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.stats.claims import claims
+from analysis.stats.claims import claims, how_tested
 from analysis.stats.effects import VERDICT_RULE
 from analysis.stats.pairs import missing_rule
 from analysis.store._rows import rows_of
@@ -113,8 +113,7 @@ def claim_rows(results: StudyResults) -> list[dict[str, str]]:
     return [
         {
             "text": row.text,
-            "expect": f"{row.arm} {row.expect} {'to' if row.expect == 'equivalent' else 'than'} {row.against}, "
-            f"{results.metric_record(row.metric).label}",
+            "expect": how_tested(row, results.metric_record(row.metric).label),
             "outcome": row.verdict,
             "words": row.words,
         }

@@ -25,7 +25,7 @@ from analysis.stats.paired import Floats
 from analysis.stats.robust import welch
 
 GAP = 3.25
-_ALLOWANCE = 8.0
+_ALLOWANCE = 3.0
 _NORMAL = 1.4826
 _UNEQUAL_SHARES = 0.05
 _DIFFERENT = 0.01

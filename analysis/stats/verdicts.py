@@ -14,6 +14,7 @@ A verdict of the t tests (better, worse, equivalent) becomes "undecided" where
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,16 +85,20 @@ def judge(
     higher_is_better: bool = True,
     resolution: float = 0.0,
     alpha: float = ALPHA,
+    verdicts: Sequence[str] | None = None,
 ) -> Judged:
     """Return the verdicts of comparisons between rows of ``values``, shape (arms, seeds), NaN where there is no figure.
 
     ``pairs``: (arm, reference) row numbers; Holm's family is the list. ``lost``: (arms, seeds), True where a run was
     started and gave no result. ``fill``: the value that a lost run is given in the second computation, such as the
-    chance level; None: the worst value in the table. Other options as in `compare_differences`.
+    chance level; None: the worst value in the table. ``verdicts``: those of another rule, in place of the t tests' with
+    a fixed number of seeds; they are withheld for the same reasons. Other options as in `compare_differences`.
     """
     options: dict[str, Any] = {"rope": rope, "higher_is_better": higher_is_better, "resolution": resolution}
     arms, references = (np.array([pair[side] for pair in pairs], int) for side in (0, 1))
     found = compare_differences(values[arms] - values[references], alpha=alpha, **options)
+    if verdicts is not None:
+        found = replace(found, verdict=np.array(verdicts, str))
     collapses = find_collapses(values, higher_is_better)
     gone = np.zeros(values.shape, bool) if lost is None else lost
     warnings = [shape_warnings(values[arm], values[reference]) for arm, reference in pairs]

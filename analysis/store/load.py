@@ -27,7 +27,8 @@ from analysis.store.cells import json_object, select_cells
 from analysis.store.results import FACTOR, StudyResults
 from search_spaces._yaml import mapping_in, parse_json, parse_stored
 from search_spaces.errors import StudyError
-from search_spaces.store_schema import TABLES
+from search_spaces.rounds import ROUNDS_FILE, Round, rounds_from_json
+from search_spaces.store_schema import CONFIRMATION, TABLES
 from search_spaces.study import StudySpec
 from search_spaces.study_files import study_from_store
 
@@ -73,7 +74,25 @@ def load_study(path: str | Path, tables: Collection[str] = tuple(TABLES)) -> Stu
         tuning=_expanded(found.tuning, problems),
         planned_reference=found.reference,
         study_text=text,
+        rounds=_read_rounds(filesystem, root, problems),
     )
+
+
+def load_confirmation(path: str | Path) -> StudyResults | None:
+    """Return the results of ``<path>-confirm``, which confirm those of the search at ``path``; None where none are."""
+    place = f"{str(path).rstrip('/')}{CONFIRMATION}"
+    filesystem, root = open_filesystem(place)
+    return load_study(place) if is_there(filesystem, f"{root}/study.yaml") else None
+
+
+def _read_rounds(filesystem: pafs.FileSystem, root: str, problems: Problems) -> tuple[Round, ...]:
+    """Return the study's rounds; none where the store was written before they were kept, or cannot be read."""
+    text = read_document(filesystem, root, ROUNDS_FILE, problems, optional=True)
+    try:
+        return rounds_from_json(text) if text else ()
+    except StudyError as error:
+        problems.add(f"{error}: whether seeds were added after results could be seen is not known")
+        return ()
 
 
 def _read_spec(text: str, problems: Problems) -> tuple[StudySpec | None, str]:

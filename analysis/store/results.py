@@ -10,6 +10,7 @@ import pandas as pd
 
 from search_spaces.errors import StudyError
 from search_spaces.metrics import IMAGE_METRICS, Metric, metric_named, validation_counterpart
+from search_spaces.rounds import Round
 from search_spaces.study import StudySpec
 
 FACTOR = "factor:"
@@ -31,7 +32,8 @@ class StudyResults:
     Of a tuned ablation ``trials`` has the final cells, with their ``repeat`` and the ``trial`` that was chosen, and
     ``tuning`` the trials of the search inside each arm, with the same columns. ``tuning`` is empty for other studies.
 
-    ``spec`` is None where ``study.yaml`` could not be used; ``study_text`` is that file's text.
+    ``spec`` is None where ``study.yaml`` could not be used; ``study_text`` is that file's text. ``rounds`` says when
+    which seeds were planned; empty where the store does not say.
     """
 
     name: str
@@ -48,6 +50,7 @@ class StudyResults:
     tuning: pd.DataFrame = field(default_factory=pd.DataFrame)
     planned_reference: str | None = None
     study_text: str = ""
+    rounds: tuple[Round, ...] = ()
 
     @property
     def is_search(self) -> bool:

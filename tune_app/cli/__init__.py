@@ -13,6 +13,7 @@ from search_spaces.errors import StudyError
 from tune_app.cli import (
     augmentations,
     compact,
+    confirm,
     export,
     factorize,
     jobs,
@@ -40,6 +41,7 @@ for verb in (
     studies.validate,
     studies.plan,
     run.run,
+    confirm.confirm,
     serve.serve,
     jobs.submit,
     jobs.status,

@@ -6,20 +6,20 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from analysis.stats.power import smallest_difference
 from search_spaces.budget import Usage, cost_lines, total
 from search_spaces.config import config_from
 from search_spaces.domains import Domain
 from search_spaces.plan import Cell, Plan, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.tune import Tune
+from tune_app.cli.detectable import find_spread, show_detectable
+from tune_app.cli.planning_looks import show_looks
 from tune_app.tasks import Task, task_of
 from tune_app.tuning.code_versions import accepted_code
-from tune_app.tuning.preparation import objective, outdated, outdated_search, stored_results
+from tune_app.tuning.preparation import outdated, outdated_search, stored_results
 from tune_app.tuning.progress import duration
 from tune_app.tuning.resources import concurrency, gpu_share, local_resources
 from tune_app.tuning.rounds import cells_needed, counts_by_arm, known_plan
@@ -28,8 +28,6 @@ from tune_app.user_code import code_source
 
 MAX_SHOWN = 50
 """Values of a domain that a plan lists one by one."""
-TYPICAL_SPREAD = 0.005
-"""Standard deviation of a metric over seeds that is assumed where the store has none: half a point."""
 
 
 def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
@@ -58,7 +56,8 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
         table.add_row(arm.name + mark, str(planned), str(done), str(planned - done), *each)
     out.print(table)
     left = {arm: planned - done for arm, (planned, done) in counts.items() if planned > done}
-    out.print(f"{plan.size} cells, {plan.size - sum(left.values())} done, {sum(left.values())} to train")
+    total, done = (sum(numbers) for numbers in zip(*counts.values(), strict=True))
+    out.print(f"{total} cells, {done} done, {total - done} to train" + (" at most" if spec.sequential else ""))
     if spec.tune is not None:
         _show_tune(spec.tune, spec, out)
     for reason in outdated(spec, store, missing):
@@ -69,7 +68,10 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
         out.print(f"cannot be distinguished: {alias}")
     if missing:  # notes about networks take torch, and a study that is complete has been run with them
         _show_notes(spec, task, shared, out)
-    _show_power(spec, store, known_plan(spec, plan, stored), out)
+    spread = find_spread(spec, store, results, known_plan(spec, plan, stored))
+    if spec.sequential is not None and len(spec.seeds) > 1:
+        show_looks(spec, len(plan.arms) - 1, spread, out)
+    show_detectable(spec, spread, plan, out)
 
 
 def _show_tune(tune: Tune, spec: StudySpec, out: Console) -> None:
@@ -159,40 +161,3 @@ def _cell_seconds(
 def _measured(spec: StudySpec, task: Task, shared: Mapping[str, Any], config: Any) -> float | None:
     share = gpu_share(spec.resources, local_resources(), autoscaling=True)
     return task.estimate(config, shared, spec.resources.cpu, share)
-
-
-def _show_power(spec: StudySpec, store: ResultsStore, plan: Plan, out: Console) -> None:
-    comparisons, what = len(plan.arms) - 1, "repeat" if plan.tuning else "seed"
-    if len(spec.seeds) < 2:
-        remedy = "tune.repeats" if plan.tuning else "seeds"
-        out.print(f"with 1 {what} no difference can be distinguished from chance; give `{remedy}: 5` or more")
-        return
-    arms = {arm.name for arm in plan.arms}
-    names = {(cell.digest, cell.config.seed): cell.arm.name for cell in plan.cells if cell.arm.name in arms}
-    values: dict[str, dict[int, float]] = {}
-    for trial in store.trials():
-        value, name = trial.metrics.get(spec.metric), names.get((trial.digest, trial.seed))
-        if name is not None and trial.status == "completed" and value is not None:
-            values.setdefault(name, {})[trial.seed] = value
-    reference = values.get(plan.reference_arm, {})
-    spreads = [
-        float(np.std([arm[seed] - reference[seed] for seed in arm if seed in reference], ddof=1))
-        for arm in values.values()
-        if arm is not reference and len(arm.keys() & reference.keys()) >= 2
-    ]
-    spreads = [spread for spread in spreads if spread > 0]
-    is_fraction = spec.metric_record().bounds == (0.0, 1.0)
-    if not spreads and not is_fraction:
-        out.print(
-            f"the smallest difference in {spec.metric} that {len(spec.seeds)} paired {what}s detect is known once two "
-            f"{what}s of two arms are trained; choices are made by {objective(spec)[0]}",
-        )
-        return
-    spread = statistics.median(spreads) if spreads else TYPICAL_SPREAD * 2**0.5
-    origin = "observed" if spreads else "assumed"
-    smallest = smallest_difference(len(spec.seeds), spread, comparisons=comparisons)
-    out.print(
-        f"smallest difference in {spec.metric} that {len(spec.seeds)} paired {what}s detect (80 % power, 5 % error "
-        f"over {comparisons} comparisons): {smallest:.4f} with the {origin} spread of differences, {spread:.4f}; "
-        f"choices are made by {objective(spec)[0]}",
-    )

@@ -47,6 +47,7 @@ def report(
     from analysis.report.tables import effects_table, write_table
     from analysis.stats.effects import effects
     from analysis.stats.tuned import tuned_comparison
+    from analysis.store.load import load_confirmation
 
     store = store_of(study, size, set_, results)
     found = load_study(store.url)
@@ -66,8 +67,10 @@ def report(
         screen.print(f"problem: {problem}")
     if len(found.other):
         screen.print(f"{len(found.other)} stored cells are not of this version of the study: not compared")
+    confirmation = load_confirmation(store.url) if found.is_search else None
     unfinished = _unfinished(found, store, screen) if partial else []
-    page = write_report(found, Path(out) if out else default_page(store, screen), found_effects, unfinished)
+    to = Path(out) if out else default_page(store, screen)
+    page = write_report(found, to, found_effects, confirmation, unfinished)
     if unfinished:
         write_table(partial_table(unfinished), page.with_name("partial.csv"))
     if table is not None:

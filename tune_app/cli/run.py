@@ -12,7 +12,7 @@ from tune_app.cli.common import Results, Set, Size, Study, console
 from tune_app.studies import read_study
 
 if TYPE_CHECKING:
-    from tune_app.tuning.runner import RunSummary
+    from tune_app.tuning.passes import RunSummary
 
 
 BUDGET_SPENT = 3
@@ -56,6 +56,11 @@ def run(
         raise StudyError("`--inline` trains in this process, so it takes no --address; leave one of them out")
     executor = "inline" if inline else "ray"
     summary = run_study(spec, results, address, tensorboard, shared_folder, executor, accept_code=accept_code)
+    conclude(summary, out)
+
+
+def conclude(summary: RunSummary, out: Console) -> None:
+    """Print what a run did and how to go on; exit code 130: interrupted, 3: budget spent, 1: trials failed."""
     _show(summary, out)
     if summary.interrupted:
         raise typer.Exit(130)
@@ -66,7 +71,6 @@ def run(
 
 
 def _show(summary: RunSummary, out: Console) -> None:
-    """Print what a run did, and how to go on where it did not finish."""
     for note in summary.notes:
         out.print(f"note: {note}")
     counts = ", ".join(f"{count} {status}" for status, count in summary.counts.items())

@@ -22,9 +22,17 @@ from tune_app.tuning.environment import describe_environment
 from tune_app.tuning.executor import Batch, Executor, Stopping
 from tune_app.tuning.jobs import Job, cell_job
 from tune_app.tuning.passes import Passes, RunSummary
-from tune_app.tuning.preparation import check_version, cut_off, objective, outdated, outdated_search, stored_results
+from tune_app.tuning.preparation import (
+    check_version,
+    cut_off,
+    note_round,
+    objective,
+    outdated,
+    outdated_search,
+    stored_results,
+)
 from tune_app.tuning.queues import QueueSearcher
-from tune_app.tuning.rounds import cells_needed, known_plan
+from tune_app.tuning.rounds import cells_ahead, cells_needed, known_plan
 from tune_app.tuning.searchers import OptunaSearcher, holds
 from tune_app.tuning.store.locks import hold
 from tune_app.tuning.store.writer import ResultsStore
@@ -79,10 +87,13 @@ def run_study(
         keep_archive(spec, store)
         spec = accepted_code(spec, store, accept=accept_code)
         shared = task_of(spec).prepare(spec, source)
+        if spec.mode == "ablation":
+            note_round(spec, store)
         store.write_study(study_to_store(spec), describe_environment())
         run = _Run(spec, store, shared, chosen, source, listeners)
         try:
             summary = run.ablation() if spec.mode == "ablation" else run.search()
+            store.merge()
         finally:
             store.sweep()  # what a killed trial left
     summary.notes += store.damage
@@ -130,6 +141,7 @@ class _Run:
 
             def needed() -> list[Job]:
                 cells = cells_needed(self._spec, plan, results)
+                cells += cells_ahead(self._spec, plan, results) if cells else []
                 return [cell_job(cell, self._fingerprint(cell.config), share) for cell in cells]
 
             while (jobs := needed()) and not passes.recorder.should_stop:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.errors import StudyError
+from search_spaces.store_schema import CONFIRMATION
+from tune_app.storage import Folder
 from tune_app.web.index import StudyIndex
 from tune_app.web.metrics import info, record
 from tune_app.web.models import EffectRow, Effects
@@ -99,7 +101,7 @@ class Answers:
         """Return the file of the study's report page, written anew when the store has changed."""
         if not study.trials:
             raise ProblemError(404, "the study has no finished trial yet, so there is no report")
-        version = study.finished_version
+        version = ":".join([study.finished_version, *_confirmed_trials(study)])
         with self._lock(study.name):
             found = self._reports.get(study.name)
             if found is None or found.version != version or not found.value.exists():
@@ -124,6 +126,11 @@ class Answers:
             return self._locks.setdefault(name, threading.Lock())
 
 
+def _confirmed_trials(study: StudyIndex) -> list[str]:
+    """Return the names of the trials that confirm a search, whose report begins with them; none for an ablation."""
+    return [] if study.plan is not None else (Folder(study.folder.url + CONFIRMATION) / "trials").names(".parquet")
+
+
 def compute_effects(study: StudyIndex, metric: str) -> Effects:
     """Return the effects of a study over all its rows; verdicts and their words only where nothing is missing."""
     missing, total = missing_cells(study), planned(study)
@@ -132,8 +139,9 @@ def compute_effects(study: StudyIndex, metric: str) -> Effects:
     described = info(record(metric, study.spec))
     base = {"study": study.name, "metric": described, "missing": missing, "planned": total}
     decided = missing == 0
-    nothing = Effects(**base, decided=False, statement=not_yet_decided(missing, total), rows=[], problems=[])
-    if not study.trials:
+    waiting = not_yet_decided(study, missing, total)
+    nothing = Effects(**base, decided=False, statement=waiting, rows=[], problems=[])
+    if not study.trials or (missing and study.stage):  # nothing is shown between looks: they are planned
         return nothing
     from analysis import load_study
     from analysis.stats.effects import effects
@@ -146,7 +154,7 @@ def compute_effects(study: StudyIndex, metric: str) -> Effects:
     except (KeyError, StudyError) as error:
         raise StudyError(f"`metric` is {metric!r}, but must be a metric of this study: {error}") from None
     rows = [_row(row, decided) for row in table.to_dict("records")]
-    statement = _summary(rows) if decided else not_yet_decided(missing, total)
+    statement = _summary(rows) if decided else waiting
     return Effects(**base, decided=decided, statement=statement, rows=rows, problems=list(results.problems))
 
 

@@ -20,7 +20,7 @@ from search_spaces.plan import Plan, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.study_files import study_from_store
 from tune_app.storage import Folder, StorageError
-from tune_app.tuning.rounds import Results, known_plan
+from tune_app.tuning.rounds import Results, known_plan, stage
 from tune_app.tuning.store.live import LIVE_FILE, read_live
 from tune_app.tuning.store.locks import HOLDER
 from tune_app.web.problems import ProblemError
@@ -44,6 +44,7 @@ class StudyIndex:
         self.spec: StudySpec | None = None
         self.planned: Plan | None = None
         self.plan: Plan | None = None  # `planned`, with the cells that follow from results
+        self.stage = ""
         self.problems: tuple[str, ...] = ()
         self.trials: dict[str, Row] = {}
         self.live: Mapping[str, Any] | None = None
@@ -119,10 +120,14 @@ class StudyIndex:
         for rows in self._trials.ordered():
             found |= {f"{row['digest']}-{row['fingerprint']}": row for row in rows}
         if self.spec is not None and self.planned is not None:
-            self.plan = known_plan(self.spec, self.planned, results_of(found.values()))
-        names = {cell.digest: cell.arm.name for cell in self.plan.cells} if self.plan else {}
+            results = results_of(found.values())
+            self.plan = known_plan(self.spec, self.planned, results)
+            self.stage = stage(self.spec, self.planned, results)
+        plans = [plan for plan in (self.planned, self.plan) if plan is not None]
+        names = {cell.digest: cell.arm.name for plan in plans for cell in plan.cells}
+        known = {cell.digest for cell in self.plan.cells} if self.plan else set()
         for row in found.values():
-            row["planned"] = not self.plan or row["digest"] in names
+            row["planned"] = not self.plan or row["digest"] in known
             row["arm"] = names.get(row["digest"], row["arm"])
         return found
 

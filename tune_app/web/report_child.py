@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 from analysis import load_study, write_report
+from analysis.store.load import load_confirmation
 
 if __name__ == "__main__":
-    write_report(load_study(sys.argv[1]), Path(sys.argv[2]))
+    found = load_study(sys.argv[1])
+    confirmation = load_confirmation(sys.argv[1]) if found.is_search else None
+    write_report(found, Path(sys.argv[2]), confirmation=confirmation)

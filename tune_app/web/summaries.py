@@ -63,7 +63,7 @@ def metric_of(study: StudyIndex) -> MetricInfo:
 def curve_metrics(study: StudyIndex) -> list[str]:
     """Return the metrics that have a value by epoch; before the first epoch, the one that chooses."""
     for rows in study.epochs().values():
-        return list(rows.values)
+        return list(rows.names)
     for trial in running(study):
         if trial["points"]:
             return list(trial["points"])
@@ -144,15 +144,16 @@ def statement(study: StudyIndex) -> str:
     if study.plan is None:
         return f"{total - missing} of {total} trials are finished"
     if missing:
-        return not_yet_decided(missing, total)
+        return not_yet_decided(study, missing, total)
     failed = sum(row["planned"] and row["status"] == "failed" for row in study.trials.values())
     lost = f"; {failed} of them failed and have no value" if failed else ""
     return f"all {total} cells are finished{lost}"
 
 
-def not_yet_decided(missing: int, total: int) -> str:
+def not_yet_decided(study: StudyIndex, missing: int, total: int) -> str:
     """Return the words shown instead of a verdict while planned cells are missing."""
-    return f"not yet decided: {missing} of {total} cells {'is' if missing == 1 else 'are'} missing"
+    stage = f"{study.stage}; " if study.stage else ""
+    return f"{stage}not yet decided: {missing} of {total} cells {'is' if missing == 1 else 'are'} missing"
 
 
 def running(study: StudyIndex) -> list[Mapping[str, Any]]:

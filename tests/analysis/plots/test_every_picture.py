@@ -19,6 +19,7 @@ from analysis.plots import (
     importance,
     interaction,
     landscape,
+    looks,
     parallel,
     power,
     quantiles,
@@ -104,12 +105,25 @@ BUDGET = pd.DataFrame(
 TRIED = pd.DataFrame(
     {"arm": "baseline", "field": "optimizer.lr", "value": [0.001, 0.1], "reached": [0.5, 0.7], "chosen": [False, True]}
 )
+PATHS = pd.DataFrame(
+    {
+        "arm": ["batch_size=32"] * 2 + ["model.norm=none"],
+        "state": ["better", "better", "futile"],
+        "look": [1, 2, 1],
+        "seeds": [4, 6, 4],
+        "t": [1.5, 40.0, float("nan")],
+        "critical": [float("inf"), 4.1, float("inf")],
+    }
+)
 Draw = Callable[[StudyResults, StudyResults, Styles, Theme], Picture]
 PICTURES: dict[str, Draw] = {
     "overlay": lambda a, s, st, th: curves.draw_overlay(*curves_of(a, st), theme=th),
     "overlay, one column": lambda a, s, st, th: curves.draw_overlay(*curves_of(a, st), width=COLUMN, theme=th),
     "arm by arm": lambda a, s, st, th: curves.draw_arms(*curves_of(a, st), theme=th),
     "effects": lambda a, s, st, th: forest.draw_effects(effects(a), st, metric=TEST, rope=0.005, theme=th),
+    "looks": lambda a, s, st, th: looks.draw_paths(
+        PATHS.assign(arm=[list(st)[1], list(st)[1], list(st)[2]]), st, metric=TEST, theme=th
+    ),
     "seeds": lambda a, s, st, th: seeds.draw_seeds(seed_data(a.trials, TEST.name), st, metric=TEST, theme=th),
     "interaction": lambda a, s, st, th: interaction.draw_interaction(
         factor_pairs(a), "model.norm", "batch_size", metric=TEST, theme=th

@@ -376,3 +376,21 @@ def test_costs_are_given_by_arm_and_against_the_budget(make_site, tmp_path):
     assert "Pruning saved about" in client.get("/studies/search").text
     plan = client.get(f"{API}/invented/plan").json()
     assert any(note.startswith("budget: cpu_hours") for note in plan["notes"])
+
+
+def test_correct_images_are_fetched_as_parquet_and_with_their_bits_in_hexadecimal_as_csv(make_site, tmp_path):
+    from tune_app.tuning.store.writer import parquet_bytes
+
+    store = write_store(tmp_path / "results" / "invented", extras=False)
+    name = sorted((store / "trials").iterdir())[0].name
+    row = {"digest": name[:16], "fingerprint": name[17:33], "split": "test", "images": "a" * 16, "n": 10}
+    (store / "correct").mkdir()
+    (store / "correct" / name).write_bytes(parquet_bytes("correct", [row | {"bits": b"\xff\x40"}]))
+    client = make_site(tmp_path / "results").client()
+    listed = [file["name"] for file in client.get(f"{API}/invented/files").json()]
+    assert {"correct.parquet", "correct.csv", f"correct/{name}"} <= set(listed)
+    whole = pd.read_parquet(io.BytesIO(client.get(f"{API}/invented/files/correct.parquet").content))
+    assert whole["bits"].tolist() == [b"\xff\x40"]
+    text = pd.read_csv(io.StringIO(client.get(f"{API}/invented/files/correct.csv").text), dtype=str)
+    assert text["bits"].tolist() == ["ff40"]
+    assert f"correct/{name}" in client.get(f"{API}/invented/trials/{name.removesuffix('.parquet')}").json()["files"]

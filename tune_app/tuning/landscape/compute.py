@@ -17,6 +17,7 @@ import ray
 from pydantic import ValidationError
 
 from search_spaces._yaml import mapping_in, parse_stored
+from search_spaces.config import config_from
 from search_spaces.config.trial import TrialConfig
 from search_spaces.errors import StudyError, explain, nearest
 from search_spaces.store_schema import key
@@ -172,18 +173,21 @@ def _tasks(
     remote = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=0)(landscape_part)
     codes: dict[str | None, CodeSource] = {}
     arrays: dict[tuple[str, str | None], ImageArrays] = {}
-    images: dict[tuple[tuple[str, str | None], str], Any] = {}
+    images: dict[tuple[tuple[str, str | None], str, int | None], Any] = {}
     for landscape in landscapes:
         trial, spec = landscape.trial, landscape.spec
-        config = TrialConfig.model_validate(trial.config)
+        config = config_from(trial.config, stored=True)
+        assert isinstance(config, TrialConfig)
         if trial.code not in codes:
             codes[trial.code] = stored_code(store, trial.code)
         code, source = codes[trial.code], (source_key(config.data), trial.code)
         if source not in arrays:
             arrays[source] = load_source(config.data, code=_for_images(config, code))
         model = read_best(_checkpoints(store, trial), config, arrays[source], _chosen(trial))
-        same_images = (source, config.data.model_dump_json())
+        seed = config.seed if config.data.split == "per_seed" else None  # of the split, and so of the normalization
+        same_images = (source, config.data.model_dump_json(), seed)
         if same_images not in images:
+            images.clear()  # the tasks hold what they still need
             images[same_images] = ray.put(evaluation_images(config, arrays[source], spec.split, spec.images))
         refs = (ray.put(model), images[same_images], ray.put(code))
         stream = "" if spec.shared else trial.digest
