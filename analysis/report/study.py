@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from analysis.report import facts
 from analysis.report.ablation import ablation_context
 from analysis.report.compare import write_comparison
 from analysis.report.page import render, write_page
+from analysis.report.partial import Partial, partial_rows
 from analysis.report.search import search_context
 from analysis.report.words import question
 from analysis.stats.effects import effects
@@ -29,6 +31,7 @@ SECTIONS = {
     "landscapes": "Loss landscapes",
     "pictures": "Plots",
     "trials": "Trials",
+    "partial": "Trials that have not ended",
     "unfinished": "Trials that did not finish",
     "other": "Cells of earlier versions of this study",
     "method": "Method",
@@ -68,11 +71,13 @@ def write_report(
     out: str | Path,
     table: pd.DataFrame | None = None,
     confirmation: StudyResults | None = None,
+    partial: Sequence[Partial] = (),
 ) -> Path:
     """Write the report of a study and return its path: ``out`` if it ends in .html, else report.html in it.
 
     ``table`` is that of `analysis.stats.effects.effects` where the caller has it; it is computed if None.
     ``confirmation``: of a search, the results of its best configurations with fresh seeds (`load_confirmation`).
+    ``partial``: trials that have not ended, listed with what is known of them.
     """
     own: dict[str, Any] = {}
     if len(results.trials) and results.is_search:
@@ -84,12 +89,13 @@ def write_report(
     context = _EMPTY | _common(results) | own
     context["facts"] = [*context["extra_facts"], *context["facts"]]
     context["lost"] = _lost(results)
+    context["partial"] = partial_rows(partial, results.metric_record(results.choose_by)) if partial else []
     context["sections"] = [(name, title) for name, title in SECTIONS.items() if _is_shown(name, context)]
     return write_page(render("report.html", context), Path(out), "report.html")
 
 
 def _is_shown(section: str, context: dict[str, Any]) -> bool:
-    names = ("best", "audit", "looks", "tuned", "factors", "landscapes", "method", "other")
+    names = ("best", "audit", "looks", "tuned", "factors", "landscapes", "method", "other", "partial")
     fillings = {name: name for name in names} | {"effects": "effect_rows"}
     if section == "claims":
         return bool(context["claims"] or context["reported"])

@@ -75,10 +75,13 @@ class Chaos:
 
     def stop(self, run):
         """SIGSTOP: the trainer has to be killed by the driver's watchdog."""
-        with suppress(AssertionError, psutil.Error):
-            process = self.dice.choice(wait_until(lambda: trainers(run) or run.process.poll() is not None, 60))
+        wait_until(lambda: trainers(run) or run.process.poll() is not None)
+        if not (there := trainers(run)):
+            return False  # the study ended before anything could be stopped
+        process = self.dice.choice(there)
+        with suppress(psutil.NoSuchProcess):
             process.suspend()
-            wait_until(lambda: not process.is_running() or run.process.poll() is not None, 240, every=0.1)
+        wait_until(lambda: not process.is_running() or run.process.poll() is not None, 240, every=0.1)
         return False
 
     def second_writer(self, run):

@@ -17,6 +17,9 @@ from tune_app.storage import Folder
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.store.results import StudyResults
+    from tune_app.tuning.partial import PartialTrial
+
 
 def report(
     study: Study,
@@ -29,12 +32,17 @@ def report(
             help="The page to write. If left out: in the store, or in this folder if that is remote or not yours."
         ),
     ] = None,
+    partial: Annotated[
+        bool,
+        typer.Option("--partial", help="Also show trials that have not ended, from checkpoints and live.json."),
+    ] = False,
 ) -> None:
     """Print the verdicts of a study and write its report, one self-contained page.
 
     Example: `tune-app report quickstart`
     """
     from analysis import load_study
+    from analysis.report.partial import partial_table
     from analysis.report.study import write_report
     from analysis.report.tables import effects_table, write_table
     from analysis.stats.effects import effects
@@ -44,7 +52,7 @@ def report(
     store = store_of(study, size, set_, results)
     found = load_study(store.url)
     screen, table, found_effects = console(), None, None
-    if not found.is_search:
+    if not found.is_search and (len(found.trials) or not partial):
         found_effects = effects(found)
         table = effects_table(found_effects, found.metric_record())
         for row in found_effects.head(1).to_dict("records"):
@@ -60,11 +68,35 @@ def report(
     if len(found.other):
         screen.print(f"{len(found.other)} stored cells are not of this version of the study: not compared")
     confirmation = load_confirmation(store.url) if found.is_search else None
-    page = write_report(found, Path(out) if out else default_page(store, screen), found_effects, confirmation)
+    unfinished = _unfinished(found, store, screen) if partial else []
+    to = Path(out) if out else default_page(store, screen)
+    page = write_report(found, to, found_effects, confirmation, unfinished)
+    if unfinished:
+        write_table(partial_table(unfinished), page.with_name("partial.csv"))
     if table is not None:
         for ending in (".md", ".csv", ".tex"):
             write_table(table, page.with_name("effects" + ending))
     screen.print(f"report: {page}", soft_wrap=True)
+
+
+def _unfinished(found: StudyResults, store: Folder, screen: Console) -> list[PartialTrial]:
+    """Return the trials that have not ended, and print what is known of them."""
+    from analysis.report.partial import partial_rows
+    from tune_app.tuning.partial import partial_trials
+
+    rows = (*found.trials[["digest", "fingerprint"]].itertuples(index=False, name=None),)
+    trials = partial_trials(store, found.spec, set(rows))
+    if not trials:
+        screen.print("no trial that has not ended left anything")
+        return []
+    metric = found.metric_record(found.choose_by)
+    shown = Table(title=f"have not ended: {metric.label} of the epochs so far")
+    for heading in ("arm", "seed", "epochs", "last", "best", "from"):
+        shown.add_column(heading)
+    for row in partial_rows(trials, metric):
+        shown.add_row(*(str(row[name]) for name in ("arm", "seed", "epochs", "last", "best", "source")))
+    screen.print(shown)
+    return trials
 
 
 def compare(

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tune_app.data.memory import require_gpu_memory
+
 _CHUNK = 1024
 
 
@@ -44,6 +46,9 @@ def resident_images(
     keeps_size = resolution is None or images.shape[1:3] == (resolution, resolution)
     if device.type == "cpu" and keeps_size:
         return ResidentImages(all_images, all_labels, rows)
+    if device.type == "cuda":
+        side = (images.shape[1] * images.shape[2]) if keeps_size else (resolution or 0) ** 2
+        require_gpu_memory(len(rows) * side * images.shape[3], device)
     chunks = [all_images.index_select(0, part).to(device) for part in torch.split(rows, _CHUNK)]
     if not keeps_size:
         assert resolution is not None

@@ -10,6 +10,7 @@ from search_spaces.config.trial import TrialConfig
 from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
 from tune_app.data import ImageArrays, load_source, source_key
+from tune_app.data.memory import require_memory
 from tune_app.tasks.base import EpochReport, TrialSetup
 from tune_app.tasks.image_pairing import pairing_notes
 from tune_app.tasks.image_planning import network_notes, planned_sources, planning_notes, shape_of, training_seconds
@@ -23,7 +24,12 @@ class ImageClassification:
         """Return the decoded sources of all arms."""
         configs = make_plan(spec).configs() if spec.mode == "ablation" else _searched(spec)
         by_key = {source_key(_image(config).data): _image(config).data for config in configs}
-        return {key: load_source(data, code=code) for key, data in by_key.items()}
+        sources = {key: load_source(data, code=code) for key, data in by_key.items()}
+        for key, arrays in sources.items():
+            _, height, width, channels = arrays.train_images.shape
+            images = len(arrays.train_images) + len(arrays.test_images)
+            require_memory(images, height, width, channels, f"`data.source` {key}")
+        return sources
 
     def fingerprint(self, config: Config, shared: Mapping[str, Any]) -> str:
         """Return the fingerprint of the images."""

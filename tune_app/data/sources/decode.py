@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from search_spaces.errors import StudyError
 from search_spaces.images import open_image
+from tune_app.data.memory import require_memory
 
 _GRAY = frozenset({"1", "L", "LA", "La"})
 _COLOUR = frozenset({"RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB"})
@@ -38,7 +39,7 @@ def decode_images(encoded: Sequence[EncodedImage], resolution: int | None) -> np
     central square and resized to that many pixels (bilinear, antialiased); without one all must have the same size.
 
     Raises StudyError for an image that cannot be read, is of no allowed format, is too large, has more than 8 bits per
-    channel, or has a different size.
+    channel, or has a different size, and for more images than fit into memory.
     """
     headers = in_threads(_header, encoded)
     if resolution is None:
@@ -47,6 +48,7 @@ def decode_images(encoded: Sequence[EncodedImage], resolution: int | None) -> np
     else:
         width = height = resolution
     mode = "L" if all(mode in _GRAY for _, mode in headers) else "RGB"
+    require_memory(len(encoded), height, width, len(mode), encoded[0].place)
     images = np.empty((len(encoded), height, width, len(mode)), np.uint8)
 
     def decode(index: int) -> None:
