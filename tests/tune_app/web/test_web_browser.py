@@ -132,7 +132,7 @@ def test_the_editor_completes_keys_and_values_from_the_schema(browser: Any, serv
     editor.press("End")
     editor.press_sequentially("nor")
     offered.first.wait_for()
-    assert offered.all_inner_texts() == ["norm"]
+    assert offered.all_inner_texts() == ["norm", "norm_groups", "norm_placement"]
     editor.press("Control+Space")
     assert editor.input_value().endswith("    norm: ")
     editor.press_sequentially("torch_b")
