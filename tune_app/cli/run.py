@@ -12,7 +12,7 @@ from tune_app.cli.common import Results, Set, Size, Study, console
 from tune_app.studies import read_study
 
 if TYPE_CHECKING:
-    from tune_app.tuning.runner import RunSummary
+    from tune_app.tuning.passes import RunSummary
 
 
 BUDGET_SPENT = 3
