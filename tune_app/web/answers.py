@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from tune_app.web.models import EffectRow, Effects
 from tune_app.web.problems import ProblemError
 from tune_app.web.summaries import metric_of, missing_cells, not_yet_decided, planned
 
+LARGE = 2000
+"""Effects of more trials than this are computed by a process of their own."""
 QUICK_SECONDS = 0.3
 """Effects that took longer than this are computed in the background while a page shows those of before."""
 
@@ -143,19 +146,40 @@ def compute_effects(study: StudyIndex, metric: str) -> Effects:
     nothing = Effects(**base, decided=False, statement=waiting, rows=[], problems=[])
     if not study.trials or (missing and study.stage):  # nothing is shown between looks: they are planned
         return nothing
+    table = (_table_of_a_child if len(study.trials) > LARGE else effects_table)(study.folder.url, metric)
+    if table is None:
+        return nothing  # no search is complete yet
+    rows = [_row(row, decided) for row in table["rows"]]
+    statement = _summary(rows) if decided else waiting
+    return Effects(**base, decided=decided, statement=statement, rows=rows, problems=table["problems"])
+
+
+def effects_table(store: str, metric: str) -> dict[str, Any] | None:
+    """Return the rows of the effects of a store and its problems; None where nothing can be compared yet."""
     from analysis import load_study
     from analysis.stats.effects import effects
 
-    results = load_study(study.folder.url, tables=())
+    results = load_study(store, tables=())
     if results.is_tuned and not len(results.trials):
-        return nothing  # no search is complete yet
+        return None
     try:
-        table = effects(results, metric)
+        rows = effects(results, metric).to_dict("records")
     except (KeyError, StudyError) as error:
         raise StudyError(f"`metric` is {metric!r}, but must be a metric of this study: {error}") from None
-    rows = [_row(row, decided) for row in table.to_dict("records")]
-    statement = _summary(rows) if decided else waiting
-    return Effects(**base, decided=decided, statement=statement, rows=rows, problems=list(results.problems))
+    return {"rows": rows, "problems": list(results.problems)}
+
+
+def _table_of_a_child(store: str, metric: str) -> dict[str, Any] | None:
+    """Return `effects_table`, computed by a process of its own: a large store takes seconds and much memory."""
+    command = [sys.executable, "-m", "tune_app.web.effects_child", store, metric]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    if done.returncode == 2:
+        raise StudyError(done.stderr.strip())
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise ProblemError(500, f"the effects could not be computed: {said}")
+    table: dict[str, Any] | None = json.loads(done.stdout)
+    return table
 
 
 def _row(row: Mapping[Any, Any], decided: bool) -> EffectRow:

@@ -184,7 +184,7 @@ def _seconds_by_arm(stored: StudyIndex | None) -> dict[str, float]:
     names = stored.plan.arm_names() if stored and stored.plan else {}
     for row in stored.trials.values() if stored else ():
         if row["status"] == "completed" and row["seconds"]:
-            found.setdefault(names.get(row["digest"], row["arm"]), []).append(row["seconds"])
+            found.setdefault(names.get(row["digest"]) or row["arm"], []).append(row["seconds"])
     return {arm: statistics.median(values) for arm, values in found.items()}
 
 

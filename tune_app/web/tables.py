@@ -178,7 +178,8 @@ class EpochRows:
 
     def metric(self, name: str) -> NDArray[np.float32]:
         """Return the values of a metric; ValueError where there is none of that name."""
-        return self.values[self.names.index(name)]
+        found: NDArray[np.float32] = self.values[self.names.index(name)]
+        return found
 
 
 def epoch_rows(table: pa.Table) -> dict[str, EpochRows]:

@@ -132,7 +132,7 @@ def test_the_editor_completes_keys_and_values_from_the_schema(browser: Any, serv
     editor.press("End")
     editor.press_sequentially("nor")
     offered.first.wait_for()
-    assert offered.all_inner_texts() == ["norm"]
+    assert offered.all_inner_texts() == ["norm", "norm_groups", "norm_placement"]
     editor.press("Control+Space")
     assert editor.input_value().endswith("    norm: ")
     editor.press_sequentially("torch_b")
@@ -192,8 +192,8 @@ def test_from_the_editor_to_the_report(browser: Any, tmp_path: Path, monkeypatch
     results = tmp_path / "results"
     source = write_store(tmp_path / "norms", name="norms", truth=Truth({"model.norm=none": -0.05}), extras=False)
 
-    def command(file: str, folder: str, *options: Any) -> list[str]:
-        return [sys.executable, "-c", FAKE_RUN, file, str(source), folder]
+    def command(file: str, settings: Any, *options: Any) -> list[str]:
+        return [sys.executable, "-c", FAKE_RUN, file, str(source), settings.results]
 
     monkeypatch.setattr(runs, "command_of", command)
     results.mkdir()

@@ -16,6 +16,7 @@ from analysis.stats.effects import effects
 from bench.make_store import Truth, write_store
 from tune_app.storage import Folder
 from tune_app.tuning.store.live import LiveWriter, RunningTrial
+from tune_app.web import answers
 from tune_app.web.curves import mean_and_interval, spread
 from tune_app.web.tables import Table, stamps, trial_rows
 
@@ -62,6 +63,15 @@ def test_effects_are_those_of_the_analysis_package(get, stores):
     for row in found["rows"]:
         assert row["difference"] == pytest.approx(expected.loc[row["arm"], "difference"])
         assert row["verdict"] == expected.loc[row["arm"], "verdict"]
+
+
+def test_effects_of_a_large_study_come_from_a_child_process_and_are_the_same(make_site, stores, monkeypatch):
+    small = make_site(stores).client().get(f"{API}/invented/effects").json()
+    monkeypatch.setattr(answers, "LARGE", 0)
+    client = make_site(stores).client()
+    assert client.get(f"{API}/invented/effects").json() == small
+    refused = client.get(f"{API}/invented/effects", params={"metric": "val_nothing"})
+    assert (refused.status_code, "must be a metric of this study" in refused.text) == (422, True)
 
 
 def test_no_verdict_is_given_while_planned_cells_are_missing(make_site, tmp_path):
