@@ -19,6 +19,7 @@ from tune_app.training import keep_freed_memory
 from tune_app.training.landscape import EvaluationImages, TrainedModel, evaluation_images, plane_directions
 from tune_app.tuning.landscape.task import SurfaceSpec, landscape_part
 from tune_app.tuning.session import ray_session
+from tune_app.user_code import CodeSource
 
 WORKERS = 2
 IMAGES = 500
@@ -40,7 +41,7 @@ def measure(points: int = 7, repeats: int = 3) -> dict[str, float]:
     images = evaluation_images(config, arrays, "test", IMAGES)
     spec = SurfaceSpec(points=points, images=IMAGES)
     with ray_session():
-        refs = (ray.put(trained), ray.put(images))
+        refs = (ray.put(trained), ray.put(images), ray.put(CodeSource()))
         remote = ray.remote(num_cpus=1, max_calls=0)(landscape_part)
         ray.get([remote.remote(refs, spec, "", row) for row in range(2 * WORKERS)])
         rounds = {

@@ -83,7 +83,8 @@ class Collapses:
             and share_p(int(count), int(runs), *own) >= _UNEQUAL_SHARES
             for row, count, runs in zip(self.survivors, self.count, self.runs, strict=True)
         ]
-        return np.array(alike) | (np.arange(len(self.runs)) == arm)
+        same: Bools = np.array(alike, bool) | (np.arange(len(self.runs)) == arm)
+        return same
 
 
 def find_collapses(values: Floats, higher_is_better: bool | None = True) -> Collapses:

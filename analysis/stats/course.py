@@ -99,10 +99,9 @@ def ahead(
     reached, decisions, wanted = made
     if reached + 1 >= len(plan.looks) or not ended[0, : plan.looks[reached]].all():
         return wanted
-    complete = ended[1:, : plan.looks[reached]].all(axis=1).tolist()
+    complete = [bool(row.all()) for row in ended[1:, : plan.looks[reached]]]
     differences = values[1:] - values[0]
-    options = {"higher_is_better": higher_is_better}
-    certain = certain_to_continue(differences, plan, decisions, reached, complete, **options)
+    certain = certain_to_continue(differences, plan, decisions, reached, complete, higher_is_better=higher_is_better)
     rows = [any(certain), *certain]
     return [plan.looks[reached + 1] if goes_on else seeds for goes_on, seeds in zip(rows, wanted, strict=True)]
 

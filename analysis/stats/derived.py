@@ -36,7 +36,7 @@ def feature_measures(quantiles: pd.DataFrame) -> pd.DataFrame:
     for digest, rows in features.groupby("digest"):
         table = rows.pivot_table(index="epoch", columns="percentile", values="value", aggfunc="last").sort_index()
         spread = float(table.iloc[-1].max() - table.iloc[-1].min())
-        moved = float(table.diff().abs().iloc[1:].stack().mean()) if len(table) > 1 else float("nan")
+        moved = float(np.nanmean(np.abs(np.diff(table.to_numpy(float), axis=0)))) if len(table) > 1 else float("nan")
         found[str(digest)] = {"feature_spread": _log10(spread), "feature_drift": _log10(moved / (spread or np.nan))}
     return pd.DataFrame.from_dict(found, orient="index", columns=["feature_spread", "feature_drift"]).astype(float)
 

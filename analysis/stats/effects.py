@@ -22,10 +22,11 @@ from analysis.stats.looks import looks_table, verdict_of
 from analysis.stats.paired import ALPHA, Floats
 from analysis.stats.pairs import metric_table
 from analysis.stats.per_image import image_columns
+from analysis.stats.robust import Ints
 from analysis.stats.simultaneous import simultaneous_intervals
 from analysis.stats.stopping import course_of, wanted_seeds
 from analysis.stats.verdict_words import Comparison, verdict_words
-from analysis.stats.verdicts import Ints, Judged, judge
+from analysis.stats.verdicts import Judged, judge
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError, nearest
 from search_spaces.metrics import Metric, require_direction
@@ -101,7 +102,7 @@ def compare_arms(
         )
     numbers = {arm: number for number, arm in enumerate(values.index)}
     course = course_of(results)
-    wanted = wanted_seeds(results, course, list(values.index), list(values.columns))
+    wanted = wanted_seeds(results, course, list(values.index), [int(seed) for seed in values.columns])
     table_values = np.where(wanted, values.to_numpy(float), np.nan)
     decisions = course.decisions if course is not None and by_rule else None
     judged = judge(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.stats.course import Course
+from analysis.stats.paired import Floats
 from analysis.stats.pairs import metric_table
 from analysis.stats.sequential import ArmDecision, corrected_estimate
 from analysis.store.load import StudyResults
@@ -32,7 +33,8 @@ def looks_table(results: StudyResults, course: Course) -> pd.DataFrame:
     reference = values.loc[results.reference_arm]
     rows = []
     for arm, decision in course.decisions.items():
-        differences = (values.loc[arm] - reference).to_numpy(float) if arm in values.index else np.empty(0)
+        present = arm in values.index
+        differences: Floats = np.asarray(values.loc[arm] - reference if present else [], dtype=np.float64)
         corrected = corrected_estimate(differences, decision, course.plan, len(course.decisions))
         row = {"arm": arm, "state": decision.state, "look": len(decision.path), "looks": len(course.plan.looks)}
         row |= {"seeds": decision.seeds if decision.path else 0, "difference": decision.estimate}

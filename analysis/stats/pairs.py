@@ -39,7 +39,9 @@ def missing_rule(results: StudyResults, reference: str | None = None) -> list[st
     """Return what is done about cells without a figure, then a sentence for each arm that lost pairs."""
     chosen = reference or results.reference_arm
     seeds = pd.crosstab(results.trials["arm"], results.trials["seed"]).reindex(list(results.arms)) > 0
-    wanted = wanted_seeds(results, course_of(results), list(seeds.index), list(seeds.columns))
+    wanted = wanted_seeds(
+        results, course_of(results), [str(arm) for arm in seeds.index], [int(seed) for seed in seeds.columns]
+    )
     needed = pd.DataFrame(wanted, seeds.index, seeds.columns)
     completed = metric_table(results, "epochs_trained").notna().reindex(columns=seeds.columns, fill_value=False)
     rule = [

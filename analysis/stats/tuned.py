@@ -34,8 +34,10 @@ def tune_of(results: StudyResults) -> Tune:
 def untuned(results: StudyResults) -> StudyResults:
     """Return the results of the arms at their own values: the first trial of each arm and repeat."""
     tune_of(results)
-    first = results.tuning["trial"] == 0 if len(results.tuning) else []
-    return replace(results, trials=results.tuning[first].reset_index(drop=True))
+    trials = results.tuning
+    if len(trials):
+        trials = trials[trials["trial"] == 0]
+    return replace(results, trials=trials.reset_index(drop=True))
 
 
 def tuned_comparison(
