@@ -111,7 +111,7 @@ def plan(spec: StudySpec, stored: StudyIndex | None) -> StudyPlan:
     rows = stored.trials.values() if stored else ()
     results = results_of(row for row in rows if row["status"] in ("completed", "diverged"))
     arms = _arms(made, stored, counts_by_arm(spec, made, results)) if made else []
-    cells = made.size if made else spec.search.trials
+    cells = sum(arm.cells for arm in arms if arm.change != "removed") if made else spec.search.trials
     finished = sum(arm.done for arm in arms) if made else min(cells, len(stored.trials) if stored else 0)
     before = {cell.digest for cell in stored.planned.cells} if stored and stored.planned else set()
     now = {cell.digest for cell in made.cells} if made else set()

@@ -86,7 +86,7 @@ def report(tune_app, study):
 def test_confirm_refuses_what_it_cannot_confirm(tune_app, tmp_path):
     study = write_study(tmp_path, sequential=None, seeds=2)
     tune_app("run", study, "--inline")
-    with pytest.raises(StudyError, match="'drawn' is no search, so it has nothing to confirm"):
+    with pytest.raises(StudyError, match="'drawn' is no search, so there is nothing to confirm"):
         tune_app("confirm", study)
     search = write_study(tmp_path, **SEARCH | {"name": "other"})
     tune_app("run", search, "--inline")
