@@ -59,13 +59,21 @@ def dotted(location: Iterable[str | int]) -> str:
     return path
 
 
+MAX_MISTAKES = 50
+"""How many mistakes of one study are explained: each looks for the nearest valid name."""
+
+
 def explain(error: ValidationError, names_at: NamesAt | None = None, paths: Sequence[str] = ()) -> str:
-    """Convert pydantic's errors into one line per mistake: "`model.depth` is 21, but must be ...".
+    """Convert pydantic's errors, up to MAX_MISTAKES of them, into a line each: "`model.depth` is 21, but must be ...".
 
     ``names_at`` maps a location to the names that are valid there, and ``paths`` are all dotted paths: both are used to
     suggest the nearest valid name for an unknown key.
     """
-    return "\n".join(_explain_one(dict(detail), names_at, paths) for detail in error.errors(include_url=False))
+    details = error.errors(include_url=False)
+    lines = [_explain_one(dict(detail), names_at, paths) for detail in details[:MAX_MISTAKES]]
+    if len(details) > MAX_MISTAKES:
+        lines.append(f"and {len(details) - MAX_MISTAKES:,} more mistakes")
+    return "\n".join(lines)
 
 
 def _explain_one(detail: dict[str, Any], names_at: NamesAt | None, paths: Sequence[str]) -> str:
