@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo serve-demo test test-cluster chaos hostile check audit bench scale verdicts clean
+.PHONY: setup demo serve-demo test test-cluster chaos hostile check audit bench gpu scale verdicts clean
 
 setup: $(STAMP)
 
@@ -52,6 +52,12 @@ audit: setup
 # Side by side in one run, medians of several rounds; writes bench.json.
 bench: setup
 	$(BIN)/python -m bench
+
+# On a CUDA device, nine minutes a call: docs/gpu.md. PYTHON of that machine, since it brings its own torch.
+OUT ?= gpu-results
+gpu:
+	$(PYTHON) -m bench.gpu --out $(OUT) $(if $(FROM),--from $(FROM)) $(if $(DATA),--data $(DATA)) \
+		$(if $(WHEELS),--wheels $(WHEELS)) $(if $(PARTS),--parts $(PARTS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 # Trials that do no work: what the driver and the store can take; writes the table in docs/scaling.md.
 scale: setup

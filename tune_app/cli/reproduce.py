@@ -76,7 +76,9 @@ def read_all(studies: Sequence[str], size: str, overrides: Sequence[str]) -> lis
     """Return the studies at a size; default: every ready study that has it. StudyError if a data path is missing."""
     names = list(studies) or [name for name in ready_studies() if size in read_study(name).sizes]
     if not names:
-        raise StudyError(f"`--size` is {size!r}, but no ready study has a size of that name; use smoke, small, medium or full")
+        raise StudyError(
+            f"`--size` is {size!r}, but no ready study has a size of that name; use smoke, small, medium or full"
+        )
     specs = [read_study(name, size, overrides) for name in names]
     for spec in specs:
         data = spec.baseline.data if isinstance(spec.baseline, TrialConfig) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -24,18 +25,19 @@ MAX_THREADS = 1024
 def resolve_device(name: str | torch.device) -> torch.device:
     """Return the device named ``auto`` (CUDA if available), ``cpu``, ``cuda`` or ``cuda:N``.
 
-    StudyError for any other name, or a CUDA device that does not exist.
+    A CUDA device is returned with its index, which some of torch's functions require; 0 if none is named: Ray shows a
+    worker only the GPU that it may use. StudyError for any other name, or a CUDA device that does not exist.
     """
     text = str(name)
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if text == "auto":
-        return torch.device("cuda" if found else "cpu")
+        return torch.device("cuda", 0) if found else torch.device("cpu")
     kind, _, index = text.partition(":")
     if text != "cpu" and (kind != "cuda" or not (index.isdecimal() or text == "cuda")):
         raise StudyError(f"`device` is {text!r}, but must be auto, cpu, cuda or cuda:N")
     if kind == "cuda" and int(index or 0) >= found:
         raise StudyError(f"`device` is {text!r}, but {found} CUDA devices are available; use device cpu")
-    return torch.device(text)
+    return torch.device(kind, int(index or 0)) if kind == "cuda" else torch.device(kind)
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> UsedPrecision:
@@ -50,6 +52,17 @@ def resolve_precision(precision: Precision, device: torch.device) -> UsedPrecisi
     if precision == "bfloat16":
         raise StudyError(f"`precision` is 'bfloat16', which this {device.type} lacks; use 'auto' or 'float32'")
     return "float32"
+
+
+def limit_memory(device: torch.device, share: float) -> None:
+    """Release what earlier trials left on a GPU, and limit this process to a share of its memory; nothing on the CPU.
+
+    The limit is on torch's own allocations. CUDA's context takes some hundred megabytes beside them.
+    """
+    if device.type == "cuda":
+        gc.collect()  # a trial that failed may be held by reference cycles of its traceback
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(min(1.0, share), device)
 
 
 def device_name(device: torch.device) -> str:

@@ -82,16 +82,20 @@ def _deterministic(strict: bool) -> Iterator[None]:
     """Allow only deterministic operations inside the block.
 
     An operation without a deterministic version raises, or is allowed if not ``strict``. cuBLAS reads its setting when
-    it first starts in the process.
+    it first starts in the process. If ``strict``, float32 on CUDA is float32: torch's default for convolutions is TF32,
+    whose products have 11 bits.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     mode = torch.get_deterministic_debug_mode()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     benchmark = torch.backends.cudnn.benchmark
+    tf32 = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     # Not use_deterministic_algorithms: it sets the same, and imports torch's compiler, which takes seconds.
     torch.set_deterministic_debug_mode("error" if strict else "warn")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
+    if strict:
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:
         with warnings.catch_warnings():
             if not strict:
@@ -101,3 +105,4 @@ def _deterministic(strict: bool) -> Iterator[None]:
         torch.set_deterministic_debug_mode(mode)
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = benchmark
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = tf32
