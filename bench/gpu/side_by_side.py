@@ -57,7 +57,7 @@ def _together(settings: Settings, trials: int) -> Mapping[str, Measured]:
 
 def one_trial(settings: Settings, seconds: float) -> float:
     """Return the images per second of a trial in about these seconds, once the standard input has a line."""
-    batch, steps = (16, 2) if settings.smoke else (128, 100)
+    batch, steps = (16, 4) if settings.smoke else (128, 100)
     training = start(
         resnet(settings, 8 if settings.smoke else 14, batch), synthetic_arrays(batch * steps), settings.device
     )
