@@ -33,6 +33,8 @@ from tune_app.tuning.runner import run_study
 
 QUARTER = 0.25
 BLOCK = 64 << 20
+TRAINING_IMAGES = 800
+"""Images of the synthetic source that are trained on."""
 
 
 def checks(settings: Settings) -> Iterator[Check]:
@@ -82,8 +84,9 @@ class SmallShare(InlineExecutor):
 def _out_of_memory(settings: Settings) -> Mapping[str, Measured]:
     """Run a study of two arms inline: one whose activations exceed a small share of the memory, and a tiny one."""
     on_cuda = settings.device.type == "cuda"
-    batch, width, share = (4096, 256, 1 / 64) if on_cuda else (32, 4, 0.25)
-    baseline = small_config(settings, {"epochs": 1, "batch_size": batch}).model_dump(mode="json")
+    width, share = (_width_for(settings.device), 1 / 64) if on_cuda else (4, 0.25)
+    values = {"epochs": 1, "batch_size": TRAINING_IMAGES if on_cuda else 32}
+    baseline = small_config(settings, values).model_dump(mode="json")
     baseline["data"] |= {"source": "synthetic"}
     tree = {
         "name": "memory",
@@ -97,6 +100,15 @@ def _out_of_memory(settings: Settings) -> Mapping[str, Measured]:
             summary = run_study(study_from(tree), folder, executor=SmallShare(share))
         attempts = pq.read_table(f"{folder}/memory/trials", columns=["attempts"])["attempts"].to_pylist()
     return {": completed": at_least(summary.counts["completed"], 2), ": attempts": at_least(max(attempts), 2)}
+
+
+def _width_for(device: torch.device) -> int:
+    """Return the width of a ResNet-8 that needs about a twelfth of a GPU's memory for one batch of all images.
+
+    Its activations are those of about 14 layers of full size.
+    """
+    per_channel = TRAINING_IMAGES * 32 * 32 * 4 * 14
+    return max(8, min(2048, torch.cuda.get_device_properties(device).total_memory // 12 // per_channel))
 
 
 def _context(settings: Settings) -> Mapping[str, Measured]:

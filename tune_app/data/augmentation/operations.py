@@ -87,8 +87,8 @@ def _autocontrast(x_NCHW: Tensor) -> Tensor:
     x_NCHW = x_NCHW.float()
     lowest, highest = x_NCHW.amin((2, 3), keepdim=True), x_NCHW.amax((2, 3), keepdim=True)
     constant = highest == lowest
-    scale = torch.where(constant, 1.0, (highest - lowest) * (1 / 255))
-    return x_NCHW.sub_(torch.where(constant, 0.0, lowest)).div_(scale).clamp_(0, 255).to(torch.uint8)
+    scale = (highest - lowest).mul_(1 / 255).masked_fill_(constant, 1.0)  # `where` would copy the 1 to the device
+    return x_NCHW.sub_(lowest.masked_fill_(constant, 0.0)).div_(scale).clamp_(0, 255).to(torch.uint8)
 
 
 def _equalize(x_NCHW: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def _equalize(x_NCHW: Tensor) -> Tensor:
     counts = places.new_zeros(planes.numel() * 256).index_add_(0, places, torch.ones_like(places))
     upto = counts.view(*flat.shape[:2], 256).cumsum(2)  # values of at most each level
     total = flat.shape[2]
-    below_highest = torch.where(upto < total, upto, 0).amax(2, keepdim=True)
+    below_highest = upto.masked_fill(upto == total, 0).amax(2, keepdim=True)
     step = below_highest.div(255, rounding_mode="floor")
     table = (upto[..., :-1] + step // 2).div(step.clamp(min=1), rounding_mode="floor").clamp(0, 255)
     equal = F.pad(table, (1, 0)).gather(2, flat.long()).to(torch.uint8)
