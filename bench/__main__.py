@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from bench import concurrency, factorization, landscape, norms, ray_cost, store, training
+from bench import concurrency, factorization, landscape, norms, ray_cost, service, store, training
 
 MEASUREMENTS: dict[str, Callable[[], dict[str, float]]] = {
     "training": training.measure_training,
@@ -25,6 +25,7 @@ MEASUREMENTS: dict[str, Callable[[], dict[str, float]]] = {
     "ray": ray_cost.measure_ray,
     "factorization": factorization.measure,
     "store": store.measure,
+    "service": service.measure,
 }
 
 

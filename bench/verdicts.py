@@ -1,149 +1,223 @@
 """`make verdicts`: simulate studies with a known truth and write the tables of docs/verdicts.md.
 
-Everything between the two marker lines of the page is replaced; the text around them is written by hand.
+Everything between the two marker lines of the page is replaced; the text around them is written by hand. Each
+finished line is kept in .cache/verdicts.json, with a hash of the code that it depends on, so a run that was interrupted
+(or ended by --minutes) is continued by the next one, and a line is simulated again only where its code or the number of
+studies changed. A further table is one more `Section`.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import sys
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from bench import verdict_findings as findings  # noqa: E402
+from bench import verdict_simulations as simulations  # noqa: E402
+from bench.tuned_simulations import tuned_verdicts  # noqa: E402
+from bench.verdict_simulations import NOISES, Change  # noqa: E402
 
-from analysis.stats.paired import compare_differences
-from analysis.stats.sequential import SequentialPlan, decide, default_looks, trainings_used
-from bench.verdict_simulations import (
-    NOISES,
-    Rate,
-    equivalence_claims,
-    false_equivalence,
-    lost_runs,
-    power,
-    rates,
+PAGE, CACHE = ROOT / "docs" / "verdicts.md", ROOT / ".cache" / "verdicts.json"
+BEGIN, END = "<!-- tables: begin (written by make verdicts) -->", "<!-- tables: end -->"
+SEEDS, ARMS = (3, 5, 10), (1, 2, 3, 6)
+_VERDICTS = ("bench/verdict_simulations.py", "analysis/stats/paired.py", "analysis/stats/verdicts.py",
+             "analysis/stats/collapse.py", "analysis/stats/robust.py")  # fmt: skip
+_TUNED = (*_VERDICTS, "bench/tuned_simulations.py", "search_spaces/tune.py")
+_FINDINGS = ("bench/verdict_findings.py", "analysis/stats/paired.py", "analysis/stats/power.py",
+             "analysis/stats/simultaneous.py")  # fmt: skip
+_SEQUENTIAL = ("bench/verdict_findings.py", "analysis/stats/sequential.py", "analysis/stats/spending.py")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: its first columns, and the function that simulates the others with ``studies`` studies."""
+
+    labels: tuple[str, ...]
+    simulate: Callable[..., Sequence[str]]
+    files: tuple[str, ...]
+
+    def key(self, title: str, studies: int) -> str:
+        """Return what identifies the line, the code that it depends on included."""
+        code = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in self.files)).hexdigest()[:16]
+        return " | ".join([title, *self.labels, str(studies), code])
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of the page."""
+
+    title: str
+    heads: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+def errors(name: str, n: int, arms: int, *, studies: int) -> list[str]:
+    """Return error before and after, the least possible one where runs collapse, and coverage."""
+    found = simulations.rates(NOISES[name], n=n, arms=arms, studies=studies)
+    least = "–"
+    if "collapsing" in name:
+        only = 1 if name.startswith("one") else None
+        least = (
+            f"{simulations.least_collapse_error(n=n, arms=arms, studies=10 * studies, collapsing_arms=only).rate:.3f}"
+        )
+    kept = str(found.kept_coverage) if found.kept_coverage else "–"
+    return [str(found.before), str(found.after), least, str(found.coverage), kept]
+
+
+def change(simulate: Callable[..., Change], *, studies: int) -> list[str]:
+    """Return the two rates of a simulation."""
+    found = simulate(studies=studies)
+    return [str(found.before), str(found.after)]
+
+
+def _error_lines() -> Iterable[Line]:
+    for name in NOISES:
+        for n in SEEDS:
+            for arms in ARMS:
+                if arms > 1 or not name.startswith("one"):
+                    yield Line((name, str(n), str(arms)), partial(errors, name, n, arms), _VERDICTS)
+
+
+def _change_line(finding: str, setting: str, simulate: Callable[..., Change], files: tuple[str, ...]) -> Line:
+    return Line((finding, setting), partial(change, simulate), files)
+
+
+def _verdict_lines() -> Iterable[Line]:
+    claim = "true equivalence claim contradicted"
+    yield _change_line(claim, "difference 0.8 rope, sd 0.6 rope, n = 8", simulations.equivalence_claims, _VERDICTS)
+    for side in ("arm", "reference"):
+        setting = f"the {side} loses its worst 4 of 10 runs"
+        lost = partial(simulations.lost_runs, side)
+        yield _change_line("equal arm called better or worse", setting, lost, _VERDICTS)
+    for name in ("normal", "lognormal", "collapsing (15 % of runs)"):
+        setting = f"{name} noise, 3 arms, difference just the rope of 1 sd, n = 20"
+        same = partial(simulations.false_equivalence, n=20, arms=3, noise=NOISES[name])
+        yield _change_line("false equivalence", setting, same, _VERDICTS)
+    setting = "3 arms, 8 trials, n = 5; before: untuned, after: tuned"
+    yield _change_line("equal tuned arms called different", setting, tuned_verdicts, _TUNED)
+    for n, effect in ((3, 6.0), (5, 3.0), (10, 1.5)):
+        for arms in (1, 6):
+            setting = f"{arms} {'arm' if arms == 1 else 'arms'}, {effect:g} sd better, n = {n}"
+            found = partial(simulations.power, effect, n=n, arms=arms)
+            yield _change_line("power, normal noise", setting, found, _VERDICTS)
+    for name, effect in (("lognormal", 2.0), ("collapsing (15 % of runs)", 6.0)):
+        found = partial(simulations.power, effect, n=10, arms=6, noise=NOISES[name])
+        yield _change_line(f"power, {name}", f"6 arms, {effect:g} sd better, n = 10", found, _VERDICTS)
+
+
+def _finding_lines() -> Iterable[Line]:
+    for looks in ((3, 5), (3, 5, 8, 12)):
+        setting = f"seeds added after a look at {', '.join(map(str, looks))}: t test at each look; by the rule"
+        added = partial(findings.added_seeds, looks)
+        yield _change_line("equal arm called better or worse", setting, added, _SEQUENTIAL)
+    for correlation in (0.0, 0.17, 0.5, 0.8):
+        setting = f"difference 2 sd, n = 5, correlation {correlation:g}: Welch's test; paired test"
+        yield _change_line("power", setting, partial(findings.pairing, correlation), _FINDINGS)
+    yield _change_line(
+        "coverage of 95 % intervals",
+        "half of the variance is due to the split: one split; a split for each seed, n = 5",
+        findings.split_of_the_data,
+        _FINDINGS,
+    )
+    yield _change_line(
+        "all intervals of a table hold the truth", "6 arms, n = 5: single; max-t", findings.whole_table, _FINDINGS
+    )
+    for n in (3, 5):
+        coverage = partial(findings.bootstrap_coverage, n=n)
+        yield _change_line("coverage of 95 % intervals", f"n = {n}: BCa; t", coverage, _FINDINGS)
+    yield _change_line(
+        "smallest difference that seeds can detect is right",
+        "n = 3: the figure, within 20 %; its interval",
+        findings.smallest_difference_coverage,
+        _FINDINGS,
+    )
+
+
+def _sequential_lines() -> Iterable[Line]:
+    rules: list[tuple[str, Sequence[float]]] = [(name, findings.MIX) for name in ("fixed", *findings.PLANS)]
+    rules += [(name, effects) for name in ("fixed", "default") for effects in ((0.0,) * 6, (0, 0, 0, 4, 4, 4))]
+    for name, effects in rules:
+        labels = name, ", ".join(f"{effect:g}" for effect in effects)
+        yield Line(labels, partial(findings.sequential_line, name, effects), _SEQUENTIAL)
+
+
+SECTIONS = (
+    Section(
+        "No true difference: studies that call one, and coverage of the 95 % intervals",
+        ("noise", "n", "arms", "before", "after", "least possible", "coverage, all", "coverage, no warning"),
+        tuple(_error_lines()),
+    ),
+    Section("Claims, lost runs, equivalence, power", ("rate", "setting", "before", "after"), tuple(_verdict_lines())),
+    Section(
+        "Looks, pairing, intervals", ("rate", "setting: before; after", "before", "after"), tuple(_finding_lines())
+    ),
+    Section(
+        f"Seeds added by rule: at most {findings.MOST} seeds, rope {findings.ROPE:g} sd",
+        ("rule", "true differences (sd)", "any false decision", "power", "trainings, share"),
+        tuple(_sequential_lines()),
+    ),
 )
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "verdicts.md"
-BEGIN, END = "<!-- tables: begin (written by make verdicts) -->", "<!-- tables: end -->"
-SEEDS, ARMS = (3, 5, 10), (1, 3, 6)
-MIX, ROPE, MOST = (0.0, 0.0, 0.5, 1.0, 2.0, 4.0), 0.5, 20
-PLANS = {
-    "default": SequentialPlan(default_looks(MOST), rope=ROPE),
-    "every seed from 4, quadratic, futility 0.07": SequentialPlan(tuple(range(4, 21)), futility=0.07, rope=ROPE),
-    "4, 6, 9, 13, 20; O'Brien-Fleming, no futility": SequentialPlan(
-        (4, 6, 9, 13, 20), "obrien_fleming", futility=0, rope=ROPE
-    ),
-    "4, 6, 9, 13, 20; O'Brien-Fleming, futility 0.1": SequentialPlan((4, 6, 9, 13, 20), "obrien_fleming", rope=ROPE),
-    "4, 6, 9, 13, 20; Pocock, futility 0.1": SequentialPlan((4, 6, 9, 13, 20), "pocock", rope=ROPE),
-}
 
-
-def error_row(name: str, n: int, arms: int, studies: int) -> list[str]:
-    found = rates(NOISES[name], n=n, arms=arms, studies=studies)
-    kept = str(found.kept_coverage) if found.kept_coverage else "–"
-    return [name, str(n), str(arms), str(found.before), str(found.after), str(found.coverage), kept]
-
-
-def power_row(n: int, effect: float, arms: int, studies: int) -> list[str]:
-    found = power(effect, n=n, arms=arms, studies=studies // 2)
-    setting = f"{arms} {'arm' if arms == 1 else 'arms'}, {effect:g} sd better, n = {n}"
-    return ["power, normal noise", setting, str(found.before), str(found.after)]
-
-
-def other_row(kind: str, studies: int) -> list[str]:
-    if kind == "claim":
-        found = equivalence_claims(studies=4 * studies)
-        setting = ["true equivalence claim contradicted", "difference 0.8 rope, sd 0.6 rope, n = 8"]
-    elif kind in ("arm", "reference"):
-        found = lost_runs(kind, studies=2 * studies)
-        setting = ["equal arm called better or worse", f"the {kind} loses its worst 4 of 10 runs"]
-    else:
-        found = false_equivalence(n=20, arms=3, studies=studies)
-        setting = ["false equivalence", "3 arms, difference just the rope of 1 sd, n = 20"]
-    return [*setting, str(found.before), str(found.after)]
-
-
-def sequential_row(name: str, effects: Sequence[float], studies: int) -> list[str]:
-    """Return error, power and trainings of a plan (or of the fixed design) on arms with these effects."""
-    rng = np.random.default_rng(11)
-    true = np.asarray(effects, float)
-    wrong, found, used = 0, 0, np.zeros(studies)
-    for study in range(studies):
-        noise = rng.normal(size=(len(true), MOST)) - rng.normal(size=(1, MOST))
-        d = true[:, None] + noise / np.sqrt(2)
-        if name == "fixed":
-            states, used[study] = compare_differences(d, rope=ROPE).verdict.tolist(), (len(true) + 1) * MOST
-        else:
-            decisions = decide(d, PLANS[name])
-            states, used[study] = [one.state for one in decisions], trainings_used(decisions)
-        wrong += any(_is_wrong(state, effect) for state, effect in zip(states, true, strict=True))
-        found += sum(state == "better" for state, effect in zip(states, true, strict=True) if effect > 0)
-    arms = int((true > 0).sum())
-    share = used / ((len(true) + 1) * MOST)
-    return [
-        name,
-        ", ".join(f"{effect:g}" for effect in true),
-        str(Rate(wrong, studies)),
-        str(Rate(found, studies * arms)) if arms else "–",
-        f"{share.mean():.3f} ± {share.std() / np.sqrt(studies):.3f}",
-    ]
-
-
-def _is_wrong(state: str, effect: float) -> bool:
-    """Return whether a decision is a false claim of a difference, of its direction, or of equivalence."""
-    if state in ("better", "worse"):
-        return effect == 0 or state == "worse"
-    return state == "equivalent" and abs(effect) >= ROPE
-
-
-def tables(studies: int, workers: int) -> str:
-    """Return the page's tables as Markdown."""
-    errors = [(name, n, arms, studies) for name in NOISES for n in SEEDS for arms in ARMS]
-    powers = [(n, effect, arms, studies) for n, effect in ((3, 6.0), (5, 3.0), (10, 1.5)) for arms in (1, 6)]
-    others = [(kind, studies) for kind in ("claim", "arm", "reference", "edge")]
-    rules = [(name, MIX, studies) for name in ("fixed", *PLANS)]
-    rules += [(name, effects, studies) for name in ("fixed", "default") for effects in ((0.0,) * 6, (0, 0, 0, 4, 4, 4))]
-    found = []
+def simulate_missing(studies: int, workers: int, minutes: float) -> dict[str, list[str]]:
+    """Return the simulated columns of all lines by key, and keep them; starts no further line after ``minutes``."""
+    known: dict[str, list[str]] = json.loads(CACHE.read_text(encoding="utf-8")) if CACHE.exists() else {}
+    jobs = {line.key(section.title, studies): line for section in SECTIONS for line in section.lines}
+    missing = [key for key in jobs if key not in known]
+    start = time.monotonic()
+    running: dict[Future[Sequence[str]], tuple[str, float]] = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for row, jobs in ((other_row, others), (sequential_row, rules), (error_row, errors), (power_row, powers)):
-            lines = []
-            for line in pool.map(row, *zip(*jobs, strict=True), chunksize=1):
-                print(" | ".join(line), flush=True)
-                lines.append(line)
-            found.append(lines)
-    parts = [
-        f"{studies:,} simulated studies a line (claims: four times as many, lost runs: twice, power: half); "
-        "± is one Monte-Carlo standard error.",
-        "### No true difference: studies that call one, and coverage of the 95 % intervals",
-        _markdown(("noise", "n", "arms", "before", "after", "coverage, all", "coverage, no warning"), found[2]),
-        "### Claims, lost runs, equivalence, power",
-        _markdown(("rate", "setting", "before", "after"), [*found[0], *found[3]]),
-        f"### Seeds added by rule: at most {MOST} seeds, rope {ROPE:g} sd",
-        _markdown(("rule", "true differences (sd)", "any false decision", "power", "trainings, share"), found[1]),
-    ]
+        while missing or running:
+            while missing and len(running) < workers and time.monotonic() - start < 60 * minutes:
+                key = missing.pop(0)
+                running[pool.submit(jobs[key].simulate, studies=studies)] = key, time.monotonic()
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                key, begun = running.pop(future)
+                known[key] = list(future.result())
+                CACHE.parent.mkdir(exist_ok=True)
+                CACHE.write_text(json.dumps(known, indent=0, ensure_ascii=False), encoding="utf-8")
+                print(f"{time.monotonic() - begun:5.1f} s  {key}  {' | '.join(known[key])}", flush=True)
+    return {key: known[key] for key in jobs if key in known}
+
+
+def tables(studies: int, known: dict[str, list[str]]) -> str:
+    """Return the page's tables as Markdown."""
+    parts = [f"{studies:,} simulated studies a line; ± is one Monte-Carlo standard error."]
+    for section in SECTIONS:
+        rows = [[*line.labels, *known[line.key(section.title, studies)]] for line in section.lines]
+        table = [section.heads, ["---"] * len(section.heads), *rows]
+        parts += [f"### {section.title}", "\n".join(f"| {' | '.join(row)} |" for row in table)]
     return "\n\n".join(parts)
 
 
-def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def main() -> None:
-    """Write the tables into the page."""
+    """Simulate what is missing and, once all lines are there, write the tables into the page."""
     parser = argparse.ArgumentParser(prog="python -m bench.verdicts", description=__doc__)
     parser.add_argument("--studies", type=int, default=2000, help="simulated studies for each line")
     parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no further line after this time")
     arguments = parser.parse_args()
+    known = simulate_missing(arguments.studies, arguments.workers, arguments.minutes)
+    lines = sum(len(section.lines) for section in SECTIONS)
+    if len(known) < lines:
+        print(f"{len(known)} of {lines} lines are done; the same command goes on with the others")
+        return
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    written = tables(arguments.studies, arguments.workers)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{written}\n\n{END}{after}", encoding="utf-8")
+    PAGE.write_text(f"{before}{BEGIN}\n\n{tables(arguments.studies, known)}\n\n{END}{after}", encoding="utf-8")
     print(f"written to {PAGE}")
 
 

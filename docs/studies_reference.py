@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from search_spaces.budget import Budget, Price
 from search_spaces.config.base import Part
 from search_spaces.config.trial import TrialConfig
 from search_spaces.json_schema import json_schema
 from search_spaces.published import SOURCES, Claim, Figure, Reference
 from search_spaces.study import StudySpec
-from search_spaces.study_parts import Asha, Design, ProbeConfig, Resources, Search
+from search_spaces.study_parts import Asha, Design, ProbeConfig, Resources, Search, Sequential
+from search_spaces.tune import Tune
 
 PAGE = Path(__file__).with_name("studies.md")
 START, END = "<!-- tables: written by studies_reference.py -->\n", "<!-- end of tables -->\n"
@@ -23,10 +25,14 @@ def tables() -> str:
     sections: dict[str, type[Part]] = {
         "Study": StudySpec,
         "design": Design,
+        "sequential": Sequential,
         "search": Search,
         "search.asha": Asha,
+        "tune": Tune,
         "resources": Resources,
         "probes": ProbeConfig,
+        "budget": Budget,
+        "budget.price": Price,
         "reference": Reference,
         "reference.figures[]": Figure,
         "reference.claims[]": Claim,

@@ -59,6 +59,10 @@ class Choice(Part):
         """Draw one value, all equally likely."""
         return self.values[int(rng.integers(len(self.values)))]
 
+    def at(self, fraction: float) -> Any:
+        """Return the value at a fraction of the list, 0 <= ``fraction`` < 1."""
+        return self.values[int(fraction * len(self.values))]
+
 
 class _Range(Part):
     low: float = Field(description="smallest value")
@@ -117,6 +121,10 @@ class IntRange(_Range):
         """Draw one value, all equally likely."""
         return self.grid()[int(rng.integers(len(self.grid())))]
 
+    def at(self, fraction: float) -> int:
+        """Return the value at a fraction of the grid, 0 <= ``fraction`` < 1."""
+        return self.grid()[int(fraction * len(self.grid()))]
+
 
 class Uniform(_Range):
     """Real numbers from low to high, uniformly distributed."""
@@ -130,6 +138,14 @@ class Uniform(_Range):
     def sample(self, rng: np.random.Generator) -> float:
         """Draw one value from the uniform distribution."""
         return float(rng.uniform(self.low, self.high))
+
+    def at(self, fraction: float) -> float:
+        """Return the value at a fraction of the range, to six digits."""
+        return self._rounded(self.low + fraction * (self.high - self.low))
+
+    def _rounded(self, value: float) -> float:
+        """Return a value of the range to six digits: so it is the same on every machine, and so is its digest."""
+        return min(max(float(f"{value:.6g}"), self.low), self.high)
 
 
 class LogUniform(Uniform):
@@ -146,6 +162,11 @@ class LogUniform(Uniform):
     def sample(self, rng: np.random.Generator) -> float:
         """Draw one value whose logarithm is uniform."""
         return float(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
+
+    def at(self, fraction: float) -> float:
+        """Return the value at a fraction of the range of logarithms, to six digits."""
+        low, high = math.log(self.low), math.log(self.high)
+        return self._rounded(math.exp(low + fraction * (high - low)))
 
 
 _KINDS = ("choice", "int", "uniform", "loguniform")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -85,23 +86,60 @@ def write_file(path: str | Path, content: str | bytes) -> Path:
     What is at ``path`` already is replaced where it is a regular file, and refused with a StudyError where it is a
     symbolic link, a folder or a special file. Inside a results store (a folder with a study.yaml) every folder on the
     way must be a real one, too: a store from elsewhere may hold links to anywhere.
+
+    When it returns, the file is on the disk and stays there if the power fails: content, name and new folders are
+    flushed. Before, there is the old file or none.
     """
     path = Path(path)
     require_writable_place(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, unfinished = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=UNFINISHED, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode(errors="replace") if isinstance(content, str) else content)
             file.flush()
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
             os.fsync(file.fileno())
-        Path(unfinished).chmod(0o666 & ~_umask())
         Path(unfinished).replace(path)
     except BaseException:
         with suppress(FileNotFoundError):
             Path(unfinished).unlink()
         raise
+    flush_folder(path.parent)
     return path
+
+
+def create_file(path: str | Path, content: bytes) -> Path:
+    """Write a file where there is none and return its path; FileExistsError where there is one. Folders are made."""
+    path = Path(path)
+    require_writable_place(path)
+    make_folder(path.parent)
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    flush_folder(path.parent)
+    return path
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that they stay if the power fails."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        flush_folder(each.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk, where its file system can do that."""
+    handle = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
 
 
 def require_writable_place(path: Path) -> None:
@@ -120,6 +158,18 @@ def require_writable_place(path: Path) -> None:
             )
 
 
+def require_private(token_file: Path) -> None:
+    """Raise StudyError unless the file of `--token-file` is there and no other user may read or change it."""
+    if "\0" in str(token_file) or not token_file.is_file():
+        raise StudyError(f"`--token-file` is {shown(str(token_file))}, but there is no such file")
+    mode = stat.S_IMODE(token_file.stat().st_mode)
+    if mode & 0o077:
+        raise StudyError(
+            f"`--token-file` is {token_file}, which other users may read or change (mode {mode:04o}): make another "
+            f"token if they have, and run `chmod 600 {token_file}`"
+        )
+
+
 def is_ours(folder: str | Path) -> bool:
     """Return whether this user owns a local folder and may write in it."""
     try:
@@ -135,7 +185,11 @@ def _require_no_nul(path: str | Path) -> None:
 
 
 def _umask() -> int:
-    """Return this process's umask, which can only be read by setting it."""
+    """Return this process's umask. Without /proc it can only be read by setting it, which other threads may notice."""
+    with suppress(OSError), open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123
+        for line in status:
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
     before = os.umask(0o077)
     os.umask(before)
     return before

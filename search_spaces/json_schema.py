@@ -13,8 +13,7 @@ from search_spaces.catalog import CATALOG
 from search_spaces.config.base import Config
 from search_spaces.config.function import FunctionConfig
 from search_spaces.config.trial import TrialConfig, field_paths
-from search_spaces.metrics import IMAGE_METRICS
-from search_spaces.published import ROUGHNESS
+from search_spaces.metrics import CLAIM_METRICS, IMAGE_METRICS
 from search_spaces.study import MAX_SEEDS, StudySpec
 
 Schema = dict[str, Any]
@@ -43,15 +42,24 @@ def json_schema(spec: StudySpec | None = None) -> dict[str, Any]:
     fields = {path: {"$ref": f"#/$defs/values/properties/{path}"} for path in fields}
     properties["factors"] |= _factors(fields)
     properties["space"] |= _space(fields)
+    tune = _definition(schema, "Tune")["properties"]
+    tune["space"] |= _domains(fields)
+    tune["extra"]["additionalProperties"] = _domains(fields)
     properties["sizes"]["additionalProperties"] = {"type": "object", "properties": fields}
     _widen(properties, "design", {"enum": _definition(schema, "Design")["properties"]["kind"]["enum"]})
     _widen(properties, "seeds", {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS})
+    _widen(properties, "sequential", {"type": "boolean"})
+    futility = _definition(schema, "Sequential")["properties"]["futility"]
+    futility["anyOf"] = [
+        {"type": "boolean"},
+        {key: futility.pop(key) for key in ("type", "minimum", "exclusiveMaximum")},
+    ]
     if spec is not None:
         properties["metric"]["enum"] = list(spec.metric_records())
     else:
         image_metric = {"properties": {"metric": {"enum": list(IMAGE_METRICS)}}}
         schema["allOf"] = [{"if": {"not": {"required": ["task"]}}, "then": image_metric}]
-    _definition(schema, "Claim")["properties"]["metric"]["description"] += f", or {ROUGHNESS}"
+    _definition(schema, "Claim")["properties"]["metric"]["description"] += f": {', '.join(CLAIM_METRICS)}"
     _definition(schema, "Resources")["properties"]["gpu"]["anyOf"] = [
         {"const": "auto"},
         {"type": "number", "minimum": 0},
@@ -116,9 +124,12 @@ def _factors(fields: dict[str, Schema]) -> Schema:
 
 
 def _space(fields: dict[str, Schema]) -> Schema:
+    return {"anyOf": [_domains(fields), _list_of({"enum": list(CATALOG)}), {"type": "null"}]}
+
+
+def _domains(fields: dict[str, Schema]) -> Schema:
     domains = {path: {"anyOf": [_list_of(field), *_RANGES]} for path, field in fields.items()}
-    mapping = {"type": "object", "properties": domains, **_open_arguments({"anyOf": [_list_of({}), *_RANGES]})}
-    return {"anyOf": [mapping, _list_of({"enum": list(CATALOG)}), {"type": "null"}]}
+    return {"type": "object", "properties": domains, **_open_arguments({"anyOf": [_list_of({}), *_RANGES]})}
 
 
 def _list_of(item: Schema) -> Schema:

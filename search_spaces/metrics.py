@@ -169,14 +169,38 @@ COMMON_METRICS: Mapping[str, Metric] = {
         Metric("images_per_second", "throughput", True, "images/s", digits=0, bounds=(0.0, None)),
         Metric("seconds", "training time", False, "s", digits=1, bounds=(0.0, None)),
         Metric("parameters", "trainable parameters", False, digits=0, bounds=(0.0, None)),
-        Metric("roughness", "roughness of the loss surface", False, "decades", digits=2),
         Metric("top_eigenvalue", "top Hessian eigenvalue", False),
     )
 }
 """Column -> metric that every task may have beside its own."""
 
-ROUGHNESS = "roughness"
-"""Of a loss landscape: log10 of the variance of its discrete Laplacian; lower is flatter. Only claims are about it."""
+LANDSCAPE_METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("roughness", "roughness of the loss surface", False, "decades", digits=2),
+        Metric("inner_roughness", "roughness of the inner half of the loss surface", False, "decades", digits=2),
+        Metric("centre_loss", "loss at the centre of the surface", False, "nats", digits=4),
+        Metric("sharpness", "top Hessian eigenvalue", False, "decades", digits=2),
+    )
+}
+"""Name -> metric of a trained model's loss landscape, which only claims and the report are about.
+
+Roughness is log10 of the variance of the discrete Laplacian, over all of the plane or the half of its range around the
+centre; sharpness is log10 of the largest eigenvalue of the Hessian at the centre. Lower is flatter.
+"""
+
+CLAIM_METRICS: Mapping[str, Metric] = {
+    **LANDSCAPE_METRICS,
+    "accuracy_gap": Metric("accuracy_gap", "gap between training and validation accuracy", False, "%", 100.0),
+    "feature_spread": Metric("feature_spread", "spread of the features", False, "decades", digits=2),
+    "feature_drift": Metric("feature_drift", "drift of the feature quantiles", False, "decades", digits=2),
+}
+"""Name -> metric that is computed from the store's tables, and that only claims and the report are about.
+
+The gap is training minus validation accuracy. The spread is log10 of the distance from the 1st to the 99th percentile
+of the features after the last epoch. The drift is log10 of the mean change of the percentiles from epoch to epoch, as a
+share of that distance.
+"""
 
 
 def metric_named(name: str, declared: Mapping[str, Metric]) -> Metric:
@@ -185,7 +209,7 @@ def metric_named(name: str, declared: Mapping[str, Metric]) -> Metric:
     A name that nobody declared takes unit, direction and scale from a declared metric of the same quantity on another
     split (``train_loss`` from ``val_loss``); otherwise it is shown under its own name and has no direction.
     """
-    if found := declared.get(name) or COMMON_METRICS.get(name):
+    if found := declared.get(name) or COMMON_METRICS.get(name) or CLAIM_METRICS.get(name):
         return found
     split, quantity = split_of(name), quantity_of(name)
     label = quantity.replace("_", " ")

@@ -3,44 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 from search_spaces import designs
-from search_spaces.config.base import Config
+from search_spaces.cells import Arm, Cell, Plan, seeded
 from search_spaces.errors import StudyError, nearest
 from search_spaces.factors import Factor
 from search_spaces.space import apply_values
 from search_spaces.study import StudySpec
+from search_spaces.tuned_plan import distinct_cells, tuning_trials
 
-
-@dataclass(frozen=True)
-class Arm:
-    """One combination of levels."""
-
-    name: str
-    levels: Mapping[str, str]
-    is_baseline: bool
-    config: Config
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One arm with one seed: what is trained once."""
-
-    arm: Arm
-    config: Config
-    digest: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that an ablation will train."""
-
-    arms: tuple[Arm, ...]
-    cells: tuple[Cell, ...]
-    reference_arm: str
-    aliases: tuple[str, ...] = ()
+__all__ = ["MAX_CELLS", "Arm", "Cell", "Plan", "make_plan"]
 
 
 MAX_CELLS = 100_000
@@ -56,16 +28,16 @@ def make_plan(spec: StudySpec) -> Plan:
     counts = [len(factor.levels) for factor in factors]
     arms = [_arm(spec, factors, row) for row in _rows(spec, counts)]
     _refuse_twins(arms)
-    cells = [
-        Cell(arm, config := arm.config.model_copy(update={"seed": seed}), config.digest())
-        for arm, seed in designs.with_seeds(arms, spec.seeds)
-    ]
+    tuning = tuning_trials(spec.tune, arms) if spec.tune is not None else ()
+    cells = [seeded(arm, seed) for arm, seed in designs.with_seeds(arms, spec.seeds)] if spec.tune is None else []
     is_fraction = spec.design.kind == "fractional_factorial"
     names = [_short(factor.name, factors) for factor in factors]
     confounded = designs.aliases(counts, spec.design.generator, names) if is_fraction else []
     reference = arms[0] if spec.design.kind == "leave_one_out" else next(arm for arm in arms if arm.is_baseline)
     _refuse_unknown_arms(spec, [arm.name for arm in arms])
-    return Plan(tuple(arms), tuple(cells), reference.name, tuple(confounded))
+    cells += distinct_cells(tuning)
+    later = len(arms) * len(spec.seeds) if tuning else 0
+    return Plan(tuple(arms), tuple(cells), reference.name, tuple(confounded), tuning, later)
 
 
 def _rows(spec: StudySpec, counts: list[int]) -> list[designs.Row]:
@@ -123,10 +95,12 @@ def _refuse_twins(arms: list[Arm]) -> None:
 
 
 def _refuse_too_many(arms: int, spec: StudySpec) -> None:
-    if arms * len(spec.seeds) > MAX_CELLS:
+    each = len(spec.seeds) * (spec.tune.trials + 1 if spec.tune is not None else 1)
+    if arms * each > MAX_CELLS:
+        what = "seeds" if spec.tune is None else "trials"
         raise StudyError(
-            f"`design` {spec.design.kind} gives {arms:,} arms, with {len(spec.seeds):,} seeds "
-            f"{arms * len(spec.seeds):,} cells, but a study has at most {MAX_CELLS:,}; drop factors, levels or seeds, "
+            f"`design` {spec.design.kind} gives {arms:,} arms, with {each:,} {what} "
+            f"{arms * each:,} cells, but a study has at most {MAX_CELLS:,}; drop factors, levels or seeds, "
             "or take a smaller design"
         )
 

@@ -8,9 +8,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from search_spaces.config.base import Part, must
-from search_spaces.metrics import ROUGHNESS
 
-__all__ = ["ROUGHNESS", "SOURCES", "Claim", "Figure", "Reference"]
+__all__ = ["SOURCES", "Claim", "Figure", "Reference"]
 
 SOURCES: Mapping[str, str] = {
     "A": '"Deep Learning: ResNet and Data Augmentation", homework report; answers the problems of ESE 546, Homework 2 '
@@ -37,16 +36,42 @@ class Claim(Part):
     """One statement that this study can support or contradict."""
 
     text: str = Field(description="the claim in words, as its source makes it")
-    arm: str = Field(description="arm that the claim is about")
-    against: str = Field(description="arm that it is compared with")
-    expect: Literal["better", "worse", "equivalent"] = Field(description="how the arm should compare in the metric")
+    arm: str = Field("", description="arm that the claim is about")
+    against: str = Field("", description="arm that it is compared with")
+    order: tuple[str, ...] = Field(
+        (), strict=False, description="in place of `arm` and `against`: three arms or more, the best first"
+    )
+    expect: Literal["better", "worse", "equivalent", "order"] = Field(
+        description="how the arm should compare in the metric; order: the arms rank as in `order`"
+    )
     metric: str = Field(
-        "", description="column of the trials table, or roughness of the loss landscape; the study's metric if empty"
+        "", description="column of the trials table, or a measure computed from the store; the study's metric if empty"
+    )
+    rope: float | None = Field(
+        None,
+        gt=0,
+        description="region of practical equivalence, in the metric's unit; the study's if empty",
     )
 
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The arms that the claim compares."""
+        return self.order or (self.arm, self.against)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The field of each of them, such as ``order[2]``."""
+        return tuple(f"order[{place}]" for place in range(len(self.order))) or ("arm", "against")
+
     @model_validator(mode="after")
-    def _two_arms(self) -> Self:
-        if self.arm == self.against:
+    def _its_arms(self) -> Self:
+        if (self.expect == "order") != bool(self.order):
+            raise must("order", list(self.order), "given where `expect` is order, and only there")
+        if self.order and (self.arm or self.against or len(set(self.order)) < max(len(self.order), 3)):
+            raise must("order", list(self.order), "three different arms or more, with no `arm` and no `against`")
+        if not self.order and (not self.arm or not self.against):
+            raise must("arm", self.arm, "given, as `against` must be, unless the claim is about an order")
+        if not self.order and self.arm == self.against:
             raise must("against", self.against, "another arm than `arm`")
         return self
 
@@ -66,7 +91,7 @@ class Reference(Part):
         claims = [
             (f"reference.claims[{i}].{role}", arm)
             for i, claim in enumerate(self.claims)
-            for role, arm in (("arm", claim.arm), ("against", claim.against))
+            for role, arm in zip(claim.places, claim.compared, strict=True)
         ]
         return figures + claims
 
@@ -75,6 +100,6 @@ class Reference(Part):
         return self.model_copy(
             update={
                 "figures": tuple(figure for figure in self.figures if figure.arm in arms),
-                "claims": tuple(claim for claim in self.claims if {claim.arm, claim.against} <= set(arms)),
+                "claims": tuple(claim for claim in self.claims if set(claim.compared) <= set(arms)),
             }
         )

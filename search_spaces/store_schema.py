@@ -4,9 +4,11 @@ A store is a folder (or an ``s3://`` prefix) ``results/<study>/``::
 
     study.yaml            the study of the last run
     environment.json      commit, package versions, hardware
+    rounds.json           when which seeds were planned, and by which rule (`search_spaces.rounds`); may be absent
     trials/KEY.parquet    one row for each trial
     epochs/KEY.parquet    one row for each epoch of a trial
     quantiles/KEY.parquet one row for each epoch, layer and percentile, where probed
+    correct/KEY.parquet   one row: which test images the trial classified correctly
     landscape/KEY-....parquet  one row for each grid point
     checkpoints/<digest>/ best.pt, last.pt
     report/
@@ -18,7 +20,8 @@ Versions. A reader treats an absent nullable column as null and ignores unknown 
 
 1. Image classification alone: the metrics are fixed columns.
 2. One float column for each metric that the task declares (`table_schema`), so files may differ in their columns; new
-   columns ``task``, ``code``, ``choose_by`` and ``artifacts`` of ``trials``.
+   columns ``task``, ``code``, ``choose_by`` and ``artifacts`` of ``trials``. Later, without a new version: table
+   ``correct``, which older stores do not have and older releases ignore.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ from search_spaces.errors import StudyError
 from search_spaces.metrics import COMMON_METRICS, IMAGE_METRICS, IMAGE_QUANTITIES, SPLITS, metric_named, split_of
 
 __all__ = [
+    "CONFIRMATION",
+    "CORRECT",
     "CURVATURE",
     "EPOCHS",
     "LANDSCAPE",
@@ -71,6 +76,8 @@ _KEYS = [
         nullable=False,
     ),
 ]
+CONFIRMATION = "-confirm"
+"""End of the name of the study that confirms the best configurations of a search."""
 METRICS = tuple(IMAGE_QUANTITIES)
 METRIC_NAMES = tuple(IMAGE_METRICS)
 """The trials table's columns that a study of image classification can be about: train_loss, ..., test_f1_macro."""
@@ -179,6 +186,21 @@ QUANTILES = pa.schema(
     ]
 )
 
+CORRECT = pa.schema(
+    [
+        *_KEYS,
+        _column("split", pa.string(), "images classified: test", nullable=False),
+        _column("images", pa.string(), "16 hexadecimal digits of SHA-256 over the images' indices in the source"),
+        _column("n", pa.int64(), "number of images"),
+        _column(
+            "bits",
+            pa.binary(),
+            "one bit for each image in the order of the source, 1 where it was classified correctly; eight to a byte, "
+            "the first in the highest bit (numpy.packbits, bitorder big), the last byte filled with 0",
+        ),
+    ]
+)
+
 LANDSCAPE = pa.schema(
     [
         *_KEYS,
@@ -212,6 +234,7 @@ TABLES: Mapping[str, pa.Schema] = {
     "trials": TRIALS,
     "epochs": EPOCHS,
     "quantiles": QUANTILES,
+    "correct": CORRECT,
     "landscape": LANDSCAPE,
     "curvature": CURVATURE,
 }

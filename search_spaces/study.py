@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
+from search_spaces.budget import Budget
 from search_spaces.code import Code
 from search_spaces.config.base import MAX_SEED, Config, Part, must, refused
 from search_spaces.config.function import FunctionConfig
@@ -18,6 +19,7 @@ from search_spaces.domains import Domain
 from search_spaces.errors import StudyError
 from search_spaces.factors import Factor, expand_names, read_factors
 from search_spaces.metrics import (
+    CLAIM_METRICS,
     COMMON_METRICS,
     IMAGE_METRICS,
     Metric,
@@ -26,12 +28,14 @@ from search_spaces.metrics import (
     unknown_metric,
     validation_counterpart,
 )
-from search_spaces.published import ROUGHNESS, Reference
+from search_spaces.published import Reference
 from search_spaces.space import SearchSpace
-from search_spaces.study_parts import Design, MetricSpec, ProbeConfig, Resources, Search, TaskSpec
+from search_spaces.study_parts import Design, MetricSpec, ProbeConfig, Resources, Search, Sequential, TaskSpec
+from search_spaces.tune import Tune, with_repeats_as_seeds
 
 MAX_SEEDS = 10_000
 MAX_SIZES = 20
+MAX_TIMEOUT = 10_000_000
 
 
 def config_type(task: TaskSpec | None, code: Code | None) -> type[Config]:
@@ -77,7 +81,12 @@ class StudySpec(Part):
         description="search: path -> list, {int: [low, high]}, {uniform: ..}, {loguniform: ..}; or catalog names",
     )
     search: Search = Field(default_factory=Search, description="how to search")
+    tune: Tune | None = Field(None, description="ablation: a search inside each arm before arms are compared")
     seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), strict=False, description="seeds, the same for all arms; n: 0..n-1")
+    sequential: Sequential | None = Field(
+        None,
+        description="seeds are added by rule until an arm is decided; true: with its defaults; null: all at once",
+    )
     rope: float = Field(
         0.005, ge=0, description="region of practical equivalence: a difference in the metric too small to matter"
     )
@@ -88,17 +97,37 @@ class StudySpec(Part):
         ("best",), strict=False, description="checkpoints kept when a trial is complete"
     )
     max_failures: int = Field(1, ge=0, description="further attempts for a trial that raises an error")
+    trial_timeout: float | str | None = Field(
+        "auto",
+        description="seconds without a report after which the process of a trial is ended and the trial resumed; "
+        "auto: 20 times its longest epoch, at least 300; never if null",
+    )
     max_failed_trials: int | None = Field(None, ge=1, description="failed trials that stop the study; no limit if null")
+    budget: Budget | None = Field(None, description="what the study may use in all; no limit if null")
     fail_fast: bool = Field(False, description="stop the study at its first failed trial")
     sizes: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="named sets of overrides, path -> value, chosen by --size"
     )
     reference: Reference | None = Field(None, description="reported figures and claims to put beside ours")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _repeats_are_seeds(cls, tree: Any) -> Any:
+        return with_repeats_as_seeds(tree)
+
     @field_validator("design", mode="before")
     @classmethod
     def _design_by_name(cls, design: Any) -> Any:
         return {"kind": design} if isinstance(design, str) else design
+
+    @field_validator("sequential", mode="before")
+    @classmethod
+    def _sequential_by_default(cls, sequential: Any) -> Any:
+        if isinstance(sequential, bool):
+            return {} if sequential else None
+        if not isinstance(sequential, Mapping | Sequential | None):
+            raise must("", sequential, "true, false, or a mapping with keys such as looks, spending and futility")
+        return sequential
 
     @field_validator("factors", mode="before")
     @classmethod
@@ -111,6 +140,14 @@ class StudySpec(Part):
     @classmethod
     def _space_by_names(cls, space: Any) -> Any:
         return expand_names(space, "space") if isinstance(space, list | tuple) else _mapping_or_names(space)
+
+    @field_validator("trial_timeout", mode="before")
+    @classmethod
+    def _seconds_or_auto(cls, timeout: Any) -> Any:
+        is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+        if timeout not in ("auto", None) and not (is_number and 0 < timeout <= MAX_TIMEOUT):
+            raise must("", timeout, f"seconds above 0 and up to {MAX_TIMEOUT:,}, auto, or null for no limit")
+        return float(timeout) if is_number else timeout
 
     @field_validator("sizes")
     @classmethod
@@ -216,13 +253,33 @@ class StudySpec(Part):
             raise must(other, list(getattr(self, other)), f"left out in a study of mode {self.mode}{remedy}")
         if not getattr(self, needed):
             raise must(needed, getattr(self, needed), f"given and not empty in a study of mode {self.mode}")
+        if self.mode == "search" and self.tune is not None:
+            raise must("tune", "given", "left out in a study of mode search: an ablation tunes its arms")
+        if self.tune is not None and (taken := {"repeat", "trial", "is_final"} & set(self.metrics)):
+            raise refused("metrics", sorted(taken), f"has {min(taken)!r}, a column of tuned ablations; rename it")
         if self.baseline.seed:
             raise must("baseline.seed", self.baseline.seed, "left out: list seeds under `seeds`")
+        self._check_looks()
         asha = self.search.asha
         if self.mode == "search" and asha and asha.grace_period > self.baseline.epochs:
             raise must("search.asha.grace_period", asha.grace_period, f"at most the {self.baseline.epochs} epochs")
         self._check_published()
         return self
+
+    def _check_looks(self) -> None:
+        if self.sequential is None:
+            return
+        if self.mode == "search":
+            raise refused(
+                "sequential", None, "is given, but a study of mode search has no arms to compare; leave it out"
+            )
+        if self.tune is not None:
+            raise refused("sequential", None, "is given with `tune`, whose repeats are not added by rule; drop one")
+        if len(self.seeds) < 2:
+            raise must("seeds", list(self.seeds), "2 or more with `sequential`: one seed shows no spread; take 20")
+        looks, most = self.sequential.looks or (), len(self.seeds)
+        if looks and looks[-1] > most:
+            raise must("sequential.looks", list(looks), f"at most {most}, the number of seeds; raise `seeds`")
 
     def _check_published(self) -> None:
         """Refuse published figures and claims about metrics that this study does not have, or in another unit."""
@@ -237,7 +294,7 @@ class StudySpec(Part):
                     f"reference.figures.{i}.value", figure.value, f"{allowed} for {figure.metric}: 0.8957, not 89.57"
                 )
         for i, claim in enumerate(reference.claims if reference else ()):
-            if claim.metric not in ("", ROUGHNESS) and claim.metric not in known:
+            if claim.metric not in ("", *CLAIM_METRICS) and claim.metric not in known:
                 raise must(f"reference.claims.{i}.metric", claim.metric, unknown_metric(claim.metric, known))
 
     def metric_records(self) -> dict[str, Metric]:

@@ -135,7 +135,7 @@ def references_in(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> list[s
         elif is_reference(value) and any(path == place or path.endswith(f".{place}") for place in places):
             found.append(value)
 
-    sections = {key: tree[key] for key in ("baseline", "factors", "space", "sizes") if key in tree}
+    sections = {key: tree[key] for key in ("baseline", "factors", "space", "tune", "sizes") if key in tree}
     walk(sections, "")
     walk(changes, "")
     return list(dict.fromkeys(found))
@@ -297,7 +297,11 @@ def _overridden(
 def _override(tree: dict[str, Any], path: str, value: Any) -> None:
     """Set what a path of a study, or of a trial config, leads to; null takes a factor or a domain away."""
     first, _, rest = path.partition(".")
-    if first in ("factors", "space") and rest and isinstance(tree.get(first), dict | None):
+    if path.startswith("tune.space.") and isinstance(tree.get("tune"), dict):
+        rest = path.removeprefix("tune.space.")
+        entries = {**(tree["tune"].get("space") or {}), rest: value}
+        tree["tune"]["space"] = {name: domain for name, domain in entries.items() if domain is not None}
+    elif first in ("factors", "space") and rest and isinstance(tree.get(first), dict | None):
         entries = {**(tree.get(first) or {}), rest: value}
         tree[first] = {name: levels for name, levels in entries.items() if levels is not None}
     elif first == "design" and rest and isinstance(tree.get(first), str):

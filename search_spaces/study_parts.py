@@ -1,4 +1,4 @@
-"""The sections of a study beside its trial configs: design, resources, search, probes, task, metrics."""
+"""The sections of a study beside its trial configs: design, sequential, resources, search, probes, task, metrics."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from search_spaces.config.base import MAX_SEED, Part, must
 from search_spaces.metrics import Metric, metric_named
 
 MAX_GPUS = 1024
+FUTILITY = 0.1
 DesignKind = Literal["one_factor_at_a_time", "leave_one_out", "full_factorial", "fractional_factorial"]
 
 
@@ -30,6 +31,35 @@ class Design(Part):
         if not isinstance(generator, str) and generator not in (3, 4, 5):
             raise must("", generator, "words of letters ('a b c abc') or a resolution (3, 4 or 5)")
         return generator
+
+
+class Sequential(Part):
+    """When the results of a study are looked at, and by which rule an arm gets no more seeds."""
+
+    looks: tuple[int, ...] | None = Field(
+        None, strict=False, description="numbers of seeds, increasing; all seeds are the last look; chosen if null"
+    )
+    spending: Literal["quadratic", "obrien_fleming", "pocock"] = Field(
+        "quadratic", description="how the error is spent over the looks"
+    )
+    futility: float = Field(
+        FUTILITY,
+        ge=0,
+        lt=1,
+        description="an arm stops whose chance of a decision with all seeds is below; true: 0.1, false: never",
+    )
+
+    @field_validator("futility", mode="before")
+    @classmethod
+    def _by_default_or_never(cls, futility: Any) -> Any:
+        return (FUTILITY if futility else 0.0) if isinstance(futility, bool) else futility
+
+    @field_validator("looks")
+    @classmethod
+    def _increasing(cls, looks: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if looks is not None and (not looks or looks[0] < 2 or sorted(set(looks)) != list(looks)):
+            raise must("", list(looks), "increasing numbers of seeds, each 2 or more: [4, 6, 9]")
+        return looks
 
 
 class Resources(Part):

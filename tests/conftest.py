@@ -42,3 +42,12 @@ def local_ray():
     yield
     ray.shutdown()
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium, ended with the module: playwright's event loop would disturb other tests."""
+    from tests.support.browser import chromium
+
+    with chromium() as started:
+        yield started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,9 +44,38 @@ def run(
         raise StudyError(f"`executor` is {executor!r}, but must be 'ray' or 'inline'")
     spec, source = _read(study, size, overrides)
     summary = run_study(spec, str(results), address, executor=executor, code=source, accept_code=accept_code)
+    if summary.budget_spent:
+        message = f"the budget is spent ({summary.budget_spent}); raise `budget` and run again to train the rest"
+        warnings.warn(message, stacklevel=2)
     if summary.failed and not summary.counts["completed"]:
         arm, error = summary.failed[0]
         raise StudyError(f"every trial failed; the first was {arm}: {error}")
+    return load_study(summary.store)
+
+
+def confirm(
+    study: Study,
+    results: str | Path = "results",
+    *,
+    top: int = 3,
+    seeds: int = 5,
+    executor: Literal["ray", "inline"] = "ray",
+    size: str | None = None,
+    overrides: Sequence[str] = (),
+    address: str | None = None,
+) -> StudyResults:
+    """Train the ``top`` best configurations of a stored search again, with fresh ``seeds``, against its baseline.
+
+    Returns the loaded results of the study ``<search>-confirm``, whose `analysis.effects` are the verdicts. Arguments
+    are those of `run`. Raises StudyError where the study is no search, or has no trial trained in full.
+    """
+    from analysis import load_study
+    from tune_app.confirmation import confirmation_study
+    from tune_app.tuning.runner import run_study
+
+    spec, source = _read(study, size, overrides)
+    confirmation = confirmation_study(spec, load_study(f"{results}/{spec.name}"), top, seeds)
+    summary = run_study(confirmation, str(results), address, executor=executor, code=source)
     return load_study(summary.store)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from search_spaces.errors import StudyError
-from search_spaces.files import UNFINISHED, open_regular, url_scheme, write_file
+from search_spaces.files import UNFINISHED, create_file, open_regular, url_scheme, write_file
 
 __all__ = ["BEST", "LAST", "UNFINISHED", "Folder", "StorageError"]
 
@@ -19,8 +20,13 @@ BEST, LAST = "best.pt", "last.pt"
 """Names of the checkpoint files of a trial."""
 
 _PACKAGES = {"s3": "`pip install 'tune-app[s3]'`", "gs": "`pip install gcsfs`", "gcs": "`pip install gcsfs`"}
-# botocore retries temporary failures (503, throttling, connections) with exponential backoff.
-_S3 = {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 6}, "connect_timeout": 10, "read_timeout": 60}}
+# botocore retries temporary failures (503, throttling, connections, no answer) with exponential backoff. A server that
+# refuses is asked for about two minutes, one that never answers for about seven.
+_S3 = {
+    "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 10}, "connect_timeout": 10, "read_timeout": 20}
+}
+_ROUNDS = 2
+"""How often s3fs asks again after all of botocore's attempts."""
 
 
 class StorageError(StudyError, OSError):
@@ -39,6 +45,8 @@ class Folder:
         except (ImportError, ValueError) as error:
             remedy = f"; {scheme}:// needs {_PACKAGES[scheme]}" if scheme in _PACKAGES else ""
             raise StudyError(f"{url}: cannot be opened: {error}{remedy}") from None
+        if self._is_s3:
+            self.filesystem.retries = _ROUNDS
         self.url = str(url)
 
     def __truediv__(self, name: str) -> Folder:
@@ -92,6 +100,60 @@ class Folder:
             return
         write_file(path, content)
 
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file where there is none, and return whether it was: of several that try at once, one succeeds."""
+        path = self.path(name)
+        try:
+            if self.is_local:
+                create_file(path, content)
+            else:
+                with self._remote_errors("written"):
+                    self.filesystem.pipe_file(path, content, mode="create")
+        except FileExistsError:
+            return False
+        except StorageError as error:
+            if _condition_failed(error):
+                return False
+            raise
+        return True
+
+    def version(self, name: str) -> str | None:
+        """Return a name for the present content of a file, for `replace`; None where there is no file."""
+        try:
+            if self._is_s3:
+                with self._remote_errors("read"):
+                    self.filesystem.invalidate_cache(self.path(name))
+                    return str(self.filesystem.info(self.path(name))["ETag"])
+            return hashlib.sha256(self.read(name)).hexdigest()
+        except FileNotFoundError:
+            return None
+
+    def replace(self, name: str, content: bytes, version: str | None) -> bool:
+        """Write a file where it still has that version, and return whether that was so.
+
+        On S3 the server decides. Elsewhere a change between the comparison and the write is not noticed here.
+        """
+        if not self._is_s3:
+            if self.version(name) != version:
+                return False
+            self.write(name, content)
+            return True
+        try:
+            with self._remote_errors("written"):
+                self.filesystem.pipe_file(self.path(name), content, IfMatch=version or "")
+        except FileNotFoundError:
+            return False
+        except StorageError as error:
+            if _condition_failed(error):
+                return False
+            raise
+        return True
+
+    @property
+    def _is_s3(self) -> bool:
+        protocol = self.filesystem.protocol
+        return "s3" in ((protocol,) if isinstance(protocol, str) else protocol)
+
     def remove(self, name: str) -> None:
         """Remove a file, or a folder with its content; does nothing if there is none."""
         with suppress(FileNotFoundError, NotADirectoryError), self._remote_errors("removed"):
@@ -111,7 +173,7 @@ class Folder:
         """Convert any error of a remote store into a StorageError with the URL and the remedy."""
         try:
             yield
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, FileExistsError, NotADirectoryError):
             raise
         except Exception as error:
             if self.is_local:
@@ -120,3 +182,13 @@ class Folder:
                 f"{self.url} cannot be {action}: {type(error).__name__}: {error}; check the address, the credentials "
                 "and the network (AWS_ENDPOINT_URL for your own server)"
             ) from error
+
+
+def _condition_failed(error: BaseException | None) -> bool:
+    """Return whether a request failed because the file was changed by another, as S3 says it."""
+    while error is not None:
+        code = getattr(error, "response", {}).get("Error", {}).get("Code")
+        if code in ("PreconditionFailed", "ConditionalRequestConflict", "412"):
+            return True
+        error = error.__cause__
+    return False

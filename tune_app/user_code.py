@@ -29,6 +29,8 @@ from tune_app.storage import Folder
 
 CHILD_SECONDS = 120.0
 """How long a look at the user's code may take: importing large packages from a cold disk takes tens of seconds."""
+MOST_BYTES = 1 << 30
+"""Size to which an archive of code may unpack: what travels as one is at most half as large."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,18 @@ def _references(spec: StudySpec) -> list[str]:
     return list(dict.fromkeys([*spec.code.schemas, *spec.baseline.references()]))
 
 
+def code_folder(source: CodeSource) -> str:
+    """Return the folder that the code is imported from; an archive is unpacked first."""
+    if source.archive is None:
+        return source.root
+    folder = Path(tempfile.gettempdir()) / f"tune-app-code-{os.getuid()}-{source.fingerprint}"
+    unpack(source.archive, folder)
+    return str(folder)
+
+
 def make_importable(source: CodeSource) -> None:
     """Let this process import the user's code."""
-    folder = source.root
-    if source.archive is not None:
-        folder = str(Path(tempfile.gettempdir()) / f"tune-app-code-{os.getuid()}-{source.fingerprint}")
-        _unpack(source.archive, Path(folder))
+    folder = code_folder(source)
     if folder and folder not in sys.path:
         sys.path.insert(0, folder)
         importlib.invalidate_caches()
@@ -91,15 +99,24 @@ def cache_folder() -> Path:
     return Path(os.environ.get("TUNE_APP_DATA") or cache / "tune-app").expanduser()
 
 
-def _unpack(archive: bytes, folder: Path) -> None:
-    """Unpack into a private folder, once; a second process that does the same at the same time does no harm."""
+def unpack(archive: bytes, folder: Path) -> None:
+    """Unpack into a private folder, once; a second process that does the same at the same time does no harm.
+
+    Raises StudyError where the folder belongs to another user, and where the archive is damaged or too large.
+    """
     if (folder / ".complete").exists() and folder.stat().st_uid == os.getuid():
         return
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
         raise StudyError(f"{folder} belongs to another user; remove it, or set TMPDIR to a folder of your own")
-    with zipfile.ZipFile(io.BytesIO(archive)) as packed:
-        packed.extractall(folder)
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+            size = sum(entry.file_size for entry in packed.infolist())
+            if size > MOST_BYTES:
+                raise StudyError(f"the archive of the code unpacks to {size:,} bytes, but {MOST_BYTES:,} are the limit")
+            packed.extractall(folder)
+    except zipfile.BadZipFile as error:
+        raise StudyError(f"the archive of the code is damaged: {error}") from None
     (folder / ".complete").touch()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -33,9 +35,11 @@ def draw_effects(
     for place, row in enumerate(rows_of(rows)):
         style = styles[row.arm]
         color = style.color(theme)
-        low, high = row.low * metric.scale, row.high * metric.scale
-        if np.isfinite(low) and np.isfinite(high):
-            style.tag(ax.plot([low, high], [place, place], color=color, linewidth=1.6, solid_capstyle="butt")[0])
+        for (low, high), thickness in ((_interval(row), 1.9), ((row.max_t_low, row.max_t_high), 0.7)):
+            if np.isfinite(low) and np.isfinite(high):
+                ends = [low * metric.scale, high * metric.scale]
+                line = ax.plot(ends, [place, place], color=color, linewidth=thickness, solid_capstyle="butt")[0]
+                style.tag(line)
         style.tag(ax.plot(row.difference * metric.scale, place, style.marker, color=color, markersize=5)[0])
     ax.set_yticks(range(len(rows)), [shorten(arm, 26 if width > PAGE / 2 else 18) for arm in rows["arm"]])
     ax.set_ylim(len(rows) - 0.5, -0.5)
@@ -43,6 +47,11 @@ def draw_effects(
     ax.set_xlabel(f"difference in {metric.label}" + (f" ({metric.difference})" if metric.difference else ""))
     _verdicts(ax, rows, theme)
     return Picture(figure, "Difference from the reference arm", _caption(rows, metric, rope), _alt(rows, metric))
+
+
+def _interval(row: Any) -> tuple[float, float]:
+    """Return the 95 % interval, or for "equivalent" the 90 % one that its test rests on."""
+    return (row.low90, row.high90) if row.verdict == "equivalent" else (row.low, row.high)
 
 
 def _verdicts(ax: Axes, rows: pd.DataFrame, theme: Theme) -> None:
@@ -55,10 +64,15 @@ def _verdicts(ax: Axes, rows: pd.DataFrame, theme: Theme) -> None:
 
 def _caption(rows: pd.DataFrame, metric: Metric, rope: float) -> str:
     reference = rows["reference"].iloc[0] if len(rows) else "none"
+    kind = "the 95 % t interval of each difference, not corrected for the number of arms"
+    if (rows["verdict"] == "equivalent").any():
+        kind += " (of “equivalent”: the 90 % interval that its test rests on)"
+    if np.isfinite(rows["max_t_low"]).any():
+        kind += "; thin lines: simultaneous 95 % intervals (max-t), which hold for all arms at once"
     shaded = f" Shaded: too small to matter (within {rope * metric.scale:g} {metric.difference})." if rope else ""
     return (
         f"Mean difference in {metric.label} from “{reference}”, paired by seed (n = {span(rows['n'])} pairs), "
-        f"with the 95 % t interval of each difference, not corrected for the number of arms.{shaded}"
+        f"with {kind}.{shaded}"
     )
 
 

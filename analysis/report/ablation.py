@@ -10,14 +10,19 @@ import pandas as pd
 from analysis.plots._words import sentence_case
 from analysis.plots.style import arm_styles
 from analysis.report import words
+from analysis.report.looks import looks_context, looks_method
 from analysis.report.page import arm_choices
+from analysis.report.pairing import correlation_sentence, test_image_table
 from analysis.report.pictures import ablation_gallery, reported_gallery
+from analysis.report.tuned import tuned_context, tuned_method
 from analysis.report.words import p_text
 from analysis.stats.anova import anova
+from analysis.stats.flatness import landscape_measures
 from analysis.stats.means import mean_data, seed_data
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError
+from search_spaces.metrics import LANDSCAPE_METRICS
 
 
 def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, Any]:
@@ -30,25 +35,37 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
     gallery = ablation_gallery(results, table, styles, rope)
     metric = results.metric_record()
     rows = words.effect_rows(table, metric)
-    return {
+    own = tuned_context(results, table, styles) if results.is_tuned else looks_context(results, styles)
+    for row in rows if results.is_tuned else ():
+        row["words"] += f"; {own['tuned']['words'][row['arm']]}"
+    return own | {
         "summary": words.summary(table),
         "verdicts": rows,
         "effect_rows": rows,
+        "checks": words.check_table(table, metric),
         "reference_row": reference_row(results),
         "effects_caption": f"{sentence_case(metric.label)} of each arm and its difference from the reference arm, "
-        "paired by seed. An arm's mean is over its pairs, the reference arm's over all its completed trials.",
+        "paired by seed, with the 95 % t interval of each one (of “equivalent”: the 90 % interval that its test rests "
+        "on). An arm's mean is over its pairs, the reference arm's over all its completed trials.",
         "difference_unit": metric.difference,
+        "correlations": correlation_sentence(table),
+        "test_images": test_image_table(table),
         "factors": factor_table(results),
         "claims": words.claim_rows(results),
+        "landscapes": landscape_table(results),
         "reported": reported_gallery(results, styles).figures,
         "reference_note": _reference_note(results),
         "arms": arm_choices(styles) if gallery.figures else [],
         "pictures": gallery.figures,
         "limits": gallery.limits,
-        "method": words.method(results, rope),
+        "method": [
+            *words.method(results, rope),
+            *looks_method(results),
+            *(tuned_method(results) if results.is_tuned else ()),
+        ],
         "extra_facts": [
             ("Arms", str(len(results.arms))),
-            ("Seeds", str(results.trials["seed"].nunique())),
+            ("Repeats" if results.is_tuned else "Seeds", str(results.trials["seed"].nunique())),
             ("Verdicts about", metric.label),
             ("Epochs chosen by", results.metric_record(results.choose_by).label),
             ("Too small to matter", f"within {rope * metric.scale:g} {metric.difference}" if rope else "not set"),
@@ -83,6 +100,23 @@ def factor_table(results: StudyResults) -> dict[str, Any] | None:
         "rows": rows,
         "notes": found.notes,
     }
+
+
+def landscape_table(results: StudyResults) -> dict[str, Any] | None:
+    """Return each arm's measures of its loss landscapes as printed, means over trials; None without landscapes."""
+    measures = landscape_measures(results).assign(arm=results.trials["arm"]).dropna(subset=["centre_loss"])
+    if not len(measures):
+        return None
+    metrics = {name: LANDSCAPE_METRICS[name] for name in measures.columns.drop("arm")}
+    rows = [
+        [
+            str(arm),
+            str(len(of_arm)),
+            *("–" if np.isnan(v := of_arm[name].mean()) else m.show(v) for name, m in metrics.items()),
+        ]
+        for arm, of_arm in measures.groupby("arm", sort=False)
+    ]
+    return {"heads": ("Arm", "n", *(sentence_case(metric.label) for metric in metrics.values())), "rows": rows}
 
 
 def _cells(*values: tuple[float, str]) -> list[str]:

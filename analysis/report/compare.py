@@ -68,7 +68,7 @@ def _study(name: str, results: StudyResults, index: int) -> dict[str, Any]:
         "question": words.question(results),
         "mode": "search" if results.is_search else "ablation",
         "chosen_by": results.metric_record(results.choose_by).label,
-        "completed": f"{counts.get('completed', 0)} of {len(results.trials)}",
+        "completed": f"{counts.get('completed', 0)} of {len(results.trained)}",
         "arms": len(results.arms),
         "seeds": int(results.trials["seed"].nunique()),
         "cost": facts.cost(results)["Training time, all trials"],

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.plots._words import sentence_case
+from analysis.stats.cost import cost_by_arm, limits, saved_by_pruning
 from analysis.store._rows import rows_of
 from analysis.store.load import FACTOR, StudyResults
 from search_spaces.metrics import Metric
@@ -20,27 +21,39 @@ MOST_ROWS = 1000
 def trial_table(results: StudyResults) -> dict[str, Any]:
     """Return heads and rows (cells of text and sort key) of the trial table, the best rows where there are too many."""
     chosen = results.metric_record(results.choose_by)
-    trials = results.trials
+    trials = results.trained
     if len(trials) > MOST_ROWS:
         trials = by_rank(trials, chosen).head(MOST_ROWS)
     records = results.metric_records(dict.fromkeys([results.choose_by, results.metric]))
     shown = {name: record for name, record in records.items() if name in trials.columns}
     searched = [name for name in results.factors if results.is_search]
-    heads = ["Arm", "Seed", "Status", *searched, "Epochs", "Best epoch"]
+    columns = {name: trials[FACTOR + name].tolist() for name in searched} | _tuned_columns(results, trials)
+    heads = ["Arm", "Seed", "Status", *columns, "Epochs", "Best epoch"]
     heads += [sentence_case(record.axis) for record in shown.values()] + ["Time (s)", "Node", "Digest"]
     rows = []
-    columns = {name: trials[FACTOR + name].tolist() for name in searched} | {
-        name: trials[name].tolist() for name in shown
-    }
+    figures = {name: trials[name].tolist() for name in shown}
     for place, row in enumerate(rows_of(trials[["arm", "seed", "status", *_PLAIN]])):
         cells = [_text(row.arm), _number(row.seed, 0), _text(row.status)]
-        cells += [_text(columns[name][place]) for name in searched]
+        cells += [_text(values[place]) for values in columns.values()]
         cells.append({"text": f"{row.epochs_trained}/{row.epochs_planned}", "sort": row.epochs_trained, "number": True})
         cells.append(_number(row.best_epoch, 0))
-        cells += [_number(columns[name][place] * record.scale, record.digits) for name, record in shown.items()]
+        cells += [_number(figures[name][place] * record.scale, record.digits) for name, record in shown.items()]
         cells += [_number(row.seconds, 1), _text(row.node), _text(row.digest)]
         rows.append({"cells": cells, "status": row.status})
-    return {"heads": heads, "rows": rows, "total": len(results.trials), "metric": chosen.label}
+    return {"heads": heads, "rows": rows, "total": len(results.trained), "metric": chosen.label}
+
+
+def _tuned_columns(results: StudyResults, trials: pd.DataFrame) -> dict[str, list[Any]]:
+    """Return what each trial of a tuned ablation was for, and its values of the tuned fields; nothing for others."""
+    if results.spec is None or results.spec.tune is None:
+        return {}
+    finals = set(results.trials["digest"])
+    purpose = [
+        f"final, of trial {trial}" if digest in finals else f"trial {trial}"
+        for digest, trial in zip(trials["digest"], trials["trial"], strict=True)
+    ]
+    fields = [path for path in results.spec.tune.all_fields() if path in trials.columns]
+    return {"Purpose": purpose} | {path: trials[path].tolist() for path in fields}
 
 
 def by_rank(trials: pd.DataFrame, metric: Metric) -> pd.DataFrame:
@@ -72,7 +85,7 @@ def _number(value: Any, digits: int | None) -> dict[str, Any]:
 
 def unfinished(results: StudyResults) -> list[dict[str, Any]]:
     """Return every trial that was not completed: arm, seed, status, epochs, digest and why."""
-    cut = results.trials[results.trials["status"] != "completed"]
+    cut = results.trained[results.trained["status"] != "completed"]
     return [
         {
             "arm": row.arm,
@@ -116,12 +129,12 @@ def _why(row: Any) -> str:
 
 def status_counts(results: StudyResults) -> dict[str, int]:
     """Return how many trials have each status, the most frequent first."""
-    return {str(status): int(count) for status, count in results.trials["status"].value_counts().items()}
+    return {str(status): int(count) for status, count in results.trained["status"].value_counts().items()}
 
 
 def cost(results: StudyResults) -> dict[str, str]:
     """Return what the study took, in words ready to print: trial-hours, GPU-hours, wall clock, retries."""
-    trials = results.trials
+    trials = results.trained
     hours = trials["seconds"].fillna(0) / 3600
     facts = {
         "Training time, all trials": _hours(float(hours.sum())),
@@ -131,8 +144,37 @@ def cost(results: StudyResults) -> dict[str, str]:
     begun, ended = trials["started_at"].min(), trials["finished_at"].max()
     if pd.notna(begun) and pd.notna(ended):
         facts["First start to last end"] = _hours((ended - begun).total_seconds() / 3600)
+    facts |= {
+        f"Budget, {one.name}": f"{one.spent:.4g} of {one.limit:g} spent, {one.left:.4g} left" for one in limits(results)
+    }
+    saved = saved_by_pruning(results)
+    if saved.cpu_hours or saved.gpu_hours:
+        budget = results.spec.budget if results.spec is not None else None
+        money = budget.cost(saved) if budget is not None else None
+        priced = f", {money:,.2f} at the study's price" if money is not None else ""
+        facts["Saved by pruning (remaining epochs at the trial's own speed)"] = (
+            f"GPU time {_hours(saved.gpu_hours)}, CPU time {_hours(saved.cpu_hours)}{priced}"
+        )
     retried = int((trials["attempts"].fillna(1) > 1).sum())
     return facts | {"Trials that needed more than one attempt": str(retried)}
+
+
+def arm_costs(results: StudyResults) -> dict[str, Any]:
+    """Return heads and rows of the table of what each arm cost; no rows for a search, whose arms are its trials."""
+    table = cost_by_arm(results) if len(results.trials) and not results.is_search else pd.DataFrame()
+    has_money = len(table) > 0 and table["money"].notna().any()
+    heads = ["Arm", "Trials", "GPU time", "CPU time", *(["Cost"] if has_money else [])]
+    rows = [
+        [
+            row.arm,
+            row.trials,
+            _hours(row.gpu_hours),
+            _hours(row.cpu_hours),
+            *([f"{row.money:,.2f}"] if has_money else []),
+        ]
+        for row in rows_of(table)
+    ]
+    return {"heads": heads, "rows": rows}
 
 
 def _hours(hours: float) -> str:
@@ -145,7 +187,7 @@ def environment_rows(results: StudyResults) -> list[tuple[str, str]]:
     """Return the environment as flat (name, value) pairs, with the hardware that the trials themselves saw."""
     rows = list(flat(results.environment))
     for column, name in (("device_name", "devices seen"), ("node", "nodes seen"), ("precision", "precisions used")):
-        seen = results.trials[column].dropna().astype(str).value_counts()
+        seen = results.trained[column].dropna().astype(str).value_counts()
         if len(seen):
             listed = ", ".join(f"{value} ({count} trials)" for value, count in seen.head(8).items())
             rows.append((name, listed + (f" and {len(seen) - 8} more" if len(seen) > 8 else "")))

@@ -155,7 +155,7 @@ def _add_ranking(gallery: Gallery, results: StudyResults, styles: Styles) -> Non
 
 def add_timeline(gallery: Gallery, results: StudyResults) -> None:
     """Add the picture of when and where the trials ran, if they say so."""
-    timeline = timeline_data(results.trials)
+    timeline = timeline_data(results.trained)
     if len(timeline):
         gallery.add(draw_timeline(timeline))
 

@@ -15,8 +15,10 @@ from analysis.plots.parallel import draw_parallel, search_data
 from analysis.plots.rungs import draw_rung_curves, draw_rungs, rung_data
 from analysis.plots.slices import draw_slices
 from analysis.report import words
+from analysis.report.ablation import reference_row
 from analysis.report.facts import by_rank
 from analysis.report.pictures import Gallery, add_timeline
+from analysis.stats.effects import effects
 from analysis.stats.importance import importances
 from analysis.stats.pruning import SURVIVORS, estimated_ends, rank_correlations
 from analysis.store._rows import rows_of
@@ -28,12 +30,12 @@ MOST_CURVES = 200
 MOST_CELLS = 5000
 
 
-def search_context(results: StudyResults) -> dict[str, Any]:
-    """Return the parts of the page that only a search has."""
+def search_context(results: StudyResults, confirmation: StudyResults | None = None) -> dict[str, Any]:
+    """Return the parts of the page that only a search has; it leads with the ``confirmation`` where there is one."""
     gallery, chosen = search_gallery(results), results.metric_record(results.choose_by).label
     best = best_trial(results)
-    return {
-        "summary": search_summary(results, best),
+    return _confirmed(confirmation) | {
+        "summary": _lead(confirmation) + search_summary(results, best),
         "best": best_rows(results, best),
         "arms": [],
         "audit": audit(results),
@@ -42,6 +44,30 @@ def search_context(results: StudyResults) -> dict[str, Any]:
         "method": words.search_method(results),
         "extra_facts": [("Trials", str(len(results.trials))), ("Ranked by", chosen)],
     }
+
+
+def _confirmed(confirmation: StudyResults | None) -> dict[str, Any]:
+    """Return the verdicts on the best configurations, trained again with fresh seeds, as the page shows them."""
+    if confirmation is None or not len(confirmation.trials):
+        return {}
+    table, metric = effects(confirmation), confirmation.metric_record()
+    rows = words.effect_rows(table, metric)
+    return {
+        "verdicts": rows,
+        "effect_rows": rows,
+        "reference_row": reference_row(confirmation),
+        "difference_unit": metric.difference,
+        "effects_caption": f"Confirmation: {metric.label} of the best configurations, trained again with fresh seeds, "
+        "and its difference from the baseline of the search, paired by seed.",
+    }
+
+
+def _lead(confirmation: StudyResults | None) -> str:
+    if confirmation is None or not len(confirmation.trials):
+        return ""
+    return (
+        f"Confirmed with {confirmation.trials['seed'].nunique()} fresh seeds: {words.summary(effects(confirmation))} "
+    )
 
 
 def best_trial(results: StudyResults) -> dict[str, Any] | None:

@@ -22,8 +22,11 @@ SECTIONS = {
     "best": "Best trial",
     "audit": "What early stopping did",
     "effects": "Effects",
+    "looks": "Looks",
+    "tuned": "Untuned and tuned",
     "factors": "Factors",
     "claims": "Published results",
+    "landscapes": "Loss landscapes",
     "pictures": "Plots",
     "trials": "Trials",
     "unfinished": "Trials that did not finish",
@@ -37,15 +40,21 @@ _EMPTY: dict[str, Any] = {
     "summary": "No trial has finished yet, so there is nothing to report.",
     "verdicts": [],
     "effect_rows": [],
+    "checks": None,
     "reference_row": None,
     "effects_caption": "",
     "difference_unit": "",
+    "correlations": "",
+    "test_images": None,
     "claims": [],
+    "landscapes": None,
     "reported": [],
     "reference_note": "",
     "best": [],
     "audit": None,
+    "looks": None,
     "factors": None,
+    "tuned": None,
     "arms": [],
     "pictures": [],
     "limits": [],
@@ -54,16 +63,24 @@ _EMPTY: dict[str, Any] = {
 }
 
 
-def write_report(results: StudyResults, out: str | Path, table: pd.DataFrame | None = None) -> Path:
+def write_report(
+    results: StudyResults,
+    out: str | Path,
+    table: pd.DataFrame | None = None,
+    confirmation: StudyResults | None = None,
+) -> Path:
     """Write the report of a study and return its path: ``out`` if it ends in .html, else report.html in it.
 
     ``table`` is that of `analysis.stats.effects.effects` where the caller has it; it is computed if None.
+    ``confirmation``: of a search, the results of its best configurations with fresh seeds (`load_confirmation`).
     """
     own: dict[str, Any] = {}
     if len(results.trials) and results.is_search:
-        own = search_context(results)
+        own = search_context(results, confirmation)
     elif len(results.trials):
         own = ablation_context(results, effects(results) if table is None else table)
+    elif len(results.tuning):
+        own = {"summary": _still_tuning(results)}
     context = _EMPTY | _common(results) | own
     context["facts"] = [*context["extra_facts"], *context["facts"]]
     context["lost"] = _lost(results)
@@ -72,10 +89,16 @@ def write_report(results: StudyResults, out: str | Path, table: pd.DataFrame | N
 
 
 def _is_shown(section: str, context: dict[str, Any]) -> bool:
-    fillings = {name: name for name in ("best", "audit", "factors", "method", "other")} | {"effects": "effect_rows"}
+    names = ("best", "audit", "looks", "tuned", "factors", "landscapes", "method", "other")
+    fillings = {name: name for name in names} | {"effects": "effect_rows"}
     if section == "claims":
         return bool(context["claims"] or context["reported"])
     return section not in fillings or bool(context[fillings[section]])
+
+
+def _still_tuning(results: StudyResults) -> str:
+    """Return what is known of a tuned ablation of which no arm has been compared yet."""
+    return f"{len(results.tuning)} trials of the searches inside the arms have ended; no search is complete yet."
 
 
 def _common(results: StudyResults) -> dict[str, Any]:
@@ -83,7 +106,7 @@ def _common(results: StudyResults) -> dict[str, Any]:
     return {
         "name": results.name,
         "question": question(results),
-        "total": len(results.trials),
+        "total": len(results.trained),
         "counts": counts,
         "unfinished": facts.unfinished(results),
         "other": facts.other_cells(results),
@@ -92,12 +115,13 @@ def _common(results: StudyResults) -> dict[str, Any]:
         "trials": facts.trial_table(results),
         "environment": facts.environment_rows(results),
         "cost": facts.cost(results),
+        "arm_costs": facts.arm_costs(results),
         "problems": list(results.problems),
         "command": facts.command(results),
         "dirty": bool(results.environment.get("dirty")),
         "study_yaml": results.study_text,
         "facts": [
-            (f"Trials {status}", f"{count} of {len(results.trials)}") for status, count in sorted(counts.items())
+            (f"Trials {status}", f"{count} of {len(results.trained)}") for status, count in sorted(counts.items())
         ],
     }
 
@@ -107,4 +131,4 @@ def _lost(results: StudyResults) -> str:
     meant = ("completed", "pruned") if results.is_search else ("completed",)
     lost = {status: n for status, n in facts.status_counts(results).items() if status not in meant}
     kinds = ", ".join(f"{n} {status}" for status, n in lost.items())
-    return f"{sum(lost.values())} of {len(results.trials)} trials did not finish ({kinds})" if lost else ""
+    return f"{sum(lost.values())} of {len(results.trained)} trials did not finish ({kinds})" if lost else ""

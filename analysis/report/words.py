@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.stats.claims import claims
+from analysis.stats.claims import claims, how_tested
 from analysis.stats.effects import VERDICT_RULE
 from analysis.stats.pairs import missing_rule
 from analysis.store._rows import rows_of
@@ -38,17 +39,18 @@ def summary(table: pd.DataFrame) -> str:
 
 
 def effect_rows(table: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
-    """Return the table of effects as printed: differences in points (or the metric's unit), p by Holm."""
+    """Return the table of effects as printed: differences in points (or the metric's unit), p by Holm.
 
-    def signed(value: float) -> str:
-        return "–" if not np.isfinite(value) else f"{value * metric.scale:+.{metric.digits}f}".replace("-", "−")
-
+    ``interval`` is the 95 % t interval; for "equivalent" the 90 % interval that its test rests on, marked as such.
+    """
     return [
         {
             "arm": row.arm,
             "mean": "–" if not np.isfinite(row.mean) else metric.show(row.mean),
-            "difference": signed(row.difference),
-            "interval": f"{signed(row.low)} to {signed(row.high)}" if np.isfinite(row.low) else "–",
+            "difference": _signed(row.difference, metric),
+            "interval": _ends(row.low90, row.high90, metric) + " (90 %)"
+            if row.verdict == "equivalent" and np.isfinite(row.low90)
+            else _ends(row.low, row.high, metric),
             "n": int(row.n),
             "p": p_text(row.p_holm),
             "verdict": row.verdict,
@@ -56,6 +58,47 @@ def effect_rows(table: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
         }
         for row in rows_of(table)
     ]
+
+
+def check_table(table: pd.DataFrame, metric: Metric) -> dict[str, Any]:
+    """Return the figures beside the paired comparison as printed: simultaneous intervals, Welch's test, correlation.
+
+    Counts of collapsed and lost runs are columns only where there are any. Keys: heads, rows, note.
+    """
+    shown: dict[str, Callable[[Any], str]] = {
+        "Arm": lambda row: str(row.arm),
+        "All arms at once (max-t)": lambda row: _ends(row.max_t_low, row.max_t_high, metric),
+        "Unpaired (Welch)": lambda row: _ends(row.welch_low, row.welch_high, metric),
+        "Correlation": lambda row: "–" if not np.isfinite(row.correlation) else f"{row.correlation:.2f}",
+        "p paired": lambda row: p_text(row.p_t),
+        "p Welch": lambda row: p_text(row.welch_p),
+        "p sign flips": lambda row: p_text(row.p),
+    }
+    if (table["collapsed"] + table["reference_collapsed"]).any():
+        shown["Collapsed"] = lambda row: _against(row.collapsed, row.reference_collapsed, row.collapsed_p)
+    if (table["arm_lost"] + table["reference_lost"]).any():
+        shown["Lost"] = lambda row: _against(row.arm_lost, row.reference_lost, row.lost_p)
+    return {
+        "heads": tuple(shown),
+        "rows": [[cell(row) for cell in shown.values()] for row in rows_of(table)],
+        "note": "The max-t intervals hold for all arms of the table at once with 95 %; the intervals above are of one "
+        "arm each. Welch's test ignores the pairing by seed. The correlation is that of the arm with the reference arm "
+        "over seeds; pairing makes a comparison more precise where it is clearly above 0. These p are not corrected "
+        "for the number of arms. Collapsed and lost runs are those of the arm, then of the reference arm, with the p "
+        "of Fisher's exact test.",
+    }
+
+
+def _against(count: int, reference_count: int, p: float) -> str:
+    return f"{count}, {reference_count} (p = {p:.2g})"
+
+
+def _signed(value: float, metric: Metric) -> str:
+    return "–" if not np.isfinite(value) else f"{value * metric.scale:+.{metric.digits}f}".replace("-", "−")
+
+
+def _ends(low: float, high: float, metric: Metric) -> str:
+    return f"{_signed(low, metric)} to {_signed(high, metric)}" if np.isfinite(low) and np.isfinite(high) else "–"
 
 
 def p_text(value: float) -> str:
@@ -70,8 +113,7 @@ def claim_rows(results: StudyResults) -> list[dict[str, str]]:
     return [
         {
             "text": row.text,
-            "expect": f"{row.arm} {row.expect} {'to' if row.expect == 'equivalent' else 'than'} {row.against}, "
-            f"{results.metric_record(row.metric).label}",
+            "expect": how_tested(row, results.metric_record(row.metric).label),
             "outcome": row.verdict,
             "words": row.words,
         }
@@ -82,13 +124,14 @@ def claim_rows(results: StudyResults) -> list[dict[str, str]]:
 def method(results: StudyResults, rope: float) -> list[tuple[str, str]]:
     """Return (name, sentence) pairs that describe how the figures were computed."""
     metric = results.metric_record()
+    replicates = "repeats" if results.is_tuned else "seeds"
     seeds = results.spec.seeds if results.spec is not None else sorted(set(results.trials["seed"]))
     return [
         *_training(results),
         (
             "Comparison",
             f"Each arm against the reference arm “{results.reference_arm}” in {metric.label}, paired by seed "
-            f"({len(seeds)} seeds planned). Shown: the mean difference and the 95 % t interval of the "
+            f"({len(seeds)} {replicates} planned). Shown: the mean difference and the 95 % t interval of the "
             "paired differences; p is that of the paired t test, corrected over all arms by Holm's method.",
         ),
         ("Verdicts", f"Region of practical equivalence: ±{rope * metric.scale:g} {metric.difference}. {VERDICT_RULE}"),

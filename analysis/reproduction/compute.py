@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.stats.claims import OUTCOMES, claims, reported
+from analysis.stats.claims import OUTCOMES, claims, how_tested, reported
 from analysis.stats.simultaneous import false_discovery_q
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
@@ -79,8 +79,7 @@ def printed_claims(table: pd.DataFrame, studies: Sequence[StudyResults]) -> pd.D
             "Verdict": row.verdict,
             "Here": row.words,
             "q": "–" if not np.isfinite(row.q) else "< 0.001" if row.q < 0.001 else f"{row.q:.3f}",
-            "Tested as": f"{row.arm} {row.expect} {'to' if row.expect == 'equivalent' else 'than'} {row.against}, "
-            f"{by_name[row.study].metric_record(row.metric).label}",
+            "Tested as": how_tested(row, by_name[row.study].metric_record(row.metric).label),
         }
         for row in rows_of(table)
     ]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from analysis.stats.derived import with_metric
 from analysis.stats.effects import compare_arms
-from analysis.stats.flatness import ROUGHNESS, roughness
 from analysis.stats.means import reported_data
+from analysis.stats.order import compare_order, order_outcome
 from analysis.stats.paired import ALPHA
 from analysis.store.load import StudyResults
-from search_spaces.metrics import require_direction
+from search_spaces.metrics import CLAIM_METRICS, LANDSCAPE_METRICS, require_direction
 from search_spaces.published import Claim, Figure
 
 OUTCOMES = ("held", "too small to matter", "did not hold", "undecided at this scale")
@@ -21,9 +21,11 @@ RULE = (
     "A claim of better or worse held where this study shows that difference, and did not hold where it shows the "
     "opposite or that there is no difference large enough to matter. Where the claimed difference is real but smaller "
     "than what the study counts as relevant, the outcome is “too small to matter”. A claim of equivalence held where "
-    "the difference is shown to be smaller than that, and did not hold only where it is shown to be larger. Everything "
-    "else is undecided at this scale. The tests are those of the effects; Holm's family is a study's claims about one "
-    "metric, and q is the false discovery rate over all claims of the page (Benjamini and Hochberg)."
+    "the difference is shown to be smaller than that, and did not hold only where it is shown to be larger. A claim of "
+    "an order held where Page's trend test shows it and no pair is shown the other way round, and did not hold where "
+    "one is. Everything else is undecided at this scale. The tests are those of the effects; Holm's family is a "
+    "study's claims about one metric, and q is the false discovery rate over all claims of the page (Benjamini and "
+    "Hochberg)."
 )
 _COMPARED = ("n", "difference", "low", "high", "p_holm", "equivalent_holm", "beyond_holm", "p_claim", "words")
 _COLUMNS = ["text", "arm", "against", "expect", "metric", *_COMPARED[:-1], "verdict", "words"]
@@ -39,21 +41,45 @@ def claims(results: StudyResults) -> pd.DataFrame:
     """
     stated = [claim.model_copy(update={"metric": claim.metric or results.metric}) for claim in stated_claims(results)]
     rows: dict[int, dict[str, Any]] = {}
-    for metric in dict.fromkeys(claim.metric for claim in stated):
-        measured = _measured(results, metric)
-        tested = {}
-        for place, claim in enumerate(stated):
-            if claim.metric == metric and {claim.arm, claim.against} <= set(measured):
-                tested[place] = (claim.arm, claim.against)
-            elif claim.metric == metric:
-                rows[place] = {"n": 0, "verdict": OUTCOMES[-1], "words": _absent(claim, measured)}
-        compared = _compared(results, list(tested.values()), metric) if tested else pd.DataFrame()
-        for place, found in zip(tested, compared.to_dict("records"), strict=True):
-            rows[place] = _tested(
-                results, stated[place].expect, {str(name): value for name, value in found.items()}, metric
-            )
-    table = pd.DataFrame([dict(claim) | rows[place] for place, claim in enumerate(stated)], columns=_COLUMNS)
+    for metric, rope in dict.fromkeys((claim.metric, claim.rope) for claim in stated):
+        family = {place: claim for place, claim in enumerate(stated) if (claim.metric, claim.rope) == (metric, rope)}
+        rows |= _family(with_metric(results, metric), family, metric, rope)
+    table = pd.DataFrame([_stated(claim) | rows[place] for place, claim in enumerate(stated)], columns=_COLUMNS)
     return table.astype({"n": "int64"} | dict.fromkeys(_COMPARED[1:-1], "float64"))
+
+
+def _stated(claim: Claim) -> dict[str, Any]:
+    return dict(claim) | {"arm": claim.arm or ", ".join(claim.order)}
+
+
+def _family(
+    results: StudyResults, family: Mapping[int, Claim], metric: str, rope: float | None
+) -> dict[int, dict[str, Any]]:
+    """Return the columns of claims about one metric, by their place; Holm's family is those that compare two arms."""
+    measured = _measured(results, metric)
+    rows: dict[int, dict[str, Any]] = {}
+    pairs: dict[int, tuple[str, str]] = {}
+    for place, claim in family.items():
+        if not set(claim.compared) <= set(measured):
+            rows[place] = {"n": 0, "verdict": OUTCOMES[-1], "words": _absent(claim, measured)}
+        elif claim.order:
+            found = compare_order(results, claim.order, metric, rope)
+            held, failed = order_outcome(found["p_claim"], found.pop("reversed"))
+            rows[place] = found | {"verdict": OUTCOMES[0 if held else 2 if failed else 3]}
+        else:
+            pairs[place] = (claim.arm, claim.against)
+    compared = compare_arms(results, list(pairs.values()), metric, rope) if pairs else pd.DataFrame()
+    for place, row in zip(pairs, compared.to_dict("records"), strict=True):
+        columns = {str(name): value for name, value in row.items()}
+        rows[place] = _tested(results, family[place].expect, columns, metric)
+    return rows
+
+
+def how_tested(row: Any, label: str) -> str:
+    """Return in words what was tested of a row of `claims`; ``label``: the metric's."""
+    if row.expect == "order":
+        return f"best to worst: {row.arm}; {label}"
+    return f"{row.arm} {row.expect} {'to' if row.expect == 'equivalent' else 'than'} {row.against}, {label}"
 
 
 def reported(results: StudyResults) -> pd.DataFrame:
@@ -81,23 +107,19 @@ def stated_figures(results: StudyResults) -> Sequence[Figure]:
 
 def _measured(results: StudyResults, metric: str) -> list[str]:
     """Return the arms that a claim about the metric can be tested on."""
-    if metric != ROUGHNESS:
+    if metric not in CLAIM_METRICS:
         return list(results.arms)
-    return list(dict.fromkeys(results.trials.loc[roughness(results).notna(), "arm"]))
+    return list(dict.fromkeys(results.trials.loc[results.trials[metric].notna(), "arm"]))
 
 
 def _absent(claim: Claim, measured: list[str]) -> str:
-    missing = [arm for arm in (claim.arm, claim.against) if arm not in measured]
-    what = "loss landscape" if claim.metric == ROUGHNESS else "trial"
-    remedy = " (`tune-app landscape` computes them)" if claim.metric == ROUGHNESS else ""
+    missing = [arm for arm in claim.compared if arm not in measured]
+    what, remedy = "trial", ""
+    if claim.metric in LANDSCAPE_METRICS:
+        what, remedy = "loss landscape", " (`tune-app landscape` computes them)"
+    elif claim.metric in CLAIM_METRICS:
+        what = claim.metric
     return f"cannot tell: there is no {what} of {' and '.join(missing)}{remedy}"
-
-
-def _compared(results: StudyResults, pairs: list[tuple[str, str]], metric: str) -> pd.DataFrame:
-    if metric != ROUGHNESS:
-        return compare_arms(results, pairs, metric)
-    with_it = dataclasses.replace(results, trials=results.trials.assign(**{ROUGHNESS: roughness(results)}))
-    return compare_arms(with_it, pairs, metric, rope=0.0)
 
 
 def _tested(results: StudyResults, expected: str, found: Mapping[str, Any], metric: str) -> dict[str, Any]:

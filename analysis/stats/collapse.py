@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.stats.paired import Floats
+from analysis.stats.robust import welch
 
 GAP = 3.25
-_ALLOWANCE = 8.0
+_ALLOWANCE = 3.0
 _NORMAL = 1.4826
-_COMPARABLE = 0.05
+_UNEQUAL_SHARES = 0.05
+_DIFFERENT = 0.01
 
 Bools = NDArray[np.bool_]
 
@@ -35,35 +37,53 @@ Bools = NDArray[np.bool_]
 class Collapses:
     """Collapsed runs of a table of arms by seeds.
 
-    ``mask``: (arms, seeds). ``count`` and ``runs``: for each arm. ``depth``: how far a collapsed run lies below the
-    others of its arm, in the metric's unit (median over arms); 0 where no run collapsed.
+    ``mask``: (arms, seeds). ``count`` and ``runs``: for each arm. ``depth``: (arms, seeds), how far a collapsed run
+    lies below the median of the other runs of its arm, in the metric's unit; NaN for all other cells.
+    ``survivors``: (arms, seeds), the other runs, with higher meaning better; NaN for all other cells.
     """
 
     mask: Bools
     count: NDArray[np.int64]
     runs: NDArray[np.int64]
-    depth: float
+    depth: Floats
+    survivors: Floats
 
     @property
     def any(self) -> bool:
         """Whether any run collapsed."""
         return bool(self.count.sum())
 
-    def unseen_share(self) -> Floats:
-        """Return for each arm by how much the share of collapses in comparable arms exceeds its own; at least 0.
+    def unseen(self, arm: int) -> tuple[float, float]:
+        """Return what collapses that the arm was spared would take from its mean, and the variance of that figure.
 
-        An arm is comparable where Fisher's exact test does not show its share to differ at 5 %.
+        Both are 0 where no comparable arm shows a larger share of collapses. With C of the N runs of the arm and its
+        comparable arms collapsed, the share is p = (C + 1/2) / (N + 1); what exceeds the arm's own share is
+        multiplied by the mean depth of those collapses. The variance is that of the share, p (1 - p) / N, times the
+        squared depth.
         """
-        own = self.count / np.maximum(self.runs, 1)
-        excess = np.zeros(len(own))
-        for arm, one in enumerate(self._arms()):
-            same = np.array([share_p(*other, *one) >= _COMPARABLE for other in self._arms()])
-            share = (self.count[same].sum() + 0.5) / (self.runs[same].sum() + 1)
-            excess[arm] = share - own[arm]
-        return np.maximum(excess, 0)
+        same = self.comparable(arm)
+        depths = self.depth[same][self.mask[same]]
+        if not len(depths):
+            return 0.0, 0.0
+        runs, depth = int(self.runs[same].sum()), float(depths.mean())
+        share = (len(depths) + 0.5) / (runs + 1)
+        excess = share - self.count[arm] / max(int(self.runs[arm]), 1)
+        return (excess * depth, share * (1 - share) / runs * depth**2) if excess > 0 else (0.0, 0.0)
 
-    def _arms(self) -> list[tuple[int, int]]:
-        return list(zip(self.count.tolist(), self.runs.tolist(), strict=True))
+    def comparable(self, arm: int) -> Bools:
+        """Return which arms may share the arm's risk of a collapse, itself among them.
+
+        Those whose other runs do not differ in mean from the arm's at 1 % (Welch's test), and whose share of collapses
+        does not differ from the arm's at 5 % (Fisher's exact test). Arms that train differently well when they do not
+        collapse tell nothing about each other's collapses.
+        """
+        own = int(self.count[arm]), int(self.runs[arm])
+        alike = [
+            not welch(row, self.survivors[arm])[0] < _DIFFERENT
+            and share_p(int(count), int(runs), *own) >= _UNEQUAL_SHARES
+            for row, count, runs in zip(self.survivors, self.count, self.runs, strict=True)
+        ]
+        return np.array(alike) | (np.arange(len(self.runs)) == arm)
 
 
 def find_collapses(values: Floats, higher_is_better: bool | None = True) -> Collapses:
@@ -76,17 +96,15 @@ def find_collapses(values: Floats, higher_is_better: bool | None = True) -> Coll
     good = -values if higher_is_better is False else values
     mask = np.zeros(values.shape, bool)
     runs = np.isfinite(values).sum(axis=1)
-    if higher_is_better is None:
-        return Collapses(mask, mask.sum(axis=1), runs, 0.0)
-    for _ in range(2):  # Once more with a standard deviation from which the collapsed runs are left out.
-        threshold = _threshold(np.where(mask, np.nan, good))
-        mask = np.array([_worse_group(good, arm, threshold) for arm in range(len(good))]).reshape(good.shape)
-    depths = [
-        float(np.median(row[np.isfinite(row) & ~fallen]) - np.median(row[fallen]))
-        for row, fallen in zip(good, mask, strict=True)
-        if fallen.any()
-    ]
-    return Collapses(mask, mask.sum(axis=1), runs, float(np.median(depths)) if depths else 0.0)
+    if higher_is_better is not None:
+        for _ in range(2):  # Once more with a standard deviation from which the collapsed runs are left out.
+            threshold = _threshold(np.where(mask, np.nan, good))
+            mask = np.array([_worse_group(good, arm, threshold) for arm in range(len(good))]).reshape(good.shape)
+    survivors = np.where(mask, np.nan, good)
+    depth = np.full(values.shape, np.nan)
+    for row in np.flatnonzero(mask.any(axis=1)):
+        depth[row, mask[row]] = np.nanmedian(survivors[row]) - good[row, mask[row]]
+    return Collapses(mask, mask.sum(axis=1), runs, depth, survivors)
 
 
 def _worse_group(good: Floats, arm: int, threshold: float) -> Bools:

@@ -14,12 +14,18 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.stats.added_seeds import added_seeds_words
+from analysis.stats.collapse import Bools
+from analysis.stats.course import Course
 from analysis.stats.limits import chance_level, lost_cells, resolution
+from analysis.stats.looks import looks_table, verdict_of
 from analysis.stats.paired import ALPHA, Floats
 from analysis.stats.pairs import metric_table
+from analysis.stats.per_image import image_columns
 from analysis.stats.simultaneous import simultaneous_intervals
+from analysis.stats.stopping import course_of, wanted_seeds
 from analysis.stats.verdict_words import Comparison, verdict_words
-from analysis.stats.verdicts import Judged, judge
+from analysis.stats.verdicts import Ints, Judged, judge
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError, nearest
 from search_spaces.metrics import Metric, require_direction
@@ -29,8 +35,8 @@ VERDICT_RULE = (
     "Better and worse are claimed by the paired t test, equivalent by two one-sided t tests against the region of "
     "practical equivalence, each at 5 % over all comparisons of the table by Holm's method. The exact sign-flip "
     "permutation p is shown beside it: with 5 pairs it cannot fall below 0.0625, so it confirms but does not decide. "
-    "A verdict is withheld where runs collapse or results are uneven and tests without the assumption of normal noise "
-    "do not confirm it, and where counting lost runs at chance level (or at the worst observed value) changes it. "
+    "A verdict is withheld where runs collapse or results are uneven or skewed and tests that allow for this do not "
+    "confirm it, and where counting lost runs at chance level (or at the worst observed value) changes it. "
     "Everything else is undecided, which is not the same as equal."
 )
 _RESAMPLES = 9999
@@ -51,12 +57,17 @@ def effects(
     reference_runs, collapsed, reference_collapsed, collapsed_p (completed and collapsed runs, Fisher's exact test of
     equal shares), arm_lost, reference_lost, lost_p (the same for runs without a result), correlation (between the
     arms, over seeds), welch_p, welch_low, welch_high (unpaired), max_t_low, max_t_high (95 % for all arms at once;
-    NaN unless all are compared with one reference), words. Differences are arm minus reference, in the metric's own
-    unit: accuracies are fractions. ``metric`` and ``rope`` are the study's own if None. Raises StudyError for an
+    NaN unless all are compared with one reference), those of `analysis.stats.per_image.image_columns` (sampling error
+    of the test set), words. Differences are arm minus reference, in the metric's own
+    unit: accuracies are fractions. In a sequential study the verdicts are those of its looks, each arm has the seeds of
+    the look at which it stopped, p_holm, equivalent_holm and beyond_holm are NaN, and the intervals are not adjusted
+    for the looks. ``metric`` and ``rope`` are the study's own if None. Raises StudyError for an
     unknown arm or metric.
     """
     chosen = reference or results.reference_arm
-    return compare_arms(results, [(arm, chosen) for arm in results.arms if arm != chosen], metric, rope)
+    pairs = [(arm, chosen) for arm in results.arms if arm != chosen]
+    is_own = metric in (None, results.metric) and chosen == results.reference_arm and rope is None
+    return compare_arms(results, pairs, metric, rope, by_rule=is_own)
 
 
 def pairwise_effects(
@@ -69,9 +80,18 @@ def pairwise_effects(
 
 
 def compare_arms(
-    results: StudyResults, pairs: list[tuple[str, str]], metric: str | None = None, rope: float | None = None
+    results: StudyResults,
+    pairs: list[tuple[str, str]],
+    metric: str | None = None,
+    rope: float | None = None,
+    *,
+    by_rule: bool = False,
 ) -> pd.DataFrame:
-    """Return the columns of `effects`, a row for each (arm, reference); Holm's family is the rows."""
+    """Return the columns of `effects`, a row for each (arm, reference); Holm's family is the rows.
+
+    ``by_rule``: the verdicts of a sequential study are those of its looks, which are about its own metric and
+    reference arm.
+    """
     metric = metric or results.metric
     rope = results.rope(metric) if rope is None else rope
     values = metric_table(results, metric)
@@ -80,21 +100,40 @@ def compare_arms(
             f"arm {arm!r} is not in this study{nearest(arm, values.index)}; it has {', '.join(values.index)}"
         )
     numbers = {arm: number for number, arm in enumerate(values.index)}
-    table_values = values.to_numpy(float)
+    course = course_of(results)
+    wanted = wanted_seeds(results, course, list(values.index), list(values.columns))
+    table_values = np.where(wanted, values.to_numpy(float), np.nan)
+    decisions = course.decisions if course is not None and by_rule else None
     judged = judge(
         table_values,
         [(numbers[arm], numbers[other]) for arm, other in pairs],
-        lost=lost_cells(results, values),
+        lost=lost_cells(results, values) & wanted,
+        verdicts=None if decisions is None else [verdict_of(decisions[arm]) for arm, _ in pairs],
         fill=chance_level(results, metric),
         rope=rope,
         higher_is_better=require_direction(results.metric_record(metric)),
         resolution=resolution(results, metric),
     )
     table = _table(results, pairs, table_values, numbers, judged)
+    table["lost"] = _planned(results, values, wanted, pairs) - table["n"]
+    if decisions is not None:
+        table[["p_holm", "equivalent_holm", "beyond_holm"]] = np.nan  # of a fixed number of seeds
+    table = table.assign(**image_columns(results, pairs, metric))
     table["words"] = _words(
         table, judged, results.metric_record(metric), rope, chance_level(results, metric) is not None
     )
+    if course is not None:
+        table["words"] += "; " + _about_looks(results, course, table, by_rule)
+    if added := added_seeds_words(results):
+        table["words"] += f"; {added}"
     return table
+
+
+def _about_looks(results: StudyResults, course: Course, table: pd.DataFrame, by_rule: bool) -> pd.Series:
+    if by_rule:
+        return table["arm"].map(looks_table(results, course).set_index("arm")["words"])
+    other = f"seeds were added by looks at {results.metric_record().label}, so the error here may be above 5 %"
+    return pd.Series(other, index=table.index)
 
 
 def _table(
@@ -112,7 +151,7 @@ def _table(
             "arm": [arm for arm, _ in pairs],
             "reference": [reference for _, reference in pairs],
             "n": found.n,
-            "lost": _planned(results, pairs) - found.n,
+            "lost": 0,
             "mean": _mean_over_pairs(arm_values, differences),
             "reference_mean": _mean_over_pairs(reference_values, differences),
             **{name: getattr(found, name) for name in ("difference", "sd", "low", "high", "low90", "high90")},
@@ -144,10 +183,13 @@ def _max_t(values: Floats, pairs: list[tuple[str, str]], numbers: Mapping[str, i
     return simultaneous_intervals(values[[*references, *arms]], 0)
 
 
-def _planned(results: StudyResults, pairs: list[tuple[str, str]]) -> np.ndarray:
-    """Return for each pair the number of seeds that either arm has a trial of."""
-    seeds = results.trials.groupby("arm")["seed"].agg(set)
-    return np.array([len(seeds[arm] | seeds[reference]) for arm, reference in pairs], dtype=np.int64)
+def _planned(results: StudyResults, values: pd.DataFrame, wanted: Bools, pairs: list[tuple[str, str]]) -> Ints:
+    """Return for each pair the number of seeds that both arms need and either has a trial of."""
+    trials = results.trials.groupby("arm")["seed"].agg(set)
+    needed = {arm: set(values.columns[row]) for arm, row in zip(values.index, wanted, strict=True)}
+    return np.array(
+        [len((trials[arm] | trials[other]) & needed[arm] & needed[other]) for arm, other in pairs], dtype=np.int64
+    )
 
 
 def _mean_over_pairs(values: Floats, differences: Floats) -> Floats:

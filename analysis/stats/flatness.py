@@ -1,4 +1,4 @@
-"""How rough a loss surface is: one number for each trained model, lower is flatter."""
+"""How flat the surroundings of a trained model are: a few numbers for each model, lower is flatter."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import pandas as pd
 
 from analysis.stats.paired import Floats
 from analysis.store.load import StudyResults
-from search_spaces.metrics import ROUGHNESS
-
-__all__ = ["ROUGHNESS", "laplacian_variance", "roughness", "surface_data"]
+from search_spaces.metrics import LANDSCAPE_METRICS
 
 
 def surface_data(landscape: pd.DataFrame, digest: str, surface: str) -> tuple[Floats, Floats, Floats]:
@@ -36,15 +34,41 @@ def laplacian_variance(x: Floats, y: Floats, loss: Floats) -> float:
     return float(np.var(laplacian)) if len(laplacian) > 1 else float("nan")
 
 
-def roughness(results: StudyResults) -> pd.Series:
-    """Return for each trial (in the order of ``results.trials``) log10 of the Laplacian's variance, NaN without one.
+def inner_half(x: Floats, y: Floats, loss: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the part of a surface within half of its range along each axis.
 
-    The logarithm because surfaces differ by factors, often of a hundred; the mean over a trial's surfaces.
+    Far from the trained weights the loss of deep networks grows by orders of magnitude, and the whole plane's roughness
+    is that of its edges.
     """
-    keys = results.landscape[["digest", "surface"]].drop_duplicates().itertuples(index=False, name=None)
-    found: dict[str, list[float]] = {}
-    for digest, surface in keys:
-        variance = laplacian_variance(*surface_data(results.landscape, digest, surface))
-        found.setdefault(digest, []).append(float(np.log10(variance)) if variance > 0 else float("nan"))
-    means = {digest: float(np.mean(values)) for digest, values in found.items()}
-    return results.trials["digest"].map(means).astype(float).rename(ROUGHNESS)
+    within_x, within_y = (np.abs(axis) <= np.max(np.abs(axis), initial=0) / 2 + 1e-12 for axis in (x, y))
+    return x[within_x], y[within_y], loss[np.ix_(within_y, within_x)]
+
+
+def landscape_measures(results: StudyResults) -> pd.DataFrame:
+    """Return the `LANDSCAPE_METRICS` of each trial, in the order of ``results.trials``; NaN where the store lacks them.
+
+    Logarithms, because surfaces and eigenvalues differ by factors, often of a hundred; the mean over a trial's
+    surfaces.
+    """
+    rows = []
+    for digest, surface in results.landscape[["digest", "surface"]].drop_duplicates().itertuples(index=False):
+        x, y, loss = surface_data(results.landscape, digest, surface)
+        centre = loss[np.ix_(y == 0, x == 0)]
+        rows.append(
+            {
+                "digest": digest,
+                "roughness": _log10(laplacian_variance(x, y, loss)),
+                "inner_roughness": _log10(laplacian_variance(*inner_half(x, y, loss))),
+                "centre_loss": float(centre[0, 0]) if centre.size else float("nan"),
+            }
+        )
+    columns = ["digest", *LANDSCAPE_METRICS]
+    surfaces = pd.DataFrame(rows, columns=columns[:-1]).groupby("digest").mean()
+    curvature = results.curvature.assign(sharpness=results.curvature["top_eigenvalue"].map(_log10))
+    sharpness = curvature.groupby("digest")["sharpness"].mean()
+    measures = surfaces.reindex(results.trials["digest"]).assign(sharpness=sharpness.reindex(results.trials["digest"]))
+    return measures.astype(float).set_axis(results.trials.index)
+
+
+def _log10(value: float) -> float:
+    return float(np.log10(value)) if value > 0 else float("nan")

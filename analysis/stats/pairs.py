@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from analysis.stats.stopping import course_of, wanted_seeds
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError, nearest
 
@@ -38,15 +39,18 @@ def missing_rule(results: StudyResults, reference: str | None = None) -> list[st
     """Return what is done about cells without a figure, then a sentence for each arm that lost pairs."""
     chosen = reference or results.reference_arm
     seeds = pd.crosstab(results.trials["arm"], results.trials["seed"]).reindex(list(results.arms)) > 0
+    wanted = wanted_seeds(results, course_of(results), list(seeds.index), list(seeds.columns))
+    needed = pd.DataFrame(wanted, seeds.index, seeds.columns)
     completed = metric_table(results, "epochs_trained").notna().reindex(columns=seeds.columns, fill_value=False)
     rule = [
         "A pair counts where both arms completed that seed. A pruned, diverged or failed cell is not filled in, and "
         "the same seed of the other arm is left out of that comparison."
     ]
     for arm in seeds.index.drop(chosen):
-        lost = (seeds.loc[arm] | seeds.loc[chosen]) & ~(completed.loc[arm] & completed.loc[chosen])
+        planned = (seeds.loc[arm] | seeds.loc[chosen]) & needed.loc[arm] & needed.loc[chosen]
+        lost = planned & ~(completed.loc[arm] & completed.loc[chosen])
         if lost.any():
-            whole = int((seeds.loc[arm] | seeds.loc[chosen]).sum())
+            whole = int(planned.sum())
             rule.append(f"{arm}: {int(lost.sum())} of {whole} pairs lost ({_reasons(results, arm, chosen, lost)}).")
     return rule
 

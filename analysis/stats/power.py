@@ -106,14 +106,20 @@ def smallest_difference(
 
 
 def smallest_difference_interval(
-    n: int, sd: float, *, confidence: float = 0.95, power: float = POWER, comparisons: int = 1
+    n: int,
+    sd: float,
+    *,
+    confidence: float = 0.95,
+    power: float = POWER,
+    comparisons: int = 1,
+    pairs: int | None = None,
 ) -> tuple[float, float]:
-    """Return the interval of `smallest_difference` for paired runs whose spread ``sd`` was estimated from ``n`` pairs.
+    """Return the interval of `smallest_difference` of ``n`` pairs whose spread ``sd`` was estimated from ``pairs``.
 
-    The smallest difference is proportional to the spread, so its interval is that of the spread (`sd_interval`). With
-    3 pairs it reaches from 0.5 to 6.3 times the point estimate.
+    None: from the ``n`` pairs themselves. The smallest difference is proportional to the spread, so its interval is
+    that of the spread (`sd_interval`). With 3 pairs it reaches from 0.5 to 6.3 times the point estimate.
     """
-    low, high = sd_interval(sd, n, 1 - confidence)
+    low, high = sd_interval(sd, n if pairs is None else pairs, 1 - confidence)
     each = smallest_difference(n, 1.0, power=power, comparisons=comparisons)
     return low * each, high * each
 

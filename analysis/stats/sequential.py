@@ -2,11 +2,11 @@
 
 After each look (a number of seeds that all arms still in the study have completed) arms that are decided or futile
 stop; the others get the seeds of the next look. The rule is a pure function of the results so far, so a run that was
-interrupted, extended or moved to another machine reaches the same decisions. `tune_app` computes no statistics: its
-command line passes `decide` with a plan to the run.
+interrupted, extended or moved to another machine reaches the same decisions. `analysis.stats.course` applies it to a
+study, for the run, the report and the service.
 
 Error. For each arm the paired t test of a look rejects where its p is below the nominal level that a spending function
-gives (`analysis.stats.spending`); this carries the boundary over from the normal to the t scale. Over the arms it is
+gives on the t scale (`analysis.stats.spending.t_levels`). Over the arms it is
 Holm's method in its group-sequential form (Maurer and Bretz 2013; Ye et al. 2013): with r of m arms rejected, the
 boundaries of the others are those of alpha / (m - r). The equivalence tests spend an alpha of their own in the same
 way. The boundaries do not count on futility stops (they are non-binding), so going on with a futile arm is allowed.
@@ -25,7 +25,7 @@ import numpy as np
 from scipy import special, stats
 
 from analysis.stats.paired import ALPHA, Floats
-from analysis.stats.spending import boundaries, median_unbiased, nominal_levels
+from analysis.stats.spending import boundaries, median_unbiased, t_levels
 from search_spaces.errors import StudyError
 
 State = Literal["better", "worse", "equivalent", "futile", "undecided", "continue"]
@@ -105,6 +105,35 @@ def decide(differences: Floats, plan: SequentialPlan, *, higher_is_better: bool 
     return [_decision(row, state, path, plan) for row, state, path in zip(d, states, paths, strict=True)]
 
 
+def certain_to_continue(
+    differences: Floats,
+    plan: SequentialPlan,
+    decisions: Sequence[ArmDecision],
+    number: int,
+    complete: Sequence[bool],
+    *,
+    higher_is_better: bool = True,
+) -> list[bool]:
+    """Return which arms go on after look ``number`` (from 0), whatever the arms give that are not ``complete`` there.
+
+    ``decisions``: those of the looks before. An arm goes on where it does so whether none of the incomplete arms is
+    decided, or all differ, or all are equivalent. Only futility could depend on a number between; a wrong answer costs
+    trainings and changes no decision.
+    """
+    d = np.array(differences, float)[:, : plan.looks[number]]
+    d[~np.asarray(complete, bool)] = np.nan
+    going_on = np.array([one.state == "continue" for one in decisions]) & np.asarray(complete, bool)
+    others: tuple[State, ...] = ("continue", "better", "equivalent")
+    for other in others:
+        states = [
+            other if one.state == "continue" and not done else one.state
+            for one, done in zip(decisions, complete, strict=True)
+        ]
+        _look(d if higher_is_better else -d, number, plan, states, [[] for _ in states])
+        going_on &= [state == "continue" for state in states]
+    return [bool(one) for one in going_on]
+
+
 def _decision(d: Floats, state: State, path: list[tuple[int, float, float]], plan: SequentialPlan) -> ArmDecision:
     used = path[-1][0] if path else min(plan.looks[0], len(d))
     seen = d[:used][np.isfinite(d[:used])]
@@ -156,7 +185,7 @@ def _levels(
 ) -> tuple[float, ...]:
     """Return the nominal levels of all looks for an arm that is still in the family, by Holm."""
     left = len(states) - sum(state in decided for state in states)
-    return nominal_levels(plan.fractions, factor * plan.alpha / max(left, 1), plan.spending)
+    return t_levels(plan.looks, factor * plan.alpha / max(left, 1), plan.spending)
 
 
 def _reject(
@@ -229,48 +258,7 @@ def corrected_estimate(differences: Floats, decision: ArmDecision, plan: Sequent
     return float(seen.mean() * drift * np.sqrt(plan.fractions[looks - 1]) / z)
 
 
-@dataclass(frozen=True)
-class SequentialForecast:
-    """What a sequential plan can be expected to do, each with its Monte-Carlo standard error in ``error``.
-
-    ``trainings``: expected number, the reference arm's included; ``fixed``: that of the design without looks.
-    ``decided``: for each arm the chance to be found different. ``equivalent``: to be found equivalent.
-    """
-
-    trainings: float
-    error: float
-    fixed: int
-    decided: tuple[float, ...]
-    equivalent: tuple[float, ...]
-
-
 def trainings_used(decisions: Sequence[ArmDecision]) -> int:
     """Return the trainings of a study that followed the decisions; the reference goes on while any arm needs it."""
     seeds = [decision.seeds for decision in decisions]
     return sum(seeds) + max(seeds, default=0)
-
-
-def forecast(
-    effects: Sequence[float], plan: SequentialPlan, *, sd: float = 1.0, studies: int = 400, seed: int = 0
-) -> SequentialForecast:
-    """Return the expected course of a plan under assumed true differences, by simulation of normal results.
-
-    ``sd``: standard deviation of the paired differences, of which half the variance comes from the reference arm.
-    """
-    rng = np.random.default_rng(seed)
-    shape = (len(effects), plan.looks[-1])
-    used = np.zeros(studies)
-    different, same = np.zeros(len(effects)), np.zeros(len(effects))
-    for study in range(studies):
-        noise = rng.normal(size=shape) - rng.normal(size=(1, shape[1]))
-        decisions = decide(np.asarray(effects, float)[:, None] + sd / np.sqrt(2) * noise, plan)
-        used[study] = trainings_used(decisions)
-        different += [decision.state in ("better", "worse") for decision in decisions]
-        same += [decision.state == "equivalent" for decision in decisions]
-    return SequentialForecast(
-        trainings=float(used.mean()),
-        error=float(used.std() / np.sqrt(studies)),
-        fixed=(len(effects) + 1) * plan.looks[-1],
-        decided=tuple((different / studies).tolist()),
-        equivalent=tuple((same / studies).tolist()),
-    )

@@ -4,8 +4,9 @@ A verdict of the t tests (better, worse, equivalent) becomes "undecided" where
 
 - runs of either arm collapse, or their results are uneven (spread, outlier, skewness), and the exact sign-flip test
   (6 to 12 pairs) or a studentised bootstrap (fewer or more) does not confirm it at 5 %;
-- runs collapse, and the verdict would not be reached if the arm it favours collapsed as often as comparable arms of
-  the table do;
+- the runs of all arms together are skewed, and the verdict would not be reached for results of that skewness;
+- comparable arms of the table collapse more often than the arm that the verdict favours, and the verdict would not be
+  reached if it collapsed as often (`analysis.stats.collapse.Collapses.unseen`);
 - the favoured arm lost runs (diverged, failed or pruned), and with the lost runs at chance level, or at the worst value
   of the table, the verdict is another. Where only the arm that does worse lost runs, the loss hid a worse result, so
   the verdict stands. "Equivalent" favours both arms.
@@ -13,11 +14,11 @@ A verdict of the t tests (better, worse, equivalent) becomes "undecided" where
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.stats.collapse import Bools, Collapses, find_collapses, share_p
@@ -30,11 +31,20 @@ from analysis.stats.paired import (
     holm,
     sign_flip_p,
 )
-from analysis.stats.robust import correlation, shape_warnings, studentised_bootstrap_p, welch
+from analysis.stats.robust import (
+    Ints,
+    correlation,
+    pooled_skewness,
+    shape_warnings,
+    skewed_t_p,
+    studentised_bootstrap_p,
+    welch,
+)
 
+SKEWED = 0.05
+"""Level of the test that the runs of all arms are skewed; where they are, verdicts have to hold for skewed results."""
 FEWEST_FOR_SIGNS = 6
 """Pairs from which the exact sign-flip test can reach 5 %."""
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -75,25 +85,30 @@ def judge(
     higher_is_better: bool = True,
     resolution: float = 0.0,
     alpha: float = ALPHA,
+    verdicts: Sequence[str] | None = None,
 ) -> Judged:
     """Return the verdicts of comparisons between rows of ``values``, shape (arms, seeds), NaN where there is no figure.
 
     ``pairs``: (arm, reference) row numbers; Holm's family is the list. ``lost``: (arms, seeds), True where a run was
     started and gave no result. ``fill``: the value that a lost run is given in the second computation, such as the
-    chance level; None: the worst value in the table. Other options as in `compare_differences`.
+    chance level; None: the worst value in the table. ``verdicts``: those of another rule, in place of the t tests' with
+    a fixed number of seeds; they are withheld for the same reasons. Other options as in `compare_differences`.
     """
     options: dict[str, Any] = {"rope": rope, "higher_is_better": higher_is_better, "resolution": resolution}
     arms, references = (np.array([pair[side] for pair in pairs], int) for side in (0, 1))
     found = compare_differences(values[arms] - values[references], alpha=alpha, **options)
+    if verdicts is not None:
+        found = replace(found, verdict=np.array(verdicts, str))
     collapses = find_collapses(values, higher_is_better)
     gone = np.zeros(values.shape, bool) if lost is None else lost
     warnings = [shape_warnings(values[arm], values[reference]) for arm, reference in pairs]
     uneven = _unconfirmed(values, pairs, found, collapses, warnings, alpha)
+    skewed = _explained_by_skewness(values, arms, references, found, rope, alpha)
     unsafe = _not_robust_to_collapse(found, collapses, arms, references, rope, higher_is_better, alpha)
     changed = _changed_by_losses(values, arms, references, found, gone, fill, alpha, options)
     collapsing = collapses.count[arms] + collapses.count[references] > 0
     withheld = np.select(
-        [found.verdict == "undecided", unsafe | (uneven & collapsing), uneven, changed],
+        [found.verdict == "undecided", unsafe | ((uneven | skewed) & collapsing), uneven | skewed, changed],
         ["", "collapse", "uneven", "lost"],
         "",
     )
@@ -102,7 +117,10 @@ def judge(
     return Judged(
         effects=replace(found, verdict=verdict),
         withheld=withheld.tolist(),
-        warnings=["; ".join(found) for found in warnings],
+        warnings=[
+            "; ".join([*one, *["runs of all arms are skewed"] * bool(also)])
+            for one, also in zip(warnings, skewed, strict=True)
+        ],
         **_counts("collapsed", collapses.count, collapses.runs, arms, references),
         **_counts("lost", gone.sum(axis=1), collapses.runs + gone.sum(axis=1), arms, references),
         runs=collapses.runs[arms],
@@ -149,6 +167,30 @@ def _unconfirmed(
     return doubted
 
 
+def _explained_by_skewness(
+    values: Floats, arms: Ints, references: Ints, found: PairedEffects, rope: float | None, alpha: float
+) -> Bools:
+    """Return where a verdict could be due to the skewness that the arms show together.
+
+    Where the runs of the arms with one reference are skewed at 5 %, each t is compared with that of values of the mean
+    skewness of their differences.
+    """
+    doubted = np.zeros(len(arms), bool)
+    for reference in np.unique(references[found.verdict != "undecided"]):
+        rows = np.flatnonzero(references == reference)
+        if pooled_skewness(values[arms[rows]])[1] >= SKEWED:
+            continue
+        skewness, _ = pooled_skewness(values[arms[rows]] - values[reference])
+        n, sd, mean = found.n[rows], found.sd[rows], found.difference[rows]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            se = sd / np.sqrt(n)
+            differs, below, above = (skewed_t_p((mean + by) / se, n, skewness) for by in (0, rope or 0, -(rope or 0)))
+        equal = np.maximum(below, above) / 2
+        holds = np.where(found.verdict[rows] == "equivalent", holm(equal) < alpha, holm(differs) < alpha)
+        doubted[rows] = (sd > 0) & ~holds
+    return doubted
+
+
 def _not_robust_to_collapse(
     found: PairedEffects,
     collapses: Collapses,
@@ -161,17 +203,19 @@ def _not_robust_to_collapse(
     """Return where the verdict fails once the favoured arm is given the share of collapses of comparable arms."""
     if not collapses.any:
         return np.zeros(len(arms), bool)
-    shift = collapses.unseen_share() * collapses.depth
+    unseen = np.array([collapses.unseen(arm) for arm in range(len(collapses.runs))])
     gain = found.difference if higher_is_better else -found.difference
-    favoured = np.where(gain > 0, shift[arms], shift[references])
-    se, freedom = found.sd / np.sqrt(np.maximum(found.n, 1)), np.maximum(found.n - 1, 1)
+    same = found.verdict == "equivalent"
+    larger = np.where(unseen[arms, 0] > unseen[references, 0], arms, references)
+    favoured = np.where(same, larger, np.where(gain > 0, arms, references))
+    shift, variance = unseen[favoured].T
+    freedom = np.maximum(found.n - 1, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        left = np.maximum(np.abs(gain) - favoured, 0) / se
-        differs = holm(2 * stats.t.sf(left, freedom)) < alpha
-        either = np.maximum(shift[arms], shift[references])
-        same = holm(stats.t.sf(((rope or 0) - np.abs(gain) - either) / se, freedom)) < alpha
-    moved = np.where(found.verdict == "equivalent", either > 0, favoured > 0)
-    return moved & ~np.where(found.verdict == "equivalent", same, differs)
+        se = np.sqrt(found.sd**2 / found.n + variance)
+        differs = holm(2 * stats.t.sf(np.maximum(np.abs(gain) - shift, 0) / se, freedom)) < alpha
+        equal = holm(stats.t.sf(((rope or 0) - np.abs(gain) - shift) / se, freedom)) < alpha
+    unsafe: Bools = (shift > 0) & ~np.where(same, equal, differs)
+    return unsafe
 
 
 def _changed_by_losses(

@@ -70,13 +70,15 @@ def is_there(filesystem: pafs.FileSystem, path: str) -> bool:
     return bool(filesystem.get_file_info(path).type != pafs.FileType.NotFound)
 
 
-def read_document(filesystem: pafs.FileSystem, root: str, name: str, problems: Problems) -> str:
-    """Return the text of study.yaml or environment.json, "" with a problem where it is missing or too large.
+def read_document(filesystem: pafs.FileSystem, root: str, name: str, problems: Problems, optional: bool = False) -> str:
+    """Return the text of a file such as study.yaml, "" with a problem where it is missing or too large.
 
-    Raises StudyError for a symbolic link, a named pipe or a device: reading it may never end.
+    One that is ``optional`` may be missing. Raises StudyError for a symbolic link, a named pipe or a device: reading it
+    may never end.
     """
     if not is_there(filesystem, f"{root}/{name}"):
-        problems.add(f"{name} is missing")
+        if not optional:
+            problems.add(f"{name} is missing")
         return ""
     if isinstance(filesystem, pafs.LocalFileSystem):
         with open_regular(f"{root}/{name}") as file:

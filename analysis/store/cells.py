@@ -14,17 +14,26 @@ import pyarrow as pa
 from analysis.store._rows import rows_of
 from analysis.store._tables import FILE, Problems
 from analysis.store.identity import Identity, Row, identify, why_other
+from analysis.store.tuned import choose_finals
 from search_spaces._yaml import parse_json
 from search_spaces.errors import StudyError
 from search_spaces.store_schema import STATUSES, check_version
 from search_spaces.study import StudySpec
 
+PLACE = {"repeat": "int64", "trial": "int64", "is_final": "bool"}
+"""Columns of a row's place in a tuned ablation."""
+_NOWHERE = Identity("", {}, False)
+
 
 @dataclass(frozen=True)
 class Cells:
-    """The rows of ``trials``: those of the current study, the others, the reference arm."""
+    """The rows of ``trials``: those of the current study, the others, the reference arm.
+
+    ``tuning``: of a tuned ablation, the trials of the search inside each arm; they are not in ``current``.
+    """
 
     current: pd.DataFrame
+    tuning: pd.DataFrame
     other: pd.DataFrame
     reference: str | None
 
@@ -46,9 +55,14 @@ def select_cells(raw: pa.Table, spec: StudySpec | None, place: str, problems: Pr
     else:
         trials, reference = _identified(trials, spec)
         trials = _one_version_of_the_data(trials, problems)
+    is_tuning = pd.Series(False, trials.index)
+    if spec is not None and spec.tune is not None:
+        trials = choose_finals(trials, spec)
+        is_tuning = ~trials.pop("is_final") & (trials["why"] == "")
     is_other = trials["why"] != ""
-    current, other = (_ordered(part.drop(columns=FILE)) for part in (trials[~is_other], trials[is_other]))
-    return Cells(current.drop(columns="why"), other, reference)
+    parts = (trials[~is_other & ~is_tuning], trials[is_tuning], trials[is_other])
+    current, tuning, other = (_ordered(part.drop(columns=FILE)) for part in parts)
+    return Cells(current.drop(columns="why"), tuning.drop(columns="why"), other, reference)
 
 
 def _one_row_per_trial(trials: pd.DataFrame, problems: Problems) -> pd.DataFrame:
@@ -83,8 +97,12 @@ def _identified(trials: pd.DataFrame, spec: StudySpec) -> tuple[pd.DataFrame, st
     named = [_named(found.get(digest), arm, levels, base) for digest, arm, levels, base in stored]
     arms, levels, baselines = zip(*named, strict=True) if named else ((), (), ())
     why = ["" if row.digest in found else why_other(spec, row.config) for row in rows]
-    names = {"arm": arms, "levels": levels, "is_baseline": baselines, "why": why}
-    kinds = trials.dtypes.to_dict()
+    names: dict[str, Any] = {"arm": arms, "levels": levels, "is_baseline": baselines, "why": why}
+    kinds: dict[Any, Any] = trials.dtypes.to_dict()
+    if spec.tune is not None:
+        places = [found.get(row.digest, _NOWHERE) for row in rows]
+        names |= {name: [getattr(place, name) for place in places] for name in PLACE}
+        kinds |= PLACE
     columns = {name: pd.Series(values, trials.index, dtype=kinds[name]) for name, values in names.items()}
     return trials.assign(**columns), reference
 
@@ -113,7 +131,8 @@ def _one_version_of_the_data(trials: pd.DataFrame, problems: Problems) -> pd.Dat
 
 def _ordered(trials: pd.DataFrame) -> pd.DataFrame:
     rank = {arm: place for place, arm in enumerate(sorted(set(trials["arm"]), key=_natural))}
-    order = np.lexsort((trials["seed"], trials["arm"].map(rank), trials["is_baseline"] != True))  # noqa: E712
+    last = trials["trial"] if "trial" in trials else np.zeros(len(trials))
+    order = np.lexsort((last, trials["seed"], trials["arm"].map(rank), trials["is_baseline"] != True))  # noqa: E712
     return trials.iloc[order].reset_index(drop=True)
 
 

@@ -13,18 +13,21 @@ from typing import Any
 
 from search_spaces.config.base import Config
 from search_spaces.errors import StudyError
-from search_spaces.plan import make_plan
+from search_spaces.plan import Plan, make_plan
 from search_spaces.space import SearchSpace
 from search_spaces.study import StudySpec
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a row is in the current study."""
+    """What a row is in the current study; ``repeat``, ``trial`` and ``is_final`` are of tuned ablations."""
 
     arm: str
     levels: Mapping[str, Any]
     is_baseline: bool
+    repeat: int = -1
+    trial: int = -1
+    is_final: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,20 @@ def identify(spec: StudySpec, rows: Iterable[Row]) -> tuple[dict[str, Identity],
     if spec.mode == "search":
         return _of_space(spec, spec.search_space(), rows), None
     plan = make_plan(spec)
+    if plan.tuning:
+        return _of_trials(plan, rows), plan.reference_arm
     cells = {cell.digest: Identity(cell.arm.name, cell.arm.levels, cell.arm.is_baseline) for cell in plan.cells}
     return {row.digest: cells[row.digest] for row in rows if row.digest in cells}, plan.reference_arm
+
+
+def _of_trials(plan: Plan, rows: Iterable[Row]) -> dict[str, Identity]:
+    """Return what each row is in a tuned ablation: a trial of an arm's search, or a possible final cell."""
+    known: dict[str, Identity] = {}
+    for trial in plan.tuning:
+        arm, place = trial.arm, (trial.repeat, trial.trial)
+        known.setdefault(trial.cell.digest, Identity(arm.name, arm.levels, arm.is_baseline, *place))
+        known.setdefault(trial.final.digest, Identity(arm.name, arm.levels, arm.is_baseline, *place, is_final=True))
+    return {row.digest: known[row.digest] for row in rows if row.digest in known}
 
 
 def _of_space(spec: StudySpec, space: SearchSpace, rows: Iterable[Row]) -> dict[str, Identity]:

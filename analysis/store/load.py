@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +27,22 @@ from analysis.store.cells import json_object, select_cells
 from analysis.store.results import FACTOR, StudyResults
 from search_spaces._yaml import mapping_in, parse_json, parse_stored
 from search_spaces.errors import StudyError
-from search_spaces.store_schema import TABLES
+from search_spaces.rounds import ROUNDS_FILE, Round, rounds_from_json
+from search_spaces.store_schema import CONFIRMATION, TABLES
 from search_spaces.study import StudySpec
 from search_spaces.study_files import study_from_store
 
 __all__ = ["FACTOR", "StudyResults", "load_study"]
 
 
-def load_study(path: str | Path) -> StudyResults:
+def load_study(path: str | Path, tables: Collection[str] = tuple(TABLES)) -> StudyResults:
     """Return the results store at ``path``: a folder, ``file://`` or a URL that fsspec knows, such as ``s3://``.
 
     Which arm a row belongs to follows from its digest and the study as ``study.yaml`` has it now; rows of other cells
     are in ``other``. Of several versions of the data for one cell, the one that most cells of the study have counts
     (then the one written last). Rows of a trial that has none in ``trials`` are left out: it is still running or was
-    interrupted. Raises StudyError where there is no store, or one of a newer schema version; anything less is described
-    in ``problems``.
+    interrupted. ``tables`` names the tables that are read beside ``trials``; the others are empty. Raises StudyError
+    where there is no store, or one of a newer schema version; anything less is described in ``problems``.
     """
     filesystem, root = open_filesystem(str(path).rstrip("/"))
     if not is_there(filesystem, root):
@@ -57,6 +58,8 @@ def load_study(path: str | Path) -> StudyResults:
     seen = set(trial_keys(raw).to_pylist())
     others = {
         table: _joined(read_table(filesystem, root, table, metrics, problems), table, found.current, seen, problems)
+        if table in tables
+        else pd.DataFrame(columns=[*(field.name for field in TABLES[table]), "arm", "seed", "status"])
         for table in TABLES
         if table != "trials"
     }
@@ -68,9 +71,28 @@ def load_study(path: str | Path) -> StudyResults:
         **others,
         problems=problems.sentences(),
         other=found.other,
+        tuning=_expanded(found.tuning, problems),
         planned_reference=found.reference,
         study_text=text,
+        rounds=_read_rounds(filesystem, root, problems),
     )
+
+
+def load_confirmation(path: str | Path) -> StudyResults | None:
+    """Return the results of ``<path>-confirm``, which confirm those of the search at ``path``; None where none are."""
+    place = f"{str(path).rstrip('/')}{CONFIRMATION}"
+    filesystem, root = open_filesystem(place)
+    return load_study(place) if is_there(filesystem, f"{root}/study.yaml") else None
+
+
+def _read_rounds(filesystem: pafs.FileSystem, root: str, problems: Problems) -> tuple[Round, ...]:
+    """Return the study's rounds; none where the store was written before they were kept, or cannot be read."""
+    text = read_document(filesystem, root, ROUNDS_FILE, problems, optional=True)
+    try:
+        return rounds_from_json(text) if text else ()
+    except StudyError as error:
+        problems.add(f"{error}: whether seeds were added after results could be seen is not known")
+        return ()
 
 
 def _read_spec(text: str, problems: Problems) -> tuple[StudySpec | None, str]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from search_spaces.errors import StudyError
 from search_spaces.metrics import IMAGE_METRICS, Metric, metric_named, validation_counterpart
+from search_spaces.rounds import Round
 from search_spaces.study import StudySpec
 
 FACTOR = "factor:"
@@ -28,7 +29,11 @@ class StudyResults:
     no comparison uses them. The other tables have the store's columns and the trial's ``arm``, ``seed`` and
     ``status``. ``problems`` describes what could not be read or was left out.
 
-    ``spec`` is None where ``study.yaml`` could not be used; ``study_text`` is that file's text.
+    Of a tuned ablation ``trials`` has the final cells, with their ``repeat`` and the ``trial`` that was chosen, and
+    ``tuning`` the trials of the search inside each arm, with the same columns. ``tuning`` is empty for other studies.
+
+    ``spec`` is None where ``study.yaml`` could not be used; ``study_text`` is that file's text. ``rounds`` says when
+    which seeds were planned; empty where the store does not say.
     """
 
     name: str
@@ -37,12 +42,15 @@ class StudyResults:
     trials: pd.DataFrame
     epochs: pd.DataFrame
     quantiles: pd.DataFrame
+    correct: pd.DataFrame
     landscape: pd.DataFrame
     curvature: pd.DataFrame
     problems: tuple[str, ...]
     other: pd.DataFrame = field(default_factory=pd.DataFrame)
+    tuning: pd.DataFrame = field(default_factory=pd.DataFrame)
     planned_reference: str | None = None
     study_text: str = ""
+    rounds: tuple[Round, ...] = ()
 
     @property
     def is_search(self) -> bool:
@@ -50,6 +58,16 @@ class StudyResults:
         if self.spec is not None:
             return self.spec.mode == "search"
         return bool(len(self.trials) and (self.trials["mode"] == "search").all())
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the study is a tuned ablation: each arm was tuned before arms are compared."""
+        return self.spec is not None and self.spec.tune is not None
+
+    @property
+    def trained(self) -> pd.DataFrame:
+        """Every trial of the current study: ``trials`` and, of a tuned ablation, ``tuning``."""
+        return pd.concat([self.tuning, self.trials], ignore_index=True) if len(self.tuning) else self.trials
 
     @property
     def metric(self) -> str:

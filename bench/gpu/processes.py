@@ -23,6 +23,7 @@ from tune_app.tuning.inline import run_trial
 from tune_app.tuning.jobs import Job
 from tune_app.tuning.queues import FINISHED
 from tune_app.tuning.recorder import Recorder
+from tune_app.tuning.watchdog import Watchdog
 
 STARTUP_SECONDS = 30.0
 """No trial is begun so shortly before the end."""
@@ -62,6 +63,7 @@ class ProcessExecutor:
         """Run the trials of a batch. One thread works for each slot, only one of them at a time except in `step`."""
         turn, numbers = threading.Lock(), itertools.count()
         errors: list[BaseException] = []
+        watchdog = Watchdog(settings.trial_timeout, lambda trial, reason: None)
 
         def work() -> None:
             runner = _RemoteRunner(shared, settings, turn, outlet.recorder, self._end)
@@ -77,7 +79,7 @@ class ProcessExecutor:
                             if late:
                                 outlet.recorder.interrupt()
                             return
-                        run_trial(name, config, runner, batch, None, outlet)
+                        run_trial(name, config, runner, batch, None, outlet, watchdog)
             except BaseException as error:
                 errors.append(error)
             finally:
@@ -101,9 +103,11 @@ class _RemoteRunner:
         self._given, self._turn, self._recorder, self._end = (shared, settings), turn, recorder, end
         self._process: Any = None
         self._connection: Connection
+        self.job: Job
 
     def begin(self, job: Job) -> None:
         """Send the job to the process."""
+        self.job = job
         if self._process is None or not self._process.is_alive():
             context = multiprocessing.get_context("spawn")
             self._connection, theirs = context.Pipe()
@@ -125,6 +129,9 @@ class _RemoteRunner:
             report["trial"] = {"error": error, "seconds": 0.0}
         finally:
             self._turn.acquire()
+        if report.pop("device_lost", False):
+            self._process.kill()  # the next job gets a process that can use the GPU
+            self._process.join()
         if time.time() >= self._end:
             self._recorder.interrupt()
         return report

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.plan import make_plan
+from search_spaces.plan import Plan, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.study_files import study_from, study_to_store
+from search_spaces.tuned_plan import with_finals
 from tune_app.tuning.jobs import Job, cell_job
 from tune_app.tuning.store.rows import TrialRecord, epoch_tables, trial_row
 from tune_app.tuning.store.writer import ResultsStore
@@ -31,16 +32,33 @@ def accuracies(config: Any) -> dict[str, float]:
 
 
 def train(results: Path, tree: Mapping[str, Any], values: Values = accuracies, fingerprint: str = FINGERPRINT) -> Path:
-    """Write what `run` would: the study as it is now, and a row for each cell that the store does not hold."""
+    """Write what `run` would: the study as it is now, and a row for each cell that the store does not hold.
+
+    A trial for which ``values`` gives nothing diverged.
+    """
     spec = study_from(tree)
     store = ResultsStore(str(results), spec.name)
     store.prepare()
     store.write_study(study_to_store(spec), {})
-    finished = store.finished()
-    for cell in make_plan(spec).cells:
-        if (cell.digest, fingerprint) not in finished:
-            write(store, spec, cell_job(cell, fingerprint, 0.0), values(cell.config))
+    plan = make_plan(spec)
+    for stage in (plan, with_finals(plan, _ended(spec, plan, values), _higher(spec))):
+        finished = store.finished(("completed", "diverged", "failed"))
+        for cell in stage.cells:
+            if (cell.digest, fingerprint) not in finished:
+                found = values(cell.config)
+                status = "completed" if found else "diverged"
+                write(store, spec, cell_job(cell, fingerprint, 0.0), found, status)
     return Path(store.folder.root)
+
+
+def _ended(spec: StudySpec, plan: Plan, values: Values) -> dict[str, float | None]:
+    """Return what each trial of the searches of a tuned ablation reaches; None where ``values`` gives nothing."""
+    chosen = spec.choose_by_metric()
+    return {trial.cell.digest: values(trial.cell.config).get(chosen) for trial in plan.tuning}
+
+
+def _higher(spec: StudySpec) -> bool:
+    return bool(spec.metric_record(spec.choose_by_metric()).higher_is_better)
 
 
 def write(

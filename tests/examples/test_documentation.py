@@ -1,4 +1,4 @@
-"""The studies and names in README.md and docs/own-training.md are those of the code."""
+"""The studies and names in README.md and pages of docs are those of the code."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,8 @@ from tune_app.cli import app
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "own-training.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```yaml\n(.*?)```", README + PAGE, re.DOTALL)
+TUNED = (ROOT / "docs" / "tuned-ablation.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```yaml\n(.*?)```", README + PAGE + TUNED, re.DOTALL)
 
 
 @pytest.mark.parametrize("text", [text for text in BLOCKS if re.search(r"^name:", text, re.MULTILINE)])
@@ -46,7 +47,9 @@ def test_the_readme_names_every_verb():
     assert {verb for verb in verbs if f"`{verb}`" not in README} == set()
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/own-training.md", "docs/architecture.md", "docs/extending.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/own-training.md", "docs/architecture.md", "docs/extending.md", "docs/tuned-ablation.md"]
+)
 def test_links_to_files_of_the_repository_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     links = [link.split("#")[0] for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text)]

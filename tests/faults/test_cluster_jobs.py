@@ -14,6 +14,11 @@ from heads import head
 from tests.support.own_code import write_package
 from tune_app.studies import read_study
 from tune_app.tuning.runner import run_study
+from tune_app.web import processes
+from tune_app.web.run_models import RunSubmission
+from tune_app.web.service import Service
+from tune_app.web.settings import Cluster, Settings
+from tune_app.web.submissions import read
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 TOKEN = "9f2c1d3e4b5a69788776655443322110"
@@ -88,6 +93,43 @@ def test_a_stopped_job_ends_in_order(cli, tmp_path):
     stopped = cli("stop", "long")
     assert stopped.stdout == "long: STOPPED\n", stopped.stdout + stopped.stderr
     assert not list((tmp_path / "tiny").rglob("*.tmp"))
+
+
+def test_a_service_runs_studies_as_jobs_and_finds_them_again(guarded, tmp_path):
+    made, token = guarded
+    results = tmp_path / "results"
+    settings = Settings(
+        results=str(results), state=tmp_path / "state", cluster=Cluster(made.dashboard, token, shared_folder=True)
+    )
+    service = Service(settings)
+    try:
+        who = service.tokens.identify(service.tokens.create("anna", "admin"))
+        first = submitted(service, study(epochs=1, seeds=1), who)
+        wait_until(lambda: state_of(service, first) not in ("queued", "running"), 200)
+        assert state_of(service, first) == "finished", service.runs.log(first, 0).text
+        assert "trained 2 (2 completed)" in service.runs.log(first, 0).text
+        long = submitted(service, study(name="long", epochs=100_000, seeds=1), who)
+        wait_until(lambda: state_of(service, long) and list((results / "long").rglob("last.pt")), 200)
+        processes.kill(service.runs.folder(long))
+        wait_until(lambda: not processes.is_alive(service.runs.folder(long), 0.0), 60)
+        assert state_of(service, long) == "running"  # another process follows the same job
+        wait_until(lambda: processes.is_alive(service.runs.folder(long), 0.0), 60)
+        service.runs.stop(long, who)
+        wait_until(lambda: state_of(service, long) == "stopped", 200)
+        assert "STOPPED" in service.runs.log(long, 0).text
+    finally:
+        service.close()
+
+
+def submitted(service, tree, who):
+    request = RunSubmission(study=yaml.safe_dump(tree))
+    run, _ = service.runs.submit(read(request, service.settings), request.study, request, who, None)
+    return run.id
+
+
+def state_of(service, run):
+    service.runs.tick()
+    return service.runs.get(run).state
 
 
 def test_without_the_token_nobody_is_let_in_and_told_why(cli, tmp_path):

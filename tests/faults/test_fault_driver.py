@@ -1,14 +1,12 @@
 """The driver is killed, interrupted, or started twice."""
 
-import os
-import random
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from drivers import driver, finished_at, stored, study, undisturbed, wait_until
+from drivers import driver, finished_at, study, wait_until
 
 from analysis import load_study
 from search_spaces.errors import StudyError
@@ -17,42 +15,18 @@ from tune_app.storage import Folder
 from tune_app.tuning.runner import run_study
 from tune_app.tuning.store.locks import hold
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(3600 if "CHAOS_KILLS" in os.environ else 400)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 
 
-def test_killed_at_random_moments_a_study_ends_as_if_undisturbed(tmp_path):
-    """`make chaos` is this test with more cells, more kills and another seed."""
-    kills, cells, seed = (
-        int(os.environ.get(f"CHAOS_{name}", value)) for name, value in (("KILLS", 3), ("CELLS", 6), ("SEED", 1))
-    )
-    tree, store, dice = study(epochs=12, seeds=cells // 2), tmp_path / "tiny", random.Random(seed)
-    done = {}
-    print(f"\n{cells} cells, {kills} kills, seed {seed}")
-    for kill in range(1, kills + 1):
-        more = dice.randint(0, 1) if len(done) < cells - 3 else 0
-        with driver(tree, tmp_path) as run:
-            began = time.monotonic()
-            if more:
-                wait_until(lambda: len(finished_at(store)) > len(done))  # noqa: B023
-                time.sleep(dice.random() / 4)
-            else:
-                wait_until(lambda: (store / ".holder").exists())
-                time.sleep(8 * dice.random())
-            assert run.process.poll() is None or len(finished_at(store)) == cells
-            run.kill()
-            wait_until(
-                lambda: run.family() == []
-            )  # Ray dies with its driver; an agent that was just starting, 10 s later
-            seconds = time.monotonic() - began
-        now = finished_at(store)
-        print(f"kill {kill} after {seconds:.1f} s: {len(now)} of {cells} cells finished", flush=True)
-        assert {digest: now[digest] for digest in done} == done, "trained twice"
-        done = now
-    with driver(tree, tmp_path) as run:
+def test_a_run_keeps_rays_files_and_token_from_other_users_and_removes_them(tmp_path):
+    with driver(study(epochs=30, seeds=1), tmp_path) as run:
+        session = wait_until(lambda: next(run.ray.glob("ta-*/r/session_2*/sockets/raylet"), None)).parents[3]
+        token = session / "token"
+        assert session.stat().st_mode & 0o777 == 0o700
+        assert token.stat().st_mode & 0o777 == 0o600
         code, out = run.wait()
-    assert code == 0, out
-    assert stored(store) == undisturbed(tree)
-    assert {digest: at for digest, at in finished_at(store).items() if digest in done} == done
+        assert code == 0, out
+        assert sorted(path.name for path in run.ray.iterdir()) == ["out"]
 
 
 def test_ctrl_c_ends_in_order_and_keeps_what_was_finished(tmp_path):
@@ -61,7 +35,8 @@ def test_ctrl_c_ends_in_order_and_keeps_what_was_finished(tmp_path):
         wait_until(lambda: finished_at(store))
         run.interrupt()
         code, out = run.wait(60)
-        assert (code, run.family()) == (130, []), out
+        assert code == 130, out
+        wait_until(lambda: run.family() == [])
     assert "stopping" in out
     assert "interrupted: run the same command again" in out
     assert "Traceback" not in out

@@ -1,122 +1,41 @@
 """A store on a real S3 server on loopback (moto), through a gate that refuses, delays or is closed."""
 
-import http.client
+import json
 import os
-import socket
 import subprocess
 import sys
 import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
 import pytest
 import s3fs
 from drivers import CLI, driver, study, undisturbed, wait_until
+from s3_servers import Gate, free_port, moto_server, s3_environment
 
 from analysis import load_study
 from search_spaces.errors import StudyError
 from search_spaces.study_files import study_from
+from tune_app import storage
 from tune_app.storage import Folder, StorageError
 from tune_app.tuning.runner import run_study
+from tune_app.tuning.store.lease import EXPIRY_SECONDS, FRESH_SECONDS, LEASE, Lease
+from tune_app.tuning.store.locks import hold
 from tune_app.tuning.store.writer import ResultsStore
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-class Gate(ThreadingHTTPServer):
-    """Passes requests on to a server; answers ``refuse`` of them with 503 first, and waits ``delay`` seconds."""
-
-    daemon_threads = True
-
-    def __init__(self, behind):
-        super().__init__(("127.0.0.1", 0), Request)
-        self.behind, self.refuse, self.delay, self.refused, self.written = behind, 0, 0.0, 0, []
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Request(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def handle_any(self):
-        gate = self.server
-        assert isinstance(gate, Gate)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        time.sleep(gate.delay)
-        if gate.refuse > 0:
-            gate.refuse -= 1
-            gate.refused += 1
-            text = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
-            self.answer(503, {"Content-Type": "application/xml"}, text)
-            return
-        if self.command == "PUT":
-            gate.written.append(self.path)
-        behind = http.client.HTTPConnection("127.0.0.1", gate.behind, timeout=30)
-        behind.request(self.command, self.path, body, dict(self.headers))
-        reply = behind.getresponse()
-        content = reply.read()
-        length = {"Content-Length": reply.headers["Content-Length"]} if self.command == "HEAD" else {}
-        self.answer(reply.status, dict(reply.headers) | length, content)
-        behind.close()
-
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any  # noqa: N815
-
-    def answer(self, status, headers, content):
-        self.send_response_only(status)
-        for name, value in headers.items():
-            if name.lower() not in ("content-length", "transfer-encoding", "connection"):
-                self.send_header(name, value)
-        self.send_header(
-            "Content-Length", headers.get("Content-Length") if self.command == "HEAD" else str(len(content))
-        )
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_):
-        pass
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
 def server():
-    port = free_port()
-    code = "from moto.server import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-    def answers():
-        with socket.socket() as one:
-            return one.connect_ex(("127.0.0.1", port)) == 0
-
-    wait_until(answers)
-    yield port
-    process.kill()
-    process.wait()
+    with moto_server() as port:
+        yield port
 
 
 @pytest.fixture
 def gate(server, monkeypatch):
     made = Gate(server)
     threading.Thread(target=made.serve_forever, args=(0.05,), daemon=True).start()
-    environment = {
-        "AWS_ENDPOINT_URL": made.url,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    for name, value in environment.items():
+    for name, value in s3_environment(made.url).items():
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
     boto3.client("s3").create_bucket(Bucket="bucket")
@@ -194,3 +113,124 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(StudyError, match="gs:// needs `pip install gcsfs`"):
         Folder("gs://bucket/results")
+
+
+def test_a_server_that_never_answers_ends_a_request(gate, monkeypatch):
+    hasty = {"retries": {"mode": "standard", "max_attempts": 2}, "connect_timeout": 1, "read_timeout": 0.3}
+    monkeypatch.setattr(storage, "_S3", {"config_kwargs": hasty})
+    s3fs.S3FileSystem.clear_instance_cache()
+    gate.delay = 3600
+    with pytest.raises(StorageError, match=r"s3://bucket/silent cannot be read: .*[Tt]ime"):
+        Folder("s3://bucket/silent").read("x")
+
+
+class Clock:
+    """A clock that moves when somebody sleeps; ``meanwhile`` is called before."""
+
+    def __init__(self, meanwhile=lambda: None):
+        self.now, self.meanwhile = 0.0, meanwhile
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.meanwhile()
+        self.now += seconds
+
+
+@pytest.fixture(params=["s3://bucket/leased", "disk"])
+def place(gate, request, tmp_path):
+    folder = Folder(request.param if "://" in request.param else tmp_path)
+    yield folder
+    folder.remove(LEASE)
+
+
+def elsewhere(lease):
+    """Return a lease as a run on another machine would write it, whose process nobody here can look for."""
+    plain = lease._content
+    lease._content = lambda: json.dumps(json.loads(plain()) | {"host": "other", "who": "process 7 on other"}).encode()
+    return lease
+
+
+def test_of_two_runs_that_take_a_lease_one_has_it(place):
+    first = elsewhere(Lease(place))
+    first.acquire()
+    clock = Clock(meanwhile=first.renew)
+    with pytest.raises(StudyError, match=r"is in use by process 7 on other; wait until that run ends"):
+        Lease(place, clock).acquire(clock.sleep)
+    assert clock.now < EXPIRY_SECONDS
+    first.require()
+    first.release()
+    assert not place.exists(LEASE)
+    Lease(place).acquire(pytest.fail)
+
+
+def test_a_lease_that_nobody_renews_is_taken_over_and_its_holder_may_write_no_more(place):
+    time = Clock()
+    first, second = elsewhere(Lease(place, time)), Lease(place, time)
+    first.acquire()
+    second.acquire(time.sleep)
+    assert time.now > EXPIRY_SECONDS
+    second.require()
+    time.now += 2 * FRESH_SECONDS
+    with pytest.raises(StorageError, match=r"the lease on .* was taken over by process \d+ on "):
+        first.require()
+    first.release()
+    second.renew()
+    second.require()
+
+
+def test_a_lease_of_a_process_that_ended_here_is_taken_over_at_once(place):
+    code = "import os; from tune_app.storage import Folder; from tune_app.tuning.store.lease import Lease\n"
+    code += f"Lease(Folder({place.url!r})).acquire(); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 9
+    assert place.exists(LEASE)
+    Lease(place).acquire(pytest.fail)
+
+
+def test_a_damaged_lease_expires_as_any_other(place):
+    place.write(LEASE, b"\x00" * 10)
+    time = Clock()
+    Lease(place, time).acquire(time.sleep)
+    assert time.now > EXPIRY_SECONDS
+
+
+def test_a_lease_survives_a_server_that_is_away_for_a_while(gate):
+    folder = Folder("s3://bucket/away")
+    lease = Lease(folder, clock := Clock())
+    lease.acquire()
+    folder.filesystem.retries, gate.refuse = 1, 10_000
+    clock.now += 1000
+    lease.renew()
+    gate.refuse = 0
+    lease.require()
+
+
+def test_of_many_that_create_one_file_at_once_one_succeeds(place):
+    created = []
+    threads = [
+        threading.Thread(target=lambda i=i: created.append(place.create("one", b"%d" % i) and i)) for i in range(1, 9)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (winner,) = [each for each in created if each]
+    assert place.read("one") == b"%d" % winner
+    version = place.version("one")
+    assert place.replace("one", b"next", version)
+    assert not place.replace("one", b"late", version)
+    assert place.read("one") == b"next"
+    place.remove("one")
+
+
+def test_a_run_that_lost_its_store_writes_no_row(gate, tmp_path):
+    store = ResultsStore("s3://bucket/two", "tiny")
+    with hold(store.folder) as lease:
+        store.require_held = lease.require
+        store.folder.write(LEASE, b'{"token": "another", "who": "process 7 on other"}')
+        lease._renewed -= 2 * FRESH_SECONDS
+        with pytest.raises(StorageError, match="taken over by process 7 on other"):
+            store.write_trial({"digest": "d", "fingerprint": "f"}, {})
+    assert (store.folder / "trials").names() == []
+    assert store.folder.exists(LEASE), "the lease of another run stays"

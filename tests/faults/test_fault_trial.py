@@ -73,6 +73,53 @@ def test_a_killed_trial_goes_on_from_its_checkpoint_and_no_failure_is_counted(tm
     assert set(epochs[epochs.digest.isin(cut)].groupby("digest").epoch.count()) == {150}
 
 
+def test_a_stopped_trial_is_ended_counted_and_resumed(tmp_path):
+    """SIGSTOP: the process is there, holds its CPU, and reports nothing."""
+    tree, stopped = study(epochs=150, seeds=1, trial_timeout=2), []
+
+    def stop():
+        wait_until(lambda: list((tmp_path / "tiny").rglob("last.pt")))
+        time.sleep(0.5)
+        for process in trial_processes()[:1]:
+            process.suspend()
+            stopped.append(process)
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    summary = run_study(study_from(tree), str(tmp_path))
+    stopper.join()
+    assert not stopped[0].is_running()
+    assert dict(summary.counts) == {"completed": 2}
+    assert stored(tmp_path / "tiny") == undisturbed(tree)
+    histories = [json.loads(history) for history in load_study(tmp_path / "tiny").trials.history]
+    expected = "error: no report for 2 s (`trial_timeout`): its process was ended; went on from the last checkpoint"
+    assert [expected] in histories
+
+
+def test_a_process_that_lost_its_gpu_trains_no_further_cell(tmp_path, monkeypatch):
+    class LosesGpu(CellTrainable):
+        """Meets an error of CUDA once, and says which process it was."""
+
+        def step(self):
+            if not self._lost and not (tmp_path / "lost").exists():
+                (tmp_path / "lost").write_text(str(os.getpid()))
+                error = RuntimeError("CUDA error: an illegal memory access was encountered")
+                self._runner.step = lambda: self._runner.failed("failed", str(error)) | {"device_lost": True}
+            elif not self._lost:
+                (tmp_path / f"trained-{os.getpid()}").touch()
+            return super().step()
+
+    monkeypatch.setattr(ray_executor, "CellTrainable", LosesGpu)
+    summary = run_study(study_from(study(seeds=2)), str(tmp_path))
+    assert dict(summary.counts) == {"completed": 4}
+    pid = (tmp_path / "lost").read_text()
+    assert list(tmp_path.glob("trained-*"))
+    assert not (tmp_path / f"trained-{pid}").exists()
+    histories = [history for history in load_study(tmp_path / "tiny").trials.history if history != "[]"]
+    error = "error: CUDA error: an illegal memory access was encountered; went on from the last checkpoint"
+    assert [json.loads(history) for history in histories] == [[error]]
+
+
 def test_an_error_outside_training_is_noted_as_what_it_was(tmp_path, monkeypatch):
     class FailsOnce(CellTrainable):
         def setup(self, config, **given):

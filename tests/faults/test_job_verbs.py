@@ -1,13 +1,22 @@
 """The verbs of jobs without a cluster: what they pass on, and the mistakes told before or instead of an answer."""
 
+import json
+import os
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
 import pytest
+import ray
 import yaml
-from drivers import study
+from drivers import CLI, study
 from typer.testing import CliRunner
 
 from search_spaces.errors import StudyError
+from search_spaces.files import require_private
 from tune_app.cli import app, jobs
-from tune_app.tuning.submission import JobServer, _explained, require_private, require_safe_address
+from tune_app.tuning.submission import JobServer, _explained, require_safe_address
 
 
 class Server:
@@ -146,3 +155,36 @@ def test_a_token_that_others_may_read_or_change_is_refused(mode, tmp_path):
         JobServer("http://127.0.0.1:9", token)
     token.chmod(0o600)
     require_private(token)
+
+
+class Listener(BaseHTTPRequestHandler):
+    """Answers like a job server without jobs, and notes what each request presents."""
+
+    seen: ClassVar[list[str | None]] = []
+
+    def do_GET(self):
+        self.seen.append(self.headers.get("Authorization"))
+        body = json.dumps({"version": "4", "ray_version": ray.__version__, "ray_commit": ""}).encode()
+        self.send_response(200 if self.path.endswith("version") else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_every_request_to_a_job_server_carries_the_token(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("a5" * 16)
+    token.chmod(0o600)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as http:
+        threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True).start()
+        address = f"http://127.0.0.1:{http.server_address[1]}"
+        command = [*CLI, "status", "job", "--address", address, "--token-file", str(token)]
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+        done = subprocess.run(command, capture_output=True, text=True, env=plain | {"HOME": str(tmp_path)})
+        http.shutdown()
+    assert done.returncode == 2, done.stderr
+    assert len(Listener.seen) >= 2
+    assert set(Listener.seen) == {"Bearer " + "a5" * 16}

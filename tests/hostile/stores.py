@@ -35,7 +35,9 @@ def remove_template() -> None:
         _template.cache_clear()
 
 
-def _store(change: Change) -> Setup:
+def copied(change: Change) -> Setup:
+    """Return a setup that copies the store and changes the copy."""
+
     def setup(folder: Path) -> None:
         store = shutil.copytree(_template(), folder / "results" / "x")
         change(store)
@@ -167,8 +169,8 @@ def changes() -> Mapping[str, Change]:
 def store_cases() -> Iterator[Case]:
     """Yield each store for `report`, which reads and draws all of it, and for `compact` or `compare`."""
     for index, (name, change) in enumerate(changes().items()):
-        yield Case(f"report: {name}", ("report", "x"), _store(change), slow=True)
-        yield Case(f"compact: {name}", ("compact", "x"), _store(change))
+        yield Case(f"report: {name}", ("report", "x"), copied(change), slow=True)
+        yield Case(f"compact: {name}", ("compact", "x"), copied(change))
         if index % 8 == 0:
-            yield Case(f"compare: {name}", ("compare", "x", "x"), _store(change), slow=True)
-            yield Case(f"factorize: {name}", ("factorize", "x"), _store(change), slow=True)
+            yield Case(f"compare: {name}", ("compare", "x", "x"), copied(change), slow=True)
+            yield Case(f"factorize: {name}", ("factorize", "x"), copied(change), slow=True)

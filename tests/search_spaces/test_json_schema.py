@@ -34,11 +34,26 @@ RIGHT = [
     | {"space": {"batch_size": [8, 16], "model.width": {"int": [8, 64, 8]}, "optimizer.lr": {"uniform": [0.1, 1]}}},
     SEARCH | {"space": {"batch_size": {"choice": [8, 16]}, "epochs": {"kind": "int", "low": 1, "high": 3}}},
     SEARCH | {"search": {"asha": None, "searcher": "random"}},
+    ABLATION | {"sequential": True, "seeds": 20},
+    ABLATION | {"sequential": {"looks": [2, 5], "spending": "pocock", "futility": False}},
+    ABLATION | {"sequential": {"futility": 0.05}},
+    ABLATION | {"tune": {"space": {"optimizer.lr": {"loguniform": [1e-3, 1]}, "batch_size": [8, 16]}}},
+    ABLATION
+    | {
+        "tune": {
+            "space": {"optimizer.lr": {"loguniform": [1e-3, 1]}},
+            "trials": 4,
+            "extra": {"norm=group": {"model.norm_groups": [2, 4]}},
+        }
+    },
 ]
 WRONG = [
     {},
     {"name": 3},
     ABLATION | {"nme": 1},
+    ABLATION | {"tune": {"space": {"optimizer.lr": {"loguniform": [1e-3]}}}},
+    ABLATION | {"tune": {"space": {"optimizer.lr": {"loguniform": [1e-3, 1]}}, "searcher": "tpe"}},
+    ABLATION | {"tune": {}},
     ABLATION | {"design": "full"},
     ABLATION | {"seeds": 0},
     ABLATION | {"seeds": 2.5},
@@ -53,6 +68,9 @@ WRONG = [
     ABLATION | {"factors": ["normalisation"]},
     ABLATION | {"factors": ["learning_rate"]},
     ABLATION | {"sizes": {"small": {"epochs": "one"}}},
+    ABLATION | {"sequential": {"spending": "linear"}},
+    ABLATION | {"sequential": {"futility": 1}},
+    ABLATION | {"sequential": 20},
     SEARCH | {"space": {"optimizer.lr": {"normal": [0, 1]}}},
     SEARCH | {"space": {"lr": [1]}},
     SEARCH | {"space": {"optimizer.lr": {"loguniform": [1]}}},

@@ -55,6 +55,18 @@ def refusal(tree) -> str:
         ({"name": "x\n"}, r"`name` is 'x\n', but must be"),
         ({"name": 3}, "`name` is 3, but must be text"),
         ({"question": None}, "`question` is null, but must be text"),
+        ({"sequential": 20}, "`sequential` is 20, but must be true, false, or a mapping with keys such as looks, "),
+        ({"sequential": {"looks": [4, 3]}}, "`sequential.looks` is [4, 3], but must be increasing numbers of seeds, "),
+        ({"sequential": {"looks": [1, 5]}}, "`sequential.looks` is [1, 5], but must be increasing numbers of seeds, "),
+        (
+            {"sequential": {"looks": []}},
+            "`sequential.looks` is [], but must be increasing numbers of seeds, each 2 or ",
+        ),
+        ({"sequential": {"looks": [4, 9]}}, "`sequential.looks` is [4, 9], but must be at most 5, the number of seeds"),
+        ({"sequential": {"spending": "pokock"}}, "(did you mean 'pocock'?)"),
+        ({"sequential": {"futility": 1.5}}, "`sequential.futility` is 1.5, but must be below 1"),
+        ({"sequential": {"look": [4]}}, "`sequential.look` is not a known key (did you mean 'looks'?)"),
+        ({"sequential": True, "seeds": 1}, "`seeds` is [0], but must be 2 or more with `sequential`"),
         ({"metric": "test_acuracy"}, "(did you mean 'test_accuracy'?)"),
         ({"rope": -1}, "`rope` is -1, but must be at least 0"),
         ({"mode": "serch"}, "(did you mean 'search'?)"),
@@ -122,6 +134,22 @@ def refusal(tree) -> str:
         (
             {"reference": {"source": "A", "claims": [{"text": "", "arm": "a", "against": "a", "expect": "better"}]}},
             "`reference.claims[0].against` is 'a', but must be another arm",
+        ),
+        (
+            {"reference": {"source": "A", "claims": [{"text": "", "order": ["a", "b"], "expect": "order"}]}},
+            '`reference.claims[0].order` is ["a", "b"], but must be three different arms or more',
+        ),
+        (
+            {"reference": {"source": "A", "claims": [{"text": "", "order": ["a", "b", "c"], "expect": "better"}]}},
+            '`reference.claims[0].order` is ["a", "b", "c"], but must be given where `expect` is order, and only there',
+        ),
+        (
+            {"reference": {"source": "A", "claims": [{"text": "", "order": ["a", "b", "c"], "expect": "order"}]}},
+            "`reference.claims[0].order[0]` is 'a', which is not an arm of this study",
+        ),
+        (
+            {"reference": {"source": "A", "claims": [{"text": "", "arm": "a", "expect": "better"}]}},
+            "`reference.claims[0].arm` is 'a', but must be given, as `against` must be",
         ),
         (
             {"reference": {"source": "A", "claims": [{"text": "", "arm": "b", "against": "a", "expect": "better"}]}},

@@ -1,4 +1,4 @@
-"""A user's package outside the repository, as the tests write it."""
+"""Packages of users outside the repository, as the tests write them: a training function; images and a network."""
 
 from pathlib import Path
 
@@ -66,4 +66,54 @@ def write_package(folder: Path, code: str = TRAIN, **changes) -> Path:
     (package / "train.py").write_text(code)
     study = folder / "own.yaml"
     study.write_text(yaml.safe_dump(STUDY | changes))
+    return study
+
+
+IMAGES = """
+import numpy as np
+from torch import nn
+
+
+def load(n: int = 60):
+    rng = np.random.default_rng(0)
+
+    def split(count):
+        labels = np.arange(count) % 3
+        images = rng.integers(0, 100, (count, 8, 8))
+        for label in range(3):
+            images[labels == label, 2 * label : 2 * label + 2] += 120
+        return images.astype(np.uint8), labels
+
+    return {"train": split(n), "test": split(30), "classes": ["top", "middle", "bottom"]}
+
+
+def linear(channels, classes, resolution, hidden: int = 8):
+    size = channels * resolution**2
+    return nn.Sequential(nn.Flatten(), nn.Linear(size, hidden), nn.ReLU(), nn.Linear(hidden, classes))
+"""
+
+IMAGE_STUDY = {
+    "name": "own-images",
+    "baseline": {
+        "data": {"source": "own_images_pkg.images:load", "validation_fraction": 0.2},
+        "model": {"family": "own_images_pkg.images:linear"},
+        "optimizer": {"lr": 0.05},
+        "batch_size": 16,
+        "epochs": 2,
+        "precision": "float32",
+    },
+    "factors": {"model.args.hidden": [4, 8]},
+    "seeds": 1,
+    "resources": {"gpu": 0.0},
+}
+
+
+def write_image_package(folder: Path) -> Path:
+    """Write a package with images and a network, and a study of them; return the study file."""
+    package = folder / "own_images_pkg"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").touch()
+    (package / "images.py").write_text(IMAGES)
+    study = folder / "own-images.yaml"
+    study.write_text(yaml.safe_dump(IMAGE_STUDY))
     return study

@@ -88,7 +88,7 @@ def test_an_unknown_executor_is_refused(tmp_path):
 
 
 def test_the_public_names_are_those_of_the_documentation():
-    assert set(tune_app.__all__) == {"Context", "plan", "read_study", "run"}
+    assert set(tune_app.__all__) == {"Client", "Context", "confirm", "plan", "read_study", "run"}
     assert all(getattr(tune_app, name) for name in tune_app.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         tune_app.nothing  # noqa: B018

@@ -15,6 +15,9 @@ def augmentations(
     image: Annotated[Path | None, typer.Argument(help="An image file, or --sample.", show_default=False)] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Use the sample image of scikit-learn.")] = False,
     magnitude: Annotated[int, typer.Option(help="RandAugment's M.", min=0, max=30)] = 20,
+    source: Annotated[
+        bool, typer.Option("--source", help="The strengths that source A states: rotation by 30 degrees, 3 bits.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Output file: .png, .svg or .pdf.")] = Path("augmentations.png"),
 ) -> None:
     """Draw an image and the twelve RandAugment operations on it, each labelled with its strength.
@@ -26,7 +29,7 @@ def augmentations(
     from analysis.plots.augmentations import draw_augmentations
     from analysis.plots.picture import save
     from search_spaces.images import open_image
-    from tune_app.data.augmentation.grid import augmentation_grid
+    from tune_app.data.augmentation.grid import SOURCE_STRENGTHS, augmentation_grid
 
     if (image is None) != sample:
         raise StudyError("`augmentations` takes either an image file or --sample")
@@ -37,5 +40,6 @@ def augmentations(
     else:
         with open_image(image) as opened:
             pixels = np.asarray(opened.convert("RGB"))
-    save(draw_augmentations(augmentation_grid(pixels, magnitude), magnitude).figure, out)
+    pictures = augmentation_grid(pixels, magnitude, SOURCE_STRENGTHS if source else None)
+    save(draw_augmentations(pictures, magnitude).figure, out)
     console().print(f"written to {out}", soft_wrap=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from search_spaces.errors import StudyError
+from search_spaces.files import require_private
 from tune_app.cli.common import Results, Set, Size, Study, console
 from tune_app.studies import read_study
 from tune_app.user_code import code_archive
@@ -46,6 +47,9 @@ def submit(
     shared_folder: Annotated[
         bool, typer.Option("--shared-folder", help="Every node of the cluster can access the results folder (NFS).")
     ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Print the output until the job ends; Ctrl-C stops the job.")
+    ] = False,
 ) -> None:
     """Run a study on a cluster, or in the queue of a server. The study file is sent with it; submit again to resume.
 
@@ -55,20 +59,40 @@ def submit(
         with _client(server, token_file) as client:
             run = client.submit(study, size, set_ or ())
         console().print(f"submitted {run.id}", soft_wrap=True)
+        if follow:
+            logs(run.id, True, token_file=token_file, server=server)
         return
     spec = read_study(study, size, set_ or ())
     options = ["--results", results, *(["--shared-folder"] if shared_folder else [])]
     options += ["--size", size] if size else []
     options += [word for override in set_ or () for word in ("--set", override)]
     name = id_ or f"{spec.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    archive = code_archive(spec) if spec.code is not None else None
     jobs = _server(address, token_file, insecure)
+    if follow and id_ is not None and jobs.has(name):
+        _follow(jobs, name)
+    archive = code_archive(spec) if spec.code is not None else None
     if archive is not None:
         from tune_app.tuning.submission import archive_note
 
         console().print(archive_note(archive), soft_wrap=True)
     job = jobs.submit(study, name, options, archive)
     console().print(f"submitted {job}", soft_wrap=True)
+    if follow:
+        _follow(jobs, job)
+
+
+def _follow(jobs: JobServer, job: str) -> NoReturn:
+    """Print a job's output until it ends, and exit as `run` would; Ctrl-C stops the job in order."""
+    try:
+        for lines in jobs.follow(job):
+            console().print(lines, end="", soft_wrap=True)
+    except KeyboardInterrupt:
+        console().print(f"stopping {job}", soft_wrap=True)
+        state = jobs.stop(job)
+    else:
+        state, _ = jobs.status(job)
+    console().print(f"{job}: {state}", soft_wrap=True)
+    raise typer.Exit({"SUCCEEDED": 0, "STOPPED": 130}.get(state, 1))
 
 
 def status(
@@ -136,8 +160,8 @@ def _client(server: str, token_file: Path | None) -> Client:
     """Return a client of a server; its token is in a file, or in the variable TUNE_APP_TOKEN."""
     from tune_app.web.client import Client
 
-    if token_file is not None and not token_file.is_file():
-        raise StudyError(f"`--token-file` is {str(token_file)!r}, but there is no such file")
+    if token_file is not None:
+        require_private(token_file)
     token = token_file.read_text() if token_file is not None else os.environ.get("TUNE_APP_TOKEN", "")
     if not token.strip():
         raise StudyError("a server needs a token; give --token-file, or set TUNE_APP_TOKEN")

@@ -60,9 +60,16 @@ def _flatness(store: str, surface: str) -> Table:
 
     found = flatness(load_study(store))
     table = Table(caption="lower is flatter", caption_justify="left")
-    for heading in ("model", "loss at the centre", "variance of the Laplacian", "top eigenvalue", "residual"):
-        table.add_column(heading, justify="left" if heading == "model" else "right")
+    shown = {
+        "loss at the centre": "centre_loss",
+        "variance of the Laplacian": "laplacian_variance",
+        "inner half": "inner_variance",
+        "top eigenvalue": "top_eigenvalue",
+        "residual": "residual",
+    }
+    table.add_column("model")
+    for heading in shown:
+        table.add_column(heading, justify="right")
     for row in found[found["surface"] == surface].to_dict("records"):
-        figures = (row[name] for name in ("centre_loss", "laplacian_variance", "top_eigenvalue", "residual"))
-        table.add_row(f"{row['arm']}, seed {row['seed']}", *(f"{figure:.4g}" for figure in figures))
+        table.add_row(f"{row['arm']}, seed {row['seed']}", *(f"{row[name]:.4g}" for name in shown.values()))
     return table

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from analysis.stats.power import smallest_difference
+from search_spaces.budget import Usage, cost_lines, total
 from search_spaces.config import config_from
 from search_spaces.domains import Domain
-from search_spaces.plan import Cell, make_plan
+from search_spaces.plan import Cell, Plan, make_plan
 from search_spaces.study import StudySpec
+from search_spaces.tune import Tune
+from tune_app.cli.detectable import find_spread, show_detectable
+from tune_app.cli.planning_looks import show_looks
 from tune_app.tasks import Task, task_of
 from tune_app.tuning.code_versions import accepted_code
-from tune_app.tuning.preparation import missing_cells, objective, outdated, outdated_search
+from tune_app.tuning.preparation import outdated, outdated_search, stored_results
 from tune_app.tuning.progress import duration
 from tune_app.tuning.resources import concurrency, gpu_share, local_resources
+from tune_app.tuning.rounds import cells_needed, counts_by_arm, known_plan
 from tune_app.tuning.store.writer import ResultsStore
 from tune_app.user_code import code_source
 
 MAX_SHOWN = 50
 """Values of a domain that a plan lists one by one."""
-TYPICAL_SPREAD = 0.005
-"""Standard deviation of a metric over seeds that is assumed where the store has none: half a point."""
 
 
 def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
@@ -37,34 +37,52 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
     task = task_of(spec)
     shared = task.plan_shared(spec, code_source(spec))
     if spec.mode == "search":
-        _show_search(spec, task, shared, with_time, out)
+        _show_search(spec, store, task, shared, with_time, out)
         for reason in outdated_search(spec, store):
             out.print(reason)
         _show_notes(spec, task, shared, out)
         return
     plan = make_plan(spec)
-    missing = missing_cells(spec, store, shared)
-    left = Counter(cell.arm.name for cell in missing)
-    seconds = _cell_seconds(spec, missing, store, task, shared) if with_time and missing else {}
+    stored = stored_results(plan, store, lambda config: task.fingerprint(config, shared))
+    missing, counts = cells_needed(spec, plan, stored), counts_by_arm(spec, plan, stored)
+    seconds = _cell_seconds(spec, plan, missing, store, task, shared) if with_time and missing else {}
     table = Table()
-    for heading in ("arm", "seeds", "done", "to train", *(("time each",) if seconds else ())):
+    for heading in ("arm", "cells" if spec.tune else "seeds", "done", "to train", *(("time each",) if seconds else ())):
         table.add_column(heading, justify="left" if heading == "arm" else "right")
     for arm in plan.arms:
-        todo = left[arm.name]
+        planned, done = counts[arm.name]
         mark = " (reference)" if arm.name == plan.reference_arm else ""
         each = [duration(seconds[arm.name]) if arm.name in seconds else ""] if seconds else []
-        table.add_row(arm.name + mark, str(len(spec.seeds)), str(len(spec.seeds) - todo), str(todo), *each)
+        table.add_row(arm.name + mark, str(planned), str(done), str(planned - done), *each)
     out.print(table)
-    out.print(f"{len(plan.cells)} cells, {len(plan.cells) - len(missing)} done, {len(missing)} to train")
+    left = {arm: planned - done for arm, (planned, done) in counts.items() if planned > done}
+    total, done = (sum(numbers) for numbers in zip(*counts.values(), strict=True))
+    out.print(f"{total} cells, {done} done, {total - done} to train" + (" at most" if spec.sequential else ""))
+    if spec.tune is not None:
+        _show_tune(spec.tune, spec, out)
     for reason in outdated(spec, store, missing):
         out.print(reason)
-    if all(cell.arm.name in seconds for cell in missing) and missing:
-        _show_time(spec, sum(seconds[cell.arm.name] for cell in missing), out)
+    if left and all(arm in seconds for arm in left):
+        _show_time(spec, store, sum(seconds[arm] * cells for arm, cells in left.items()), out)
     for alias in plan.aliases:
         out.print(f"cannot be distinguished: {alias}")
     if missing:  # notes about networks take torch, and a study that is complete has been run with them
         _show_notes(spec, task, shared, out)
-    _show_power(spec, store, len(plan.arms) - 1, out)
+    spread = find_spread(spec, store, results, known_plan(spec, plan, stored))
+    if spec.sequential is not None and len(spec.seeds) > 1:
+        show_looks(spec, len(plan.arms) - 1, spread, out)
+    show_detectable(spec, spread, plan, out)
+
+
+def _show_tune(tune: Tune, spec: StudySpec, out: Console) -> None:
+    fields = [f"{path} ({domain.kind}: {_values(domain)})" for path, domain in tune.space.items()]
+    out.print(
+        f"each arm and repeat: {tune.trials} trials of {spec.baseline.epochs} epochs over {', '.join(fields)}, the "
+        "first with the arm's own values, then the best again with a fresh seed"
+    )
+    for arm, domains in tune.extra.items():
+        own = [f"{path} ({domain.kind}: {_values(domain)})" for path, domain in domains.items()]
+        out.print(f"{arm} also tunes {', '.join(own)}")
 
 
 def _show_notes(spec: StudySpec, task: Task, shared: Mapping[str, Any], out: Console) -> None:
@@ -72,7 +90,9 @@ def _show_notes(spec: StudySpec, task: Task, shared: Mapping[str, Any], out: Con
         out.print(f"note: {note}")
 
 
-def _show_search(spec: StudySpec, task: Task, shared: Mapping[str, Any], with_time: bool, out: Console) -> None:
+def _show_search(
+    spec: StudySpec, store: ResultsStore, task: Task, shared: Mapping[str, Any], with_time: bool, out: Console
+) -> None:
     space = spec.search_space()
     table = Table()
     for heading in ("field", "domain"):
@@ -87,7 +107,7 @@ def _show_search(spec: StudySpec, task: Task, shared: Mapping[str, Any], with_ti
     each = _measured(spec, task, shared, spec.baseline) if with_time else None
     if each is not None:
         out.print("if every trial trained as long as the baseline and none were stopped:")
-        _show_time(spec, each * spec.search.trials, out)
+        _show_time(spec, store, each * spec.search.trials, out)
 
 
 def _values(domain: Domain) -> str:
@@ -98,17 +118,22 @@ def _values(domain: Domain) -> str:
     return f"{first:g} to {last:g}" if domain.size is None else f"{first} to {last} ({domain.size:,} values)"
 
 
-def _show_time(spec: StudySpec, seconds: float, out: Console) -> None:
+def _show_time(spec: StudySpec, store: ResultsStore, seconds: float, out: Console) -> None:
     here = local_resources()
     side_by_side = concurrency(spec.resources.cpu, gpu_share(spec.resources, here, autoscaling=True), here)
     out.print(
         f"about {duration(seconds / side_by_side)} on this machine, {side_by_side} trials side by side "
         f"({seconds / 3600:.3g} trial-hours)",
     )
+    share = gpu_share(spec.resources, here, autoscaling=True)
+    expected = Usage.of(seconds, share, spec.resources.cpu)
+    used = total(Usage.of(trial.seconds, trial.gpus, trial.cpus) for trial in store.trials())
+    for line in cost_lines(spec.budget, expected, used):
+        out.print(line, soft_wrap=True)
 
 
 def _cell_seconds(
-    spec: StudySpec, missing: list[Cell], store: ResultsStore, task: Task, shared: Mapping[str, Any]
+    spec: StudySpec, plan: Plan, missing: list[Cell], store: ResultsStore, task: Task, shared: Mapping[str, Any]
 ) -> dict[str, float]:
     """Return the seconds that a cell of each arm takes: from the store where it has such cells, else measured.
 
@@ -121,6 +146,7 @@ def _cell_seconds(
             stored.setdefault(task.shape(config), []).append(trial.seconds / config.epochs)
     each = {shape: statistics.median(seconds) for shape, seconds in stored.items()}
     found: dict[str, float] = {}
+    names = plan.arm_names()
     for cell in missing:
         shape = task.shape(cell.config)
         if shape not in each:
@@ -128,44 +154,10 @@ def _cell_seconds(
             if measured is None:
                 continue
             each[shape] = measured / cell.config.epochs
-        found[cell.arm.name] = each[shape] * cell.config.epochs
+        found[names[cell.digest]] = each[shape] * cell.config.epochs
     return found
 
 
 def _measured(spec: StudySpec, task: Task, shared: Mapping[str, Any], config: Any) -> float | None:
     share = gpu_share(spec.resources, local_resources(), autoscaling=True)
     return task.estimate(config, shared, spec.resources.cpu, share)
-
-
-def _show_power(spec: StudySpec, store: ResultsStore, comparisons: int, out: Console) -> None:
-    if len(spec.seeds) < 2:
-        out.print("with 1 seed no difference can be distinguished from chance; give `seeds: 5` or more")
-        return
-    names = {(cell.digest, cell.config.seed): cell.arm.name for cell in make_plan(spec).cells}
-    values: dict[str, dict[int, float]] = {}
-    for trial in store.trials():
-        value, name = trial.metrics.get(spec.metric), names.get((trial.digest, trial.seed))
-        if name is not None and trial.status == "completed" and value is not None:
-            values.setdefault(name, {})[trial.seed] = value
-    reference = values.get(make_plan(spec).reference_arm, {})
-    spreads = [
-        float(np.std([arm[seed] - reference[seed] for seed in arm if seed in reference], ddof=1))
-        for arm in values.values()
-        if arm is not reference and len(arm.keys() & reference.keys()) >= 2
-    ]
-    spreads = [spread for spread in spreads if spread > 0]
-    is_fraction = spec.metric_record().bounds == (0.0, 1.0)
-    if not spreads and not is_fraction:
-        out.print(
-            f"the smallest difference in {spec.metric} that {len(spec.seeds)} paired seeds detect is known once two "
-            f"seeds of two arms are trained; choices are made by {objective(spec)[0]}",
-        )
-        return
-    spread = statistics.median(spreads) if spreads else TYPICAL_SPREAD * 2**0.5
-    origin = "observed" if spreads else "assumed"
-    smallest = smallest_difference(len(spec.seeds), spread, comparisons=comparisons)
-    out.print(
-        f"smallest difference in {spec.metric} that {len(spec.seeds)} paired seeds detect (80 % power, 5 % error over "
-        f"{comparisons} comparisons): {smallest:.4f} with the {origin} spread of differences, {spread:.4f}; "
-        f"choices are made by {objective(spec)[0]}",
-    )

@@ -38,6 +38,8 @@ def report(
     from analysis.report.study import write_report
     from analysis.report.tables import effects_table, write_table
     from analysis.stats.effects import effects
+    from analysis.stats.tuned import tuned_comparison
+    from analysis.store.load import load_confirmation
 
     store = store_of(study, size, set_, results)
     found = load_study(store.url)
@@ -50,11 +52,15 @@ def report(
             known = "no finished run" if mean != mean else found.metric_record().show(mean)
             screen.print(f"compared with {row['reference']}: {known}")
         screen.print(_on_screen(table))
+        if found.is_tuned:
+            for row in tuned_comparison(found, table=found_effects).to_dict("records"):
+                screen.print(f"{row['arm']}: {row['words']}", soft_wrap=True)
     for problem in found.problems:
         screen.print(f"problem: {problem}")
     if len(found.other):
         screen.print(f"{len(found.other)} stored cells are not of this version of the study: not compared")
-    page = write_report(found, Path(out) if out else default_page(store, screen), found_effects)
+    confirmation = load_confirmation(store.url) if found.is_search else None
+    page = write_report(found, Path(out) if out else default_page(store, screen), found_effects, confirmation)
     if table is not None:
         for ending in (".md", ".csv", ".tex"):
             write_table(table, page.with_name("effects" + ending))

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from search_spaces.config import TrialConfig
 from search_spaces.errors import StudyError
+from search_spaces.metrics import LANDSCAPE_METRICS
 from search_spaces.study import StudySpec
 from search_spaces.study_files import ready_studies
 from tune_app.cli.common import Results, Set, console
@@ -61,7 +62,7 @@ def reproduce(
             if summary.interrupted:
                 screen.print("interrupted: run the same command again to resume")
                 raise typer.Exit(130)
-            if spec.reference and any(claim.metric == "roughness" for claim in spec.reference.claims):
+            if spec.reference and any(claim.metric in LANDSCAPE_METRICS for claim in spec.reference.claims):
                 points, images = SURFACES.get(size, (51, None))
                 surface = SurfaceSpec(points=points, images=images)
                 compute_landscapes(spec.name, folder.url, surface, all_seeds=True, address=address)
@@ -73,8 +74,12 @@ def reproduce(
 
 
 def read_all(studies: Sequence[str], size: str, overrides: Sequence[str]) -> list[StudySpec]:
-    """Return the studies at a size; default: every ready study that has it. StudyError if a data path is missing."""
-    names = list(studies) or [name for name in ready_studies() if size in read_study(name).sizes]
+    """Return the studies at a size; default: every ready study that has it, but for tuned ablations: none is published.
+
+    Raises StudyError if a data path is missing.
+    """
+    ready = {name: read_study(name) for name in ([] if studies else ready_studies())}
+    names = list(studies) or [name for name, spec in ready.items() if size in spec.sizes and spec.tune is None]
     if not names:
         raise StudyError(
             f"`--size` is {size!r}, but no ready study has a size of that name; use smoke, small, medium or full"

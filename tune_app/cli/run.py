@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from search_spaces.errors import StudyError, headline
 from tune_app.cli.common import Results, Set, Size, Study, console
 from tune_app.studies import read_study
+
+if TYPE_CHECKING:
+    from tune_app.tuning.passes import RunSummary
+
+
+BUDGET_SPENT = 3
+"""Exit code of a run that its budget ended."""
+Address = Annotated[
+    str | None, typer.Option(help="Ray to join: auto, or HOST:PORT. A Ray of its own on this machine if left out.")
+]
+SharedFolder = Annotated[
+    bool, typer.Option("--shared-folder", help="The results folder is seen by every node of the cluster (NFS).")
+]
+Inline = Annotated[
+    bool, typer.Option("--inline", help="Train in this process, one trial at a time, without Ray: for a debugger.")
+]
+AcceptCode = Annotated[
+    bool, typer.Option("--accept-code", help="The changed code computes what it did: keep its cells.")
+]
+Events = Annotated[bool, typer.Option(help="Write TensorBoard event files beside the store, too.")]
 
 
 def run(
@@ -16,20 +37,11 @@ def run(
     size: Size = None,
     set_: Set = None,
     results: Results = "results",
-    address: Annotated[
-        str | None, typer.Option(help="Ray to join: auto, or HOST:PORT. A Ray of its own on this machine if left out.")
-    ] = None,
-    shared_folder: Annotated[
-        bool, typer.Option("--shared-folder", help="The results folder is seen by every node of the cluster (NFS).")
-    ] = False,
-    inline: Annotated[
-        bool, typer.Option("--inline", help="Train in this process, one trial at a time, without Ray: for a debugger.")
-    ] = False,
-    accept_code: Annotated[
-        bool,
-        typer.Option("--accept-code", help="The changed code computes what it did: keep its cells."),
-    ] = False,
-    tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard event files beside the store, too.")] = False,
+    address: Address = None,
+    shared_folder: SharedFolder = False,
+    inline: Inline = False,
+    accept_code: AcceptCode = False,
+    tensorboard: Events = False,
 ) -> None:
     """Train what the results store does not hold yet. Run again to resume, to add seeds, to add levels.
 
@@ -42,15 +54,23 @@ def run(
     out.print(f"{spec.name}: {spec.question}", soft_wrap=True)
     if inline and address is not None:
         raise StudyError("`--inline` trains in this process, so it takes no --address; leave one of them out")
-    summary = run_study(
-        spec,
-        results,
-        address,
-        tensorboard,
-        shared_folder,
-        executor="inline" if inline else "ray",
-        accept_code=accept_code,
-    )
+    executor = "inline" if inline else "ray"
+    summary = run_study(spec, results, address, tensorboard, shared_folder, executor, accept_code=accept_code)
+    conclude(summary, out)
+
+
+def conclude(summary: RunSummary, out: Console) -> None:
+    """Print what a run did and how to go on; exit code 130: interrupted, 3: budget spent, 1: trials failed."""
+    _show(summary, out)
+    if summary.interrupted:
+        raise typer.Exit(130)
+    if summary.budget_spent:
+        raise typer.Exit(BUDGET_SPENT)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+def _show(summary: RunSummary, out: Console) -> None:
     for note in summary.notes:
         out.print(f"note: {note}")
     counts = ", ".join(f"{count} {status}" for status, count in summary.counts.items())
@@ -63,8 +83,11 @@ def run(
         out.print(f"failed: {name}: {headline(error)}", style="red")
     if summary.interrupted:
         out.print("interrupted: run the same command again to go on")
-        raise typer.Exit(130)
-    if summary.failed:
-        if summary.stopped:
-            out.print("stopped: the study's limit of failed trials is reached")
-        raise typer.Exit(1)
+    elif summary.budget_spent:
+        out.print(
+            f"stopped: the budget is spent ({summary.budget_spent}); finished trials are kept, started ones go on from "
+            "their checkpoints: raise `budget` and run the same command again",
+            soft_wrap=True,
+        )
+    elif summary.failed and summary.stopped:
+        out.print("stopped: the study's limit of failed trials is reached")

@@ -15,65 +15,86 @@ from tune_app.cli.common import Results, console
 from tune_app.storage import Folder
 
 if TYPE_CHECKING:
+    from tune_app.web.settings import Settings
     from tune_app.web.tokens import Tokens
 
 State = Annotated[
     Path | None, typer.Option(help="Local folder for tokens, queue and logs; beside local results if left out.")
 ]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)]
+TokenFile = Annotated[Path | None, typer.Option(help="File that the first token is written to.")]
+AllowHost = Annotated[
+    list[str] | None, typer.Option(help="Further name that browsers may reach the service by; repeatable.")
+]
+ReadOnly = Annotated[bool, typer.Option("--read-only", help="Start and stop nothing.")]
+MaxRuns = Annotated[int, typer.Option(help="Runs at a time; others wait.", min=1, max=64)]
+Inline = Annotated[
+    bool, typer.Option("--inline", help="Train without Ray, one trial of a run at a time: for tiny studies.")
+]
+Dashboard = Annotated[
+    str | None,
+    typer.Option(help="Run studies as jobs of this Ray cluster: its dashboard, such as http://head:8265."),
+]
+ClusterTokenFile = Annotated[Path | None, typer.Option(help="File with the cluster's token.")]
+Insecure = Annotated[
+    bool,
+    typer.Option("--insecure", help="Allow plain HTTP to a cluster elsewhere: only in a network you trust."),
+]
+SharedFolder = Annotated[
+    bool, typer.Option("--shared-folder", help="With --cluster: every node sees the results folder (NFS).")
+]
+DataFolder = Annotated[
+    list[str] | None, typer.Option(help="Folder that studies may read data from; repeatable; any if left out.")
+]
+NoUserCode = Annotated[bool, typer.Option("--no-user-code", help="Refuse studies that name code of their own.")]
+PassEnv = Annotated[
+    list[str] | None, typer.Option(help="Environment variable that runs get beside the usual ones; repeatable.")
+]
+Cert = Annotated[Path | None, typer.Option(help="Certificate file (PEM).")]
+Key = Annotated[Path | None, typer.Option(help="Key file (PEM).")]
+BehindProxy = Annotated[bool, typer.Option("--behind-proxy", help="A proxy in front encrypts the connection.")]
 
 
 def serve(
     results: Results = "results",
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8600,
-    token_file: Annotated[Path | None, typer.Option(help="File that the first token is written to.")] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8600,
+    token_file: TokenFile = None,
     state: State = None,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(help="Further name that browsers may reach the service by; repeatable.")
-    ] = None,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Start and stop nothing.")] = False,
-    max_runs: Annotated[int, typer.Option(help="Runs at a time; others wait.", min=1, max=64)] = 1,
-    inline: Annotated[
-        bool, typer.Option("--inline", help="Train without Ray, one trial of a run at a time: for tiny studies.")
-    ] = False,
-    data_folder: Annotated[
-        list[str] | None, typer.Option(help="Folder that studies may read data from; repeatable; any if left out.")
-    ] = None,
-    no_user_code: Annotated[
-        bool, typer.Option("--no-user-code", help="Refuse studies that name code of their own.")
-    ] = False,
-    pass_env: Annotated[
-        list[str] | None, typer.Option(help="Environment variable that runs get beside the usual ones; repeatable.")
-    ] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="Certificate file (PEM).")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Key file (PEM).")] = None,
-    behind_proxy: Annotated[
-        bool, typer.Option("--behind-proxy", help="A proxy in front encrypts the connection.")
-    ] = False,
+    allow_host: AllowHost = None,
+    read_only: ReadOnly = False,
+    max_runs: MaxRuns = 1,
+    inline: Inline = False,
+    cluster: Dashboard = None,
+    cluster_token_file: ClusterTokenFile = None,
+    insecure: Insecure = False,
+    shared_folder: SharedFolder = False,
+    data_folder: DataFolder = None,
+    no_user_code: NoUserCode = False,
+    pass_env: PassEnv = None,
+    tls_cert: Cert = None,
+    tls_key: Key = None,
+    behind_proxy: BehindProxy = False,
 ) -> None:
     """Serve the API and the pages over a results folder. Runs that it started go on when it ends.
 
     Example: `tune-app serve --results results`
     """
-    from tune_app.web.settings import Settings
+    from tune_app.web.settings import Cluster, Settings
 
+    jobs = Cluster(cluster, cluster_token_file, insecure, shared_folder) if cluster else None
     settings = Settings(
-        results=absolute(results),
-        host=host,
-        port=port,
-        state=state,
-        token_file=token_file,
-        hosts=tuple(allow_host or ()),
-        read_only=read_only,
-        max_runs=max_runs,
-        inline=inline,
-        data_folders=tuple(data_folder) if data_folder is not None else None,
-        user_code=not no_user_code,
-        pass_environment=tuple(pass_env or ()),
-        tls_cert=tls_cert,
-        tls_key=tls_key,
-        behind_proxy=behind_proxy,
-    )
+        results=absolute(results), host=host, port=port, state=state, token_file=token_file,
+        hosts=tuple(allow_host or ()), read_only=read_only, behind_proxy=behind_proxy, tls_cert=tls_cert,
+        tls_key=tls_key, max_runs=max_runs, inline=inline, user_code=not no_user_code,
+        data_folders=None if data_folder is None else tuple(data_folder), pass_environment=tuple(pass_env or ()),
+        cluster=jobs,
+    )  # fmt: skip
+    _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
     from tune_app.web.server import run_server
 
     def ready(url: str, new_token: bool) -> None:

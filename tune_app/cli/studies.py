@@ -26,8 +26,11 @@ def studies() -> None:
     for name in ready_studies():
         spec = read_study(name)
         source = f"{spec.reference.source} {spec.reference.table}".strip() if spec.reference else ""
+        each = f" x {spec.tune.trials} + 1" if spec.tune is not None else ""
         count = (
-            f"{len(make_plan(spec).arms)} x {len(spec.seeds)}" if spec.mode == "ablation" else f"{spec.search.trials}"
+            f"{len(make_plan(spec).arms)} x {len(spec.seeds)}{each}"
+            if spec.mode == "ablation"
+            else f"{spec.search.trials}"
         )
         table.add_row(name, source, spec.mode, count, ", ".join(spec.sizes), spec.question)
     console().print(table)
@@ -107,4 +110,7 @@ def _size_in_words(spec: StudySpec) -> str:
     if spec.mode == "search":
         return f"a {spec.search.searcher} search of {spec.search.trials} trials over {', '.join(spec.space or {})}"
     made = make_plan(spec)
+    if spec.tune is not None:
+        each = f"{spec.tune.trials} trials and 1 final training"
+        return f"{len(made.arms)} arms x {spec.tune.repeats} repeats of {each} = {made.size} cells"
     return f"{len(made.arms)} arms x {len(spec.seeds)} seeds = {len(made.cells)} cells"

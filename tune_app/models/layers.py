@@ -67,6 +67,11 @@ class GlobalAveragePool(nn.Module):
         return x_NCHW.mean((2, 3))
 
 
+def random_layers(model: nn.Module) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
+    """Return the layers whose weight starts at random, with their names; all other parameters start as constants."""
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+
+
 def initialize(model: nn.Module, seed: int, he_linear: bool) -> None:
     """Initialise weights by ``seed``, name and shape, and set the biases of all layers to zero.
 
@@ -74,8 +79,8 @@ def initialize(model: nn.Module, seed: int, he_linear: bool) -> None:
     Convolutions, and linear layers if ``he_linear``, are initialised after He et al. 2015 (normal, fan-out, ReLU),
     other linear layers uniformly within 1/sqrt(fan-in), torch's default. Norm layers start as the identity map.
     """
-    for name, module in model.named_modules():
-        if not isinstance(module, nn.Conv2d | nn.Linear) or module.weight.is_meta:
+    for name, module in random_layers(model):
+        if module.weight.is_meta:
             continue
         generator = keyed_generator(seed, "weights", f"{name}.weight", str(tuple(module.weight.shape)))
         if isinstance(module, nn.Conv2d) or he_linear:

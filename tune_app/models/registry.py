@@ -13,7 +13,7 @@ from search_spaces.errors import StudyError
 from tune_app.models.cnn import build_cnn
 from tune_app.models.densenet import build_densenet
 from tune_app.models.imagenet import build_imagenet
-from tune_app.models.layers import ImageClassifier, initialize
+from tune_app.models.layers import ImageClassifier, initialize, random_layers
 from tune_app.models.own import build_own
 from tune_app.models.residual import build_residual
 from tune_app.models.sites import NormSite, check_sites, norm_sites
@@ -59,14 +59,23 @@ def model_notes(config: ModelConfig, in_channels: int = 3, resolution: int = 32)
     return [*_group_notes(config, sites), *_inactive_notes(config)]
 
 
-def describe_networks(networks: Sequence[tuple[Mapping[str, Any], int, int]]) -> list[dict[str, Any]]:
-    """Return ``{"notes": [...]}``, or ``{"error": message}``, for each (model config, image channels, resolution)."""
+def describe_networks(networks: Sequence[tuple[Mapping[str, Any], int, int, int]]) -> list[dict[str, Any]]:
+    """Return notes and randomly initialised weights of each (model config, image channels, resolution, classes).
+
+    ``{"notes": [...], "weights": {name: shape}}``, or ``{"error": message}`` for a network that cannot be built.
+    """
     answers: list[dict[str, Any]] = []
-    for config, channels, resolution in networks:
+    for tree, channels, resolution, classes in networks:
+        config = ModelConfig.model_validate(tree)
         try:
-            answers.append({"notes": model_notes(ModelConfig.model_validate(config), channels, resolution)})
+            notes = model_notes(config, channels, resolution)
         except StudyError as error:
             answers.append({"error": str(error)})
+            continue
+        with torch.device("meta"):
+            network = build_model(config, channels, classes, resolution)
+        weights = {f"{name}.weight": list(layer.weight.shape) for name, layer in random_layers(network)}
+        answers.append({"notes": notes, "weights": weights})
     return answers
 
 

@@ -11,6 +11,7 @@ from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
 from tune_app.data import ImageArrays, load_source, source_key
 from tune_app.tasks.base import EpochReport, TrialSetup
+from tune_app.tasks.image_pairing import pairing_notes
 from tune_app.tasks.image_planning import network_notes, planned_sources, planning_notes, shape_of, training_seconds
 from tune_app.user_code import CodeSource
 
@@ -20,7 +21,7 @@ class ImageClassification:
 
     def prepare(self, spec: StudySpec, code: CodeSource) -> dict[str, ImageArrays]:
         """Return the decoded sources of all arms."""
-        configs = [arm.config for arm in make_plan(spec).arms] if spec.mode == "ablation" else _searched(spec)
+        configs = make_plan(spec).configs() if spec.mode == "ablation" else _searched(spec)
         by_key = {source_key(_image(config).data): _image(config).data for config in configs}
         return {key: load_source(data, code=code) for key, data in by_key.items()}
 
@@ -37,8 +38,8 @@ class ImageClassification:
         return planned_sources(spec, code)
 
     def plan_notes(self, spec: StudySpec, shared: Mapping[str, Any]) -> list[str]:
-        """Return what to know about data and decay."""
-        return planning_notes(spec, shared)
+        """Return what to know about data, decay and the random draws that the arms share."""
+        return [*planning_notes(spec, shared), *pairing_notes(spec, shared)]
 
     def shape(self, config: Config) -> str:
         """Return what the time of an epoch depends on."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from search_spaces.config import Config, TrialConfig
 from search_spaces.config.base import is_reference
@@ -26,32 +28,42 @@ def planned_sources(spec: StudySpec, code: CodeSource) -> dict[str, ImageArrays]
 
 
 def network_notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[str]:
-    """Return what to know about each arm's network; StudyError, with the arm, where one cannot be built.
+    """Return what to know about each arm's network; StudyError, with the arm, where one cannot be built."""
+    described = described_networks(spec, sources) if spec.mode == "ablation" else {}
+    return list(dict.fromkeys(note for answer in described.values() for note in answer["notes"]))
 
-    Building networks needs torch: a child process does it, unless torch is imported here already. Networks of the
-    user's own are left out.
+
+def described_networks(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> dict[str, Mapping[str, Any]]:
+    """Return by arm what `describe_networks` says of its network; StudyError, with the arm, where one cannot be built.
+
+    Networks of the user's own are left out.
     """
-    if spec.mode == "search":
-        return []
-    asked: dict[str, str] = {}  # network -> the first arm that has it
+    asked: dict[str, str] = {}  # arm -> network
     for arm in make_plan(spec).arms:
         assert isinstance(arm.config, TrialConfig)
         if not is_reference(arm.config.model.family):
             data = arm.config.data
-            _, side, _, channels = sources[source_key(data)].train_images.shape
-            network = [arm.config.model.model_dump(mode="json"), channels, data.resolution or side]
-            asked.setdefault(json.dumps(network), arm.name)
-    networks = [json.loads(network) for network in asked]
+            arrays = sources[source_key(data)]
+            _, side, _, channels = arrays.train_images.shape
+            model = arm.config.model.model_dump(mode="json")
+            asked[arm.name] = json.dumps([model, channels, data.resolution or side, len(arrays.classes)])
+    networks = tuple(dict.fromkeys(asked.values()))
+    answers = dict(zip(networks, _described(networks), strict=True))
+    for arm_name, network in asked.items():
+        if "error" in answers[network]:
+            raise StudyError(f"arm {arm_name!r} cannot be built: {answers[network]['error']}")
+    return {arm_name: answers[network] for arm_name, network in asked.items()}
+
+
+@lru_cache(maxsize=8)
+def _described(networks: tuple[str, ...]) -> list[Mapping[str, Any]]:
+    """Describe networks given as JSON: in a child process, unless torch is imported here already."""
+    plain = [json.loads(network) for network in networks]
     if "torch" in sys.modules:
         from tune_app.models.registry import describe_networks
 
-        answers = describe_networks(networks)
-    else:
-        answers = in_child("networks", Path(__file__).parents[2], {"networks": networks}) if networks else []
-    for arm_name, answer in zip(asked.values(), answers, strict=True):
-        if "error" in answer:
-            raise StudyError(f"arm {arm_name!r} cannot be built: {answer['error']}")
-    return list(dict.fromkeys(note for answer in answers for note in answer["notes"]))
+        return list(describe_networks(plain))
+    return list(in_child("networks", Path(__file__).parents[2], {"networks": plain})) if plain else []
 
 
 def planning_notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[str]:
@@ -88,8 +100,8 @@ def shape_of(config: TrialConfig) -> str:
 
 
 def _configs(spec: StudySpec) -> list[TrialConfig]:
-    """Return the configs of the arms, or a search's baseline."""
-    configs: list[Config] = [arm.config for arm in make_plan(spec).arms] if spec.mode == "ablation" else [spec.baseline]
+    """Return the configs of the arms with the values that they try, or a search's baseline."""
+    configs: list[Config] = make_plan(spec).configs() if spec.mode == "ablation" else [spec.baseline]
     return [config for config in configs if isinstance(config, TrialConfig)]
 
 

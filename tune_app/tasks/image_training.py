@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -57,6 +58,7 @@ def _report(config: TrialConfig, arrays: ImageArrays, metrics: EpochMetrics, fix
         {"epoch": metrics.epoch, "layer": row.layer, "percentile": row.percentile, "value": row.value}
         for row in metrics.quantiles
     ]
+    correct = [{"split": "test", **asdict(metrics.correct)}] if metrics.correct else []
     return EpochReport(
         epoch=metrics.epoch,
         row=metrics.to_row(),
@@ -64,7 +66,7 @@ def _report(config: TrialConfig, arrays: ImageArrays, metrics: EpochMetrics, fix
         best_epoch=metrics.best_epoch,
         seconds=metrics.seconds,
         columns=columns,
-        tables={"quantiles": quantiles},
+        tables={"quantiles": quantiles, "correct": correct},
     )
 
 

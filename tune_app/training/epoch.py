@@ -20,7 +20,7 @@ from search_spaces.metrics import IMAGE_METRICS
 from tune_app.data.loaders import EvalLoader
 from tune_app.draws import keyed_seed
 from tune_app.models import project_parameters
-from tune_app.training.epoch_metrics import EpochMetrics, EpochStatus, QuantileRow
+from tune_app.training.epoch_metrics import CorrectImages, EpochMetrics, EpochStatus, QuantileRow, correct_images
 from tune_app.training.evaluation import evaluate
 from tune_app.training.hardware import autocast
 from tune_app.training.metrics import SplitMetrics, Tally
@@ -49,7 +49,7 @@ def train_epoch(training: Training, probes: Probes) -> EpochMetrics:
         status = _status(training.config, epoch, trained.metrics, val)
         if status != "diverged":
             _keep_best(training, epoch, trained.metrics, val)
-        test = _test(training) if status == "completed" else None
+        test, correct = _test(training) if status == "completed" else (None, None)
     metrics = EpochMetrics(
         epoch=epoch,
         epochs=training.config.epochs,
@@ -64,6 +64,7 @@ def train_epoch(training: Training, probes: Probes) -> EpochMetrics:
         status=status,
         best_epoch=training.best.epoch if training.best is not None else None,
         test=test,
+        correct=correct,
         quantiles=probed.quantiles,
     )
     training.history.append(metrics)
@@ -167,7 +168,7 @@ def _keep_best(training: Training, epoch: int, train: SplitMetrics, val: SplitMe
         training.best = BestModel(epoch, value, weights)
 
 
-def _test(training: Training) -> SplitMetrics:
+def _test(training: Training) -> tuple[SplitMetrics, CorrectImages]:
     """Evaluate the best model on the test split; no other code uses that split."""
     assert training.best is not None
     model = copy.deepcopy(training.model)
@@ -175,5 +176,6 @@ def _test(training: Training) -> SplitMetrics:
     loader = EvalLoader(
         training.arrays, training.splits.test, "test", training.config, training.train.normalization, training.device
     )
-    metrics, _ = evaluate(model, loader, training.num_classes, training.device, training.precision, with_confusion=True)
-    return metrics
+    found: list[Tensor] = []
+    metrics, _ = evaluate(model, loader, training.num_classes, training.device, training.precision, correct=found)
+    return metrics, correct_images(training.splits.test, torch.cat(found).cpu().numpy())

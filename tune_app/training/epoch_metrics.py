@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+import numpy as np
 
 from tune_app.training.metrics import SplitMetrics
 
@@ -21,12 +24,29 @@ class QuantileRow:
 
 
 @dataclass(frozen=True)
+class CorrectImages:
+    """Which images of a split a model classified correctly; fields are described in ``store_schema.CORRECT``."""
+
+    images: str
+    n: int
+    bits: bytes
+
+
+def correct_images(indices: np.ndarray, correct: np.ndarray) -> CorrectImages:
+    """Return the record for images ``indices``, int64 (N,), of a source, of which ``correct``, bool (N,), are right."""
+    order = np.argsort(indices)
+    identity = hashlib.sha256(indices[order].astype("<i8").tobytes()).hexdigest()[:16]
+    return CorrectImages(identity, len(indices), np.packbits(correct[order]).tobytes())
+
+
+@dataclass(frozen=True)
 class EpochMetrics:
     """The figures of one epoch; fields are described in ``store_schema.EPOCHS``.
 
     ``status`` is ``running`` until the last epoch, which is ``completed``, or ``diverged`` where a loss was not finite.
     ``best_epoch`` is the epoch of the best ``choose_by`` metric so far, the earliest of equals; None where the first
-    epoch diverged. ``test`` comes with the status ``completed`` alone: the figures of the model of the best epoch.
+    epoch diverged. ``test`` and ``correct`` come with the status ``completed`` alone: figures and correctly classified
+    test images of the model of the best epoch.
     """
 
     epoch: int
@@ -42,6 +62,7 @@ class EpochMetrics:
     status: EpochStatus
     best_epoch: int | None
     test: SplitMetrics | None = None
+    correct: CorrectImages | None = None
     quantiles: tuple[QuantileRow, ...] = ()
 
     def to_row(self) -> dict[str, float | int | None]:
@@ -69,6 +90,7 @@ class EpochMetrics:
             "train": SplitMetrics(**plain["train"]),
             "val": SplitMetrics(**plain["val"]),
             "test": SplitMetrics(**plain["test"]) if plain["test"] is not None else None,
+            "correct": CorrectImages(**plain["correct"]) if plain.get("correct") else None,
             "quantiles": tuple(QuantileRow(**row) for row in plain["quantiles"]),
         }
         return cls(**{**plain, **nested})

@@ -21,11 +21,12 @@ def evaluate(
     precision: UsedPrecision,
     *,
     keep_features: int = 0,
-    with_confusion: bool = False,
+    correct: list[Tensor] | None = None,
 ) -> tuple[SplitMetrics, Tensor | None]:
     """Return the model's metrics on the batches, and the features (N, D) of the first ``keep_features`` images.
 
-    Leaves the model in eval mode.
+    Where there is a list ``correct``, bool (B,) is added to it for each batch, true for the images whose class has the
+    largest logit, and the metrics have the confusion matrix. Leaves the model in eval mode.
     """
     model.eval()
     tally = Tally(num_classes, device)
@@ -37,7 +38,9 @@ def evaluate(
                 features_ND = model.features(x_NCHW)
                 logits = model.head(features_ND).float()
             tally.add(logits, y_N, F.cross_entropy(logits, y_N))
+            if correct is not None:
+                correct.append(logits.argmax(1) == y_N)
             if remaining > 0:
                 features.append(features_ND[:remaining].float())
                 remaining -= len(features[-1])
-        return tally.result(with_confusion), torch.cat(features) if features else None
+        return tally.result(with_confusion=correct is not None), torch.cat(features) if features else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import sys
 import time
 import traceback
@@ -17,6 +18,7 @@ from search_spaces.study_parts import ProbeConfig
 from tune_app.storage import StorageError
 from tune_app.tasks import EpochReport, Task, TrialSetup
 from tune_app.tuning.jobs import Job
+from tune_app.tuning.store.rows import REPORTED_TABLES
 from tune_app.user_code import CodeSource, make_importable, user_traceback
 
 OUT_OF_MEMORY, UNWRITABLE = "out_of_memory", "unwritable"
@@ -38,10 +40,27 @@ class TrialSettings:
     cpus: float
     report_seconds: float
     code: CodeSource
+    trial_timeout: float | str | None = None
+
+
+_DEVICE_ERRORS = re.compile(r"CUDA error|CUDA driver error|device-side assert|cuDNN error|CUBLAS_STATUS_|NCCL error")
+
+
+def lost_device(error: BaseException) -> bool:
+    """Return whether an error says that this process cannot use its GPU any more.
+
+    After most errors of CUDA every further call of the process fails, whatever trial makes it. Running out of memory is
+    not among them.
+    """
+    if not isinstance(error, RuntimeError) or _is_out_of_memory(error) or "out of memory" in str(error):
+        return False
+    return type(error).__name__ == "AcceleratorError" or _DEVICE_ERRORS.search(str(error)) is not None
 
 
 class CellRunner:
     """Trains one job after another; an error inside a job ends the job, not the process.
+
+    A report with ``device_lost`` says that the process must not train any further job.
 
     Each report carries the rows of the epochs since the last one, so that the driver can write the store alone. After a
     restart the first report brings all the earlier epochs again, from the checkpoint.
@@ -78,7 +97,9 @@ class CellRunner:
                 return self.failed(UNWRITABLE, str(error))
             return self.failed("failed", self._text(error))
         except Exception as error:
-            return self.failed(OUT_OF_MEMORY) if _is_out_of_memory(error) else self.failed("failed", self._text(error))
+            if _is_out_of_memory(error):
+                return self.failed(OUT_OF_MEMORY)
+            return self.failed("failed", self._text(error)) | {"device_lost": lost_device(error)}
 
     def failed(self, status: str, error: str = "", final: bool = False) -> dict[str, Any]:
         """Return the report of an error; ``final`` says that another attempt would meet it again."""
@@ -86,7 +107,7 @@ class CellRunner:
         return {
             "epoch": self._last_epoch,
             "epochs": [],
-            "quantiles": [],
+            **{table: [] for table in REPORTED_TABLES},
             "status": status,
             "trial": {"error": error, "seconds": self._seconds},
             "final": final,
@@ -131,7 +152,7 @@ class CellRunner:
         report: dict[str, Any] = {
             "epoch": last.epoch,
             "epochs": [dict(epoch.row) for epoch in epochs],
-            "quantiles": [row for epoch in epochs for row in epoch.tables.get("quantiles", ())],
+            **{table: [row for epoch in epochs for row in epoch.tables.get(table, ())] for table in REPORTED_TABLES},
             "status": last.status,
             "trial": {**columns, "best_epoch": last.best_epoch, "seconds": self._seconds},
             "done": last.status != "running",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+from search_spaces._yaml import mapping_in, parse_stored
+from search_spaces.errors import StudyError
 from search_spaces.study import StudySpec
 from tune_app.tuning.store.writer import ResultsStore
-from tune_app.user_code import code_archive
+from tune_app.user_code import CodeSource, code_archive
 
 ACCEPTED = "code/accepted.json"
 """Maps the fingerprint of a version to that of an earlier one which computes the same."""
@@ -40,10 +42,28 @@ def keep_archive(spec: StudySpec, store: ResultsStore) -> None:
         store.folder.write(name, code_archive(spec))
 
 
+def stored_code(store: ResultsStore, fingerprint: str | None) -> CodeSource:
+    """Return a version of the user's code from the archive in the store; without a fingerprint there is no user code.
+
+    StudyError where the store lacks the archive.
+    """
+    if fingerprint is None:
+        return CodeSource()
+    name = f"code/{fingerprint}.zip"
+    if not store.folder.exists(name):
+        raise StudyError(
+            f"{store.folder.path(name)} does not exist, but it has the code that a trial was trained with; put it "
+            "back, or train the study again from files (functions of a notebook are not stored)"
+        )
+    return CodeSource(archive=store.folder.read(name), fingerprint=fingerprint)
+
+
 def _accepted(store: ResultsStore) -> dict[str, str]:
     if not store.folder.exists(ACCEPTED):
         return {}
-    return {str(key): str(value) for key, value in json.loads(store.folder.read(ACCEPTED)).items()}
+    place = store.folder.path(ACCEPTED)
+    found = mapping_in(parse_stored(store.folder.read(ACCEPTED), place), place, "fingerprints of code")
+    return {str(key): str(value) for key, value in found.items()}
 
 
 def _last_fingerprint(store: ResultsStore) -> str | None:

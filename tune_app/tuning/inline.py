@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -11,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
+from search_spaces.errors import StudyError
 from search_spaces.study import StudySpec
 from tune_app.storage import Folder
 from tune_app.tuning.cell import CellRunner, TrialSettings
@@ -20,6 +23,7 @@ from tune_app.tuning.queues import FINISHED
 from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.resources import gpu_share, local_resources
 from tune_app.tuning.schedulers import SerialAsha
+from tune_app.tuning.watchdog import Watchdog
 
 
 class InlineExecutor:
@@ -52,13 +56,14 @@ class InlineExecutor:
         runner = CellRunner(shared, settings)
         asha = batch.stopping.asha
         stopper = SerialAsha(asha, batch.stopping.epochs, mode, batch.stopping.known) if asha else None
+        watchdog = Watchdog(settings.trial_timeout, lambda trial, reason: None)
         try:
             with _interruptible(outlet.recorder):
                 for number in range(batch.total):
                     config = batch.searcher.suggest(f"inline-{number}")
                     if config == FINISHED or outlet.recorder.should_stop:
                         break
-                    run_trial(f"inline-{number}", config, runner, batch, stopper, outlet)
+                    run_trial(f"inline-{number}", config, runner, batch, stopper, outlet, watchdog)
         finally:
             runner.close()
             torch.set_num_threads(threads)
@@ -67,6 +72,8 @@ class InlineExecutor:
 
 class Runner(Protocol):
     """What trains a job: a `CellRunner`, or something that passes its calls on to one elsewhere."""
+
+    job: Job
 
     def begin(self, job: Job) -> None:
         """Take the next job."""
@@ -81,13 +88,24 @@ class Runner(Protocol):
         ...
 
 
-def run_trial(name: str, config: Any, runner: Runner, batch: Batch, stopper: SerialAsha | None, outlet: Outlet) -> None:
+def run_trial(
+    name: str,
+    config: Any,
+    runner: Runner,
+    batch: Batch,
+    stopper: SerialAsha | None,
+    outlet: Outlet,
+    watchdog: Watchdog,
+) -> None:
     """Run one trial to its end, its early stop, or the end of the run; everything goes to the outlet."""
     trial = SimpleNamespace(trial_id=name, config=config, last_result=None)
     runner.begin(Job.from_json(config["job"]))
     _each(outlet, "on_trial_start", iteration=0, trials=[], trial=trial)
+    watchdog.on_trial_start(trial)
     while True:
-        report = runner.step() | {"hostname": _hostname()}
+        with _said_if_silent(runner.job, watchdog.allowed(name)):
+            report = runner.step() | {"hostname": _hostname()}
+        watchdog.on_trial_result(trial, report)
         stops = report["done"] or outlet.recorder.should_stop
         if stopper is not None and not report["done"] and "objective" in report:
             stops = stopper.stops(name, report["epoch"], report["objective"]) or stops
@@ -101,6 +119,36 @@ def run_trial(name: str, config: Any, runner: Runner, batch: Batch, stopper: Ser
     runner.close()
     batch.searcher.on_trial_complete(name, report, error=False)
     _each(outlet, "on_trial_complete", iteration=0, trials=[], trial=trial)
+    if report.get("device_lost"):
+        raise StudyError(
+            "this process cannot use its GPU any more after an error of CUDA, so no further cell can be trained in it: "
+            "run the same command again"
+        )
+
+
+@contextmanager
+def _said_if_silent(job: Job, seconds: float | None) -> Iterator[None]:
+    """Print where this process is when a step takes longer than ``seconds``: it cannot end itself."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, _say_where, (job, seconds))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _say_where(job: Job, seconds: float) -> None:
+    print(
+        f"{job.arm}, seed {job.config.seed}: no report for {seconds:.0f} s (`trial_timeout`). A run with --inline "
+        "cannot end it: press Ctrl-C twice, or run without --inline. It is here:",
+        file=sys.stderr,
+        flush=True,
+    )
+    faulthandler.dump_traceback(file=sys.__stderr__ or 2)
 
 
 def _each(outlet: Outlet, event: str, **given: Any) -> None:

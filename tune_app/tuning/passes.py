@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
+from search_spaces.budget import Usage, total
 from search_spaces.errors import StudyError
 from search_spaces.study import StudySpec
 from tune_app.tuning.cell import TrialSettings
@@ -33,6 +34,8 @@ class RunSummary:
     failed: list[tuple[str, str]] = field(default_factory=list)
     interrupted: bool = False
     stopped: bool = False
+    budget_spent: str = ""
+    """Which limits of the budget ended the run before all was trained; "" where none did."""
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
 
@@ -45,6 +48,7 @@ class RunSummary:
 class Passes:
     """A context in which batches are trained one after the other; at its end the summary says what was done.
 
+    Who trains in it sets ``is_complete`` when nothing is left, so that a budget that was just enough is not reported.
     Raises StudyError at the end where the store could not be written any more.
     """
 
@@ -62,7 +66,10 @@ class Passes:
         objective_name, self._mode = objective(spec)
         self._store, self._executor, self._shared, self._settings = store, executor, shared, settings
         self._summary = summary
+        self.is_complete = False
         self.recorder = Recorder(spec, store, executor.gpus())
+        if spec.budget is not None:
+            self.recorder.use(total(Usage.of(trial.seconds, trial.gpus, trial.cpus) for trial in store.trials()))
         self._progress = Progress(0, summary.already, objective_name, self._mode, sys.stdout)
         self._live = LiveWriter(store.folder, spec.name)
         self._outlet = Outlet(self.recorder, self._progress, store, listeners)
@@ -93,10 +100,11 @@ class Passes:
                 some = [job for job in jobs if job.gpus == gpus]
                 alone = any(job.history[-1].startswith("out of memory") for job in some)
                 queue = QueueSearcher(partial(list, some))
-                if not recorder.should_stop:
-                    self._run(Batch(queue, len(some), gpus, alone=alone))
+                self._run(Batch(queue, len(some), gpus, alone=alone))
 
     def _run(self, batch: Batch) -> None:
+        if self.recorder.should_stop:
+            return
         self._executor.run(batch, self._shared, self._settings, self._mode, self._outlet)
 
     def _on_change(self, record: TrialRecord, event: str) -> None:
@@ -117,4 +125,5 @@ class Passes:
         summary.counts = recorder.counts
         summary.failed = [(f"{job.arm}, seed {job.config.seed}", error) for job, error in recorder.failed_jobs]
         summary.interrupted = recorder.interrupted
+        summary.budget_spent = "" if self.is_complete else recorder.budget_spent
         summary.stopped = recorder.should_stop and not recorder.interrupted

@@ -4,38 +4,67 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from datetime import UTC, datetime
 
+from search_spaces._yaml import mapping_in, parse_stored
 from search_spaces.config import Config, TrialConfig, config_from
 from search_spaces.errors import StudyError
 from search_spaces.metrics import require_direction
-from search_spaces.plan import Cell, Plan, make_plan
+from search_spaces.plan import Cell, Plan
+from search_spaces.rounds import ROUNDS_FILE, Round, rounds_from_json, rounds_to_json, with_round
 from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
+from search_spaces.study_files import study_from_store
 from tune_app.storage import LAST
-from tune_app.tasks import task_of
 from tune_app.tuning.store.writer import ResultsStore
 
 
 def stored_results(
     plan: Plan, store: ResultsStore, fingerprint: Callable[[Config], str]
 ) -> dict[str, Mapping[str, float | None]]:
-    """Return the metrics of each cell that the store holds for the data as it is now, by digest.
+    """Return the metrics of each possible cell that the store holds for the data as it is now, by digest.
 
     A trial that diverged has none. One that failed does not count as held: it is trained again.
     """
     finished = store.finished()
-    keys = [(cell.digest, fingerprint(cell.config)) for cell in plan.cells]
+    keys = [(cell.digest, fingerprint(cell.config)) for cell in plan.possible_cells()]
     found = [finished[key] for key in keys if key in finished]
     return {trial.digest: trial.metrics if trial.status == "completed" else {} for trial in found}
 
 
-def missing_cells(spec: StudySpec, store: ResultsStore, shared: Mapping[str, Any]) -> list[Cell]:
-    """Return the cells of an ablation that the store does not hold, for the data as it is now."""
-    finished, task = store.finished(), task_of(spec)
-    return [
-        cell for cell in make_plan(spec).cells if (cell.digest, task.fingerprint(cell.config, shared)) not in finished
-    ]
+def note_round(spec: StudySpec, store: ResultsStore) -> None:
+    """Add what the study plans to its rounds in the store, where it is a new round; before study.yaml is written.
+
+    Where the store holds no trial yet, nothing could be seen, and this is the first round.
+    """
+    before = _rounds_before(store)
+    rounds = with_round(before, _round(spec, datetime.now(UTC).isoformat(timespec="seconds")))
+    if rounds != before:
+        store.folder.write(ROUNDS_FILE, rounds_to_json(rounds).encode())
+
+
+def _round(spec: StudySpec, planned_at: str | None) -> Round:
+    if spec.sequential is None:
+        return Round(spec.seeds, planned_at)
+    from analysis.stats.course import sequential_plan  # takes a second to import
+
+    plan = sequential_plan(spec)
+    return Round(spec.seeds, planned_at, plan.looks, plan.spending)
+
+
+def _rounds_before(store: ResultsStore) -> tuple[Round, ...]:
+    """Return the rounds of earlier runs; of a store written before they were kept, what its study planned."""
+    if not (store.folder / "trials").names(".parquet"):
+        return ()
+    if store.folder.exists(ROUNDS_FILE):
+        return rounds_from_json(store.folder.read(ROUNDS_FILE).decode(errors="replace"))
+    if not store.folder.exists("study.yaml"):
+        return ()
+    tree = mapping_in(parse_stored(store.folder.read("study.yaml"), "study.yaml"), "study.yaml", "the study's keys")
+    try:
+        return (_round(study_from_store(tree), None),)
+    except StudyError:
+        return ()  # a study that this release cannot read: `outdated` says what becomes of its cells
 
 
 def cut_off(store: ResultsStore) -> list[tuple[Config, str]]:

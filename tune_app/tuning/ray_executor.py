@@ -23,6 +23,7 @@ from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.resources import cluster_resources, concurrency, gpu_share, must_share_storage
 from tune_app.tuning.schedulers import ray_scheduler
 from tune_app.tuning.trainable import CellTrainable
+from tune_app.tuning.watchdog import Watchdog, end_worker
 
 LOST_PROCESSES = 20
 """How often a trial is started again after its process or node was lost, or did not come to train. Apart from a study's
@@ -88,7 +89,8 @@ class RayExecutor:
                 tune.with_parameters(CellTrainable, shared=shared, settings=settings, gate=gate),
                 {"cpu": settings.cpus, "gpu": batch.gpus},
             )
-            listeners = (*outlet.listeners, outlet.recorder, outlet.progress)
+            watchdog = Watchdog(settings.trial_timeout, lambda trial, why: _end(trial, why, outlet.recorder))
+            listeners = (watchdog, *outlet.listeners, outlet.recorder, outlet.progress)
             tuner = tune.Tuner(
                 trainable,
                 tune_config=TuneConfig(
@@ -119,6 +121,11 @@ class RayExecutor:
         folder = scratch / "workers"
         folder.mkdir()
         return str(folder), workers
+
+
+def _end(trial: Any, reason: str, recorder: Recorder) -> None:
+    recorder.count_attempt(trial, reason)
+    end_worker(trial)
 
 
 class _Stopper(tune.Stopper):

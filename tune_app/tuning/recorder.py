@@ -5,19 +5,20 @@ It has the methods of Ray Tune's callbacks, but does not need Ray: every executo
 
 from __future__ import annotations
 
-import pickle
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from search_spaces.budget import Usage, total
 from search_spaces.errors import headline
 from search_spaces.metrics import require_direction
 from search_spaces.study import StudySpec
 from tune_app.storage import BEST, LAST
 from tune_app.tuning.cell import OUT_OF_MEMORY, UNWRITABLE
 from tune_app.tuning.jobs import Job
-from tune_app.tuning.store.rows import TrialRecord, epoch_tables, trial_row
+from tune_app.tuning.store.rows import REPORTED_TABLES, TrialRecord, epoch_tables, trial_row
 from tune_app.tuning.store.writer import ResultsStore
 
 
@@ -25,7 +26,8 @@ class Recorder:
     """Writes the store, collects the jobs to be tried again, and says when to stop.
 
     ``again`` holds jobs whose attempt failed and that have attempts left; they run in a later pass. ``results`` has the
-    metrics of each trial that ended in this run, by digest; none where it did not complete.
+    metrics of each trial that ended in this run, by digest; none where it did not complete. ``budget_spent`` says in
+    words which limits of the study's budget are spent; "" where none is.
     """
 
     def __init__(self, spec: StudySpec, store: ResultsStore, max_gpus: float) -> None:
@@ -37,6 +39,9 @@ class Recorder:
         self.write_error: Exception | str | None = None
         self.interrupted = False
         self.failed_jobs: list[tuple[Job, str]] = []
+        self._reasons: dict[str, str] = {}
+        self.budget_spent = ""
+        self._used = Usage()
         self.on_change: Callable[[TrialRecord, str], None] = lambda record, status: None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -52,7 +57,10 @@ class Recorder:
         if error is None:
             raise RuntimeError(f"the driver failed on trial {trial.trial_id}: {_error_of(trial)}")
         record = self._record(trial)
-        record.job = record.job.again(f"{_what_happened(error)}; went on from the last checkpoint")
+        record.columns.pop("error", None)
+        reason = self._reasons.pop(trial.trial_id, None)
+        what = f"error: {headline(reason)}" if reason is not None else _what_happened(error)
+        record.job = record.job.again(f"{what}; went on from the last checkpoint")
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -60,9 +68,18 @@ class Recorder:
         """Take in the rows of a report, which Ray need not keep."""
         record = self.records[trial.trial_id]
         record.add(result)
-        for heavy in ("epochs", "quantiles"):
-            result.pop(heavy)
+        self.use(Usage())
+        for heavy in ("epochs", *REPORTED_TABLES):
+            result.pop(heavy, None)
+        if result.get("device_lost") and not result.get("done"):
+            self.count_attempt(trial, record.columns["error"])
         self.on_change(record, "running")
+
+    def count_attempt(self, trial: Any, reason: str) -> None:
+        """Note why the process of a trial is about to end: an attempt that counts. Ray gives up after the last one."""
+        self._reasons[trial.trial_id] = reason
+        if not self._has_attempts(self._record(trial).job):
+            trial.max_failures = 0
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Write a trial that ended by itself or was stopped by the scheduler, or note it for another attempt."""
@@ -85,7 +102,7 @@ class Recorder:
         """Write a trial that Ray gave up: its process was lost more often than it is started again."""
         record = self._record(trial)
         del self.records[trial.trial_id]
-        record.columns["error"] = _error_of(trial)
+        record.columns["error"] = self._reasons.pop(trial.trial_id, None) or _error_of(trial)
         self._write(record, "failed")
 
     def _record(self, trial: Any) -> TrialRecord:
@@ -106,11 +123,21 @@ class Recorder:
 
     @property
     def should_stop(self) -> bool:
-        """Whether to end before all is trained: interrupted, a store that cannot be written, too many failed trials."""
-        if self.interrupted or self.write_error is not None:
+        """Whether to end before all is trained: interrupted, unwritable store, spent budget, too many failed trials."""
+        if self.interrupted or self.write_error is not None or self.budget_spent:
             return True
         limit = 1 if self._spec.fail_fast else self._spec.max_failed_trials
         return limit is not None and self.counts["failed"] >= limit
+
+    def use(self, usage: Usage) -> None:
+        """Count what trials that have ended used, and note which limits of the budget are spent.
+
+        That is not undone: trials that are cut off then no longer count, but the run is to end all the same.
+        """
+        self._used += usage
+        if self._spec.budget is not None and not self.budget_spent:
+            running = total(map(_usage, list(self.records.values())))
+            self.budget_spent = self._spec.budget.spent(self._used + running)
 
     def _out_of_memory(self, record: TrialRecord) -> None:
         job = record.job
@@ -124,12 +151,14 @@ class Recorder:
             self._write(record, "failed")
 
     def _failed(self, record: TrialRecord, error: str, may_try_again: bool) -> None:
-        attempts = sum(entry.startswith("error:") for entry in record.job.history)
-        if may_try_again and attempts < self._spec.max_failures:
+        if may_try_again and self._has_attempts(record.job):
             self.again.append(record.job.again(f"error: {headline(error)}"))
             self.on_change(record, "again")
         else:
             self._write(record, "failed")
+
+    def _has_attempts(self, job: Job) -> bool:
+        return sum(entry.startswith("error:") for entry in job.history) < self._spec.max_failures
 
     def _write(self, record: TrialRecord, status: str) -> None:
         row = trial_row(record, status, self._spec)
@@ -141,6 +170,7 @@ class Recorder:
             self.write_error = error
             return
         self.counts[status] += 1
+        self.use(_usage(record))
         self.results[record.job.digest] = {n: row.get(n) for n in metrics} if status == "completed" else {}
         if status == "failed":
             self.failed_jobs.append((record.job, str(row.get("error"))))
@@ -154,32 +184,36 @@ class Recorder:
                 folder.remove(name)
 
 
-def _take_error(trial: Any) -> Exception | None:
-    """Return the error of a trial's process or node; None for a mistake of the driver, which Ray does not pickle.
+def _usage(record: TrialRecord) -> Usage:
+    return Usage.of(record.columns.get("seconds"), record.job.gpus, record.cpus)
 
-    The file is removed, since Ray leaves it there, and a later mistake of the driver would be taken for it.
+
+def _take_error(trial: Any) -> str | None:
+    """Return what a trial's process or node failed with; None for a mistake of the driver, which Ray does not pickle.
+
+    Only the text is read. The pickled file is removed, since Ray leaves it there, and a later mistake of the driver
+    would be taken for it.
     """
     file = trial.pickled_error_file and Path(trial.pickled_error_file)
     if not file or not file.exists():
         return None
-    error: Exception = pickle.loads(file.read_bytes())
     file.unlink()
-    return error
+    return re.split(r"^Failure # \d+ \(occurred at .*\)\n", _error_of(trial), flags=re.MULTILINE)[-1]
 
 
-def _what_happened(error: Exception) -> str:
+def _what_happened(error: str) -> str:
     """Say whether code in the trial's process raised, or the process went away under it.
 
+    Ray's text of what was raised names the process as ``(pid=1, ip=...)``, that of a lost process does not.
     What `fit` raises never comes here: the Trainable reports it.
     """
-    from ray.exceptions import RayTaskError
-
-    if isinstance(error, RayTaskError) or getattr(error, "actor_init_failed", False):
-        last_line = str(error).strip().rsplit("\n", 1)[-1]
+    if re.search(r"\(pid=\d+, ip=", error) is not None:
+        last_line = error.strip().rsplit("\n", 1)[-1]
         return f"error outside training: {last_line}"
     return "process or node lost"
 
 
 def _error_of(trial: Any) -> str:
     """Return what Ray has noted of a trial's errors, from the driver's own copy: the one in storage may come later."""
-    return Path(trial.error_file).read_text(encoding="utf-8").strip() if trial.error_file else "process lost"
+    file = trial.error_file and Path(trial.error_file)
+    return file.read_text(encoding="utf-8").strip() if file and file.exists() else "process lost"

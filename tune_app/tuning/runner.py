@@ -22,9 +22,17 @@ from tune_app.tuning.environment import describe_environment
 from tune_app.tuning.executor import Batch, Executor, Stopping
 from tune_app.tuning.jobs import Job, cell_job
 from tune_app.tuning.passes import Passes, RunSummary
-from tune_app.tuning.preparation import check_version, cut_off, objective, outdated, outdated_search, stored_results
+from tune_app.tuning.preparation import (
+    check_version,
+    cut_off,
+    note_round,
+    objective,
+    outdated,
+    outdated_search,
+    stored_results,
+)
 from tune_app.tuning.queues import QueueSearcher
-from tune_app.tuning.rounds import cells_needed
+from tune_app.tuning.rounds import cells_ahead, cells_needed, known_plan
 from tune_app.tuning.store.locks import hold
 from tune_app.tuning.store.writer import ResultsStore
 from tune_app.tuning.tensorboard import TensorBoard
@@ -74,12 +82,15 @@ def run_study(
     store.prepare()
     listeners = (TensorBoard(store),) if tensorboard else ()
     chosen = make_executor(executor, address, shared_folder) if isinstance(executor, str) else executor
-    with hold(store.folder):
+    with hold(store.folder) as lease:
+        store.require_held = lease.require
         store.sweep()
         source = code or code_source(spec, ship=chosen.needs_archive)
         keep_archive(spec, store)
         spec = accepted_code(spec, store, accept=accept_code)
         shared = task_of(spec).prepare(spec, source)
+        if spec.mode == "ablation":
+            note_round(spec, store)
         store.write_study(study_to_store(spec), describe_environment())
         run = _Run(spec, store, shared, chosen, source, listeners)
         try:
@@ -111,7 +122,8 @@ class _Run:
         """Train the cells that the study needs and the store lacks, round after round, until it needs none."""
         plan = make_plan(self._spec)
         stored = stored_results(plan, self._store, self._fingerprint)
-        self._summary.already = len(stored)
+        known = known_plan(self._spec, plan, stored)
+        self._summary.already = sum(cell.digest in stored for cell in known.cells)
         first = cells_needed(self._spec, plan, stored)
         if not first:
             return self._summary
@@ -130,6 +142,7 @@ class _Run:
 
             def needed() -> list[Job]:
                 cells = cells_needed(self._spec, plan, results)
+                cells += cells_ahead(self._spec, plan, results) if cells else []
                 return [cell_job(cell, self._fingerprint(cell.config), share) for cell in cells]
 
             while (jobs := needed()) and not passes.recorder.should_stop:
@@ -137,6 +150,7 @@ class _Run:
                 searcher = QueueSearcher(needed, on_new=passes.expect)
                 passes.train(Batch(searcher, MAX_CELLS, share, at_once=len(jobs)))
                 assert passes.recorder.should_stop or len(results) > before, "a round ended without a result"
+            passes.is_complete = not jobs
 
     def search(self) -> RunSummary:
         """Propose and train until the store holds as many trials as the study asks for."""
@@ -157,6 +171,7 @@ class _Run:
                 with self._passes(0.0) as passes:
                     passes.expect(total)
                     passes.train(Batch(searcher, total, share, stopping))
+                    passes.is_complete = sum(passes.recorder.counts.values()) >= total
         return self._summary
 
     def _passes(self, report_seconds: float) -> Passes:
@@ -171,6 +186,7 @@ class _Run:
             cpus=self._spec.resources.cpu,
             report_seconds=report_seconds,
             code=self._code,
+            trial_timeout=self._spec.trial_timeout,
         )
         return Passes(self._spec, self._store, self._executor, self._shared, settings, self._summary, self._listeners)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 QUIET = {
     # No usage statistics: neither from here nor from a head that `ray start` makes.
@@ -30,6 +31,10 @@ os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.it
 import ray  # noqa: E402  (Ray reads the environment when it is imported)
 
 from search_spaces.errors import StudyError  # noqa: E402
+from search_spaces.files import require_writable_place  # noqa: E402
+from tune_app.tuning.session_folder import own_token, session_folder  # noqa: E402
+
+_SILENT: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 @contextmanager
@@ -41,13 +46,16 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    if address is None:
+        with session_folder() as folder, own_token(folder):
+            ray.init(address="local", include_dashboard=False, _temp_dir=str(folder), **_SILENT)
+            try:
+                yield
+            finally:
+                ray.shutdown()
+        return
     try:
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        ray.init(address=address, **_SILENT)
     except ConnectionError as error:
         raise StudyError(
             f"`--address` is {address!r}, but no Ray answers there: {str(error).splitlines()[0]}"
@@ -62,6 +70,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
 def noise_to(log: Path) -> Iterator[None]:
     """Send what Ray prints and logs in this process to a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    require_writable_place(log)
     loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.data")]
     file = log.open("a", encoding="utf-8")
     handler = logging.StreamHandler(file)

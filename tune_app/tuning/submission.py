@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import shutil
-import stat
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -20,8 +19,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from search_spaces.errors import StudyError, shown
+from search_spaces.files import require_private
 
 STOP_SECONDS = 60.0
+FOLLOW_SECONDS, LOST_SECONDS = 2.0, 600.0
 JOB_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 
 
@@ -87,6 +88,31 @@ class JobServer:
                 while (lines := runner.run(anext(tail, None))) is not None:
                     yield lines
 
+    def has(self, job: str) -> bool:
+        """Return whether the cluster knows a job of this id."""
+        require_job_id(job)
+        with self._explaining():
+            return any(one.submission_id == job for one in self._client.list_jobs())
+
+    def follow(self, job: str) -> Iterator[str]:
+        """Yield what a job prints until it ends; a server that does not answer is asked again for LOST_SECONDS."""
+        seen, answered, state = 0, time.monotonic(), "PENDING"
+        while True:
+            ended = state not in ("PENDING", "RUNNING")
+            try:
+                text = next(self.logs(job))
+                state, answered = self.status(job)[0], time.monotonic()
+            except StudyError:
+                if time.monotonic() - answered > LOST_SECONDS:
+                    raise
+                text = ""
+            if len(text) > seen:
+                yield text[seen:]
+                seen = len(text)
+            if ended:
+                return
+            time.sleep(FOLLOW_SECONDS)
+
     def stop(self, job: str) -> str:
         """Stop a job in order, as Ctrl-C does, and return its status when it has ended."""
         require_job_id(job)
@@ -140,18 +166,6 @@ def require_safe_address(address: str, insecure: bool) -> None:
         raise StudyError(
             f"`--address` is {shown(address)}, but plain HTTP shows the token to everyone on the way: use https://, or "
             "a tunnel to http://localhost:8265 (`ray dashboard cluster.yaml`), or --insecure in a network you trust"
-        )
-
-
-def require_private(token_file: Path) -> None:
-    """Raise StudyError unless the token's file is there and no other user may read or change it."""
-    if "\0" in str(token_file) or not token_file.is_file():
-        raise StudyError(f"`--token-file` is {shown(str(token_file))}, but there is no such file")
-    mode = stat.S_IMODE(token_file.stat().st_mode)
-    if mode & 0o077:
-        raise StudyError(
-            f"`--token-file` is {token_file}, which other users may read or change (mode {mode:04o}): make another "
-            f"token if they have, and run `chmod 600 {token_file}`"
         )
 
 

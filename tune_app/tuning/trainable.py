@@ -17,8 +17,15 @@ GATE_SECONDS = 120.0
 """How long the first trial of a worker waits for the other workers to be up."""
 
 
+class DeviceLostError(RuntimeError):
+    """A process that cannot use its GPU any more."""
+
+
 class CellTrainable(tune.Trainable):
     """Trains one job after another in one process, which saves process starts and imports."""
+
+    _lost = ""
+    """What CUDA said when this process lost its GPU."""
 
     def setup(
         self,
@@ -47,9 +54,19 @@ class CellTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train until there is something to report."""
+        """Train until there is something to report.
+
+        A lost GPU is reported first, with its text, and raised by the next step: Ray gives a process whose step raised
+        no further trial and starts this one again in another.
+        """
+        if self._lost:
+            raise DeviceLostError(self._lost)
         self._wait_for_workers()
-        return self._runner.step()
+        report = self._runner.step()
+        if report.get("device_lost"):
+            self._lost = report["trial"]["error"]
+            report["done"] = False
+        return report
 
     def cleanup(self) -> None:
         """Close the training and release its memory."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,17 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.errors import StudyError
+from search_spaces.store_schema import CONFIRMATION
+from tune_app.storage import Folder
 from tune_app.web.index import StudyIndex
 from tune_app.web.metrics import info, record
 from tune_app.web.models import EffectRow, Effects
 from tune_app.web.problems import ProblemError
 from tune_app.web.summaries import metric_of, missing_cells, not_yet_decided, planned
 
+QUICK_SECONDS = 0.3
+"""Effects that took longer than this are computed in the background while a page shows those of before."""
 
-@dataclass
+
+@dataclass(frozen=True)
 class _Computed:
-    generation: int
+    version: str
     value: Any
+    seconds: float = 0.0
 
 
 class Answers:
@@ -35,31 +44,50 @@ class Answers:
         self._all = threading.Lock()
         self._pending: set[str] = set()
         self.errors: dict[str, str] = {}
-        self._drawing = threading.Lock()  # matplotlib draws one figure at a time
+        self._drawing = threading.Lock()  # one report at a time
 
     def effects(self, study: StudyIndex, metric: str | None) -> Effects:
         """Return each arm against the reference arm; StudyError for a metric that the study does not have."""
-        chosen, generation = metric or metric_of(study).name, study.generation
+        chosen, version = metric or metric_of(study).name, study.finished_version
         key = (study.name, chosen)
         with self._lock(study.name):
             found = self._effects.get(key)
-            if found is None or found.generation != generation:
-                found = _Computed(generation, compute_effects(study, chosen))
+            if found is None or found.version != version:
+                began = time.monotonic()
+                value = compute_effects(study, chosen)
+                found = _Computed(version, value, time.monotonic() - began)
                 self._effects[key] = found
         computed: Effects = found.value
         return computed
+
+    def latest(self, study: StudyIndex) -> Effects:
+        """Return the effects of the study's metric as `effects` does, or those of a moment ago where they take long."""
+        found = self._effects.get((study.name, metric_of(study).name))
+        if found is None or found.seconds < QUICK_SECONDS or found.version == study.finished_version:
+            return self.effects(study, None)
+        self._start(study)
+        computed: Effects = found.value
+        return computed
+
+    def latest_version(self, study: StudyIndex) -> str:
+        """Return what changes whenever `latest` returns something else."""
+        found = self._effects.get((study.name, metric_of(study).name))
+        return found.version if found is not None else ""
 
     def known_statement(self, study: StudyIndex) -> str | None:
         """Return what the effects of a complete study say; None, and computed in the background, where not known."""
         if study.plan is None or missing_cells(study) != 0 or not study.trials:
             return None
         found = self._effects.get((study.name, metric_of(study).name))
-        if found is not None and found.generation == study.generation:
+        if found is not None and found.version == study.finished_version:
             return str(found.value.statement)
+        self._start(study)
+        return None
+
+    def _start(self, study: StudyIndex) -> None:
         if study.name not in self._pending:
             self._pending.add(study.name)
             threading.Thread(target=self._compute, args=(study,), name="effects", daemon=True).start()
-        return None
 
     def _compute(self, study: StudyIndex) -> None:
         try:
@@ -73,25 +101,34 @@ class Answers:
         """Return the file of the study's report page, written anew when the store has changed."""
         if not study.trials:
             raise ProblemError(404, "the study has no finished trial yet, so there is no report")
-        generation = study.generation
+        version = ":".join([study.finished_version, *_confirmed_trials(study)])
         with self._lock(study.name):
             found = self._reports.get(study.name)
-            if found is None or found.generation != generation or not found.value.exists():
-                found = _Computed(generation, self._write_report(study))
+            if found is None or found.version != version or not found.value.exists():
+                found = _Computed(version, self._write_report(study))
                 self._reports[study.name] = found
         path: Path = found.value
         return path
 
     def _write_report(self, study: StudyIndex) -> Path:
-        from analysis import load_study
-        from analysis.report.study import write_report
-
+        """Write the report in a process of its own: it takes seconds and, for a large store, much memory."""
+        page = self._folder / study.name / "report.html"
+        command = [sys.executable, "-m", "tune_app.web.report_child", study.folder.url, str(page)]
         with self._drawing:
-            return write_report(load_study(study.folder.url), self._folder / study.name / "report.html")
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+        if done.returncode:
+            said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise ProblemError(500, f"the report could not be written: {said}")
+        return page
 
     def _lock(self, name: str) -> threading.Lock:
         with self._all:
             return self._locks.setdefault(name, threading.Lock())
+
+
+def _confirmed_trials(study: StudyIndex) -> list[str]:
+    """Return the names of the trials that confirm a search, whose report begins with them; none for an ablation."""
+    return [] if study.plan is not None else (Folder(study.folder.url + CONFIRMATION) / "trials").names(".parquet")
 
 
 def compute_effects(study: StudyIndex, metric: str) -> Effects:
@@ -102,18 +139,22 @@ def compute_effects(study: StudyIndex, metric: str) -> Effects:
     described = info(record(metric, study.spec))
     base = {"study": study.name, "metric": described, "missing": missing, "planned": total}
     decided = missing == 0
-    if not study.trials:
-        return Effects(**base, decided=False, statement=not_yet_decided(missing, total), rows=[], problems=[])
+    waiting = not_yet_decided(study, missing, total)
+    nothing = Effects(**base, decided=False, statement=waiting, rows=[], problems=[])
+    if not study.trials or (missing and study.stage):  # nothing is shown between looks: they are planned
+        return nothing
     from analysis import load_study
     from analysis.stats.effects import effects
 
-    results = load_study(study.folder.url)
+    results = load_study(study.folder.url, tables=())
+    if results.is_tuned and not len(results.trials):
+        return nothing  # no search is complete yet
     try:
         table = effects(results, metric)
     except (KeyError, StudyError) as error:
         raise StudyError(f"`metric` is {metric!r}, but must be a metric of this study: {error}") from None
     rows = [_row(row, decided) for row in table.to_dict("records")]
-    statement = _summary(rows) if decided else not_yet_decided(missing, total)
+    statement = _summary(rows) if decided else waiting
     return Effects(**base, decided=decided, statement=statement, rows=rows, problems=list(results.problems))
 
 

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from tune_app.web.access import Admin, Reader, Runner
 from tune_app.web.index import StudyIndex
-from tune_app.web.models import (
+from tune_app.web.problems import ProblemError
+from tune_app.web.run_models import (
     LogPart,
     NewToken,
     Run,
@@ -20,7 +21,6 @@ from tune_app.web.models import (
     TokenSummary,
     Validation,
 )
-from tune_app.web.problems import ProblemError
 from tune_app.web.service import Service, TheService, revalidate
 from tune_app.web.submissions import plan, read, text_of, validate
 from tune_app.web.tokens import Identity

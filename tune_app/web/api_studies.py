@@ -13,20 +13,12 @@ from tune_app.web import files, trials
 from tune_app.web.access import Reader
 from tune_app.web.curves import Group, curves, trial_curve
 from tune_app.web.index import StudyIndex
-from tune_app.web.models import (
-    Curves,
-    Effects,
-    StoredFile,
-    StudyDetail,
-    StudyList,
-    StudyPlan,
-    TrialDetail,
-    TrialPage,
-)
+from tune_app.web.models import Curves, Effects, StoredFile, StudyDetail, StudyList, TrialDetail, TrialPage
 from tune_app.web.problems import ProblemError
-from tune_app.web.service import Service, TheService, revalidate
+from tune_app.web.run_models import StudyPlan
+from tune_app.web.service import Service, TheService, answer
 from tune_app.web.submissions import plan
-from tune_app.web.summaries import detail, metric_of
+from tune_app.web.summaries import curve_metrics, detail, metric_of
 
 router = APIRouter(prefix="/api/v1/studies", tags=["studies"])
 REPORT_POLICY = (
@@ -42,28 +34,26 @@ def version_of(service: Service, study: StudyIndex) -> tuple[Any, ...]:
     return study.version, run.state if run else None, is_current(study.live, time.time())
 
 
-@router.get("", summary="All studies, the one with the latest activity first")
-def studies(request: Request, response: Response, who: Reader, service: TheService) -> StudyList:
+@router.get("", response_model=StudyList, summary="All studies, the one with the latest activity first")
+def studies(request: Request, who: Reader, service: TheService) -> Response:
     """Return all studies of the results folder."""
     found = service.index.studies()
     statements = [service.answers.known_statement(study) for study in found]
-    revalidate(request, response, *[version_of(service, study) for study in found], statements)
-    return StudyList(studies=service.summaries())
+    versions = [version_of(service, study) for study in found]
+    return answer(request, service, lambda: StudyList(studies=service.summaries()), versions, statements)
 
 
-@router.get("/{name}", summary="A study with its cells")
-def study(name: str, request: Request, response: Response, who: Reader, service: TheService) -> StudyDetail:
+@router.get("/{name}", response_model=StudyDetail, summary="A study with its cells")
+def study(name: str, request: Request, who: Reader, service: TheService) -> Response:
     """Return a study."""
     found = service.index.study(name)
-    revalidate(request, response, *version_of(service, found))
-    return detail(found, service.active_run(found))
+    return answer(request, service, lambda: detail(found, service.active_run(found)), *version_of(service, found))
 
 
-@router.get("/{name}/trials", summary="Trials by page")
+@router.get("/{name}/trials", response_model=TrialPage, summary="Trials by page")
 def study_trials(
     name: str,
     request: Request,
-    response: Response,
     who: Reader,
     service: TheService,
     status: Text = None,
@@ -73,11 +63,11 @@ def study_trials(
     sort: Annotated[str, Query(max_length=200, description="column or metric; a leading - reverses")] = "arm",
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
-) -> TrialPage:
+) -> Response:
     """Return a page of finished trials."""
     found = service.index.study(name)
-    revalidate(request, response, found.generation, found.version)
-    return trials.page(found, trials.Query(status, arm, seed, text, sort, cursor, limit))
+    query = trials.Query(status, arm, seed, text, sort, cursor, limit)
+    return answer(request, service, lambda: trials.page(found, query), found.finished_version)
 
 
 @router.get("/{name}/trials/{key}", summary="One trial")
@@ -86,11 +76,10 @@ def study_trial(name: str, key: str, who: Reader, service: TheService) -> TrialD
     return trials.trial(service.index.study(name), key)
 
 
-@router.get("/{name}/curves", summary="Learning curves, at most 300 points each")
+@router.get("/{name}/curves", response_model=Curves, summary="Learning curves, at most 300 points each")
 def study_curves(
     name: str,
     request: Request,
-    response: Response,
     who: Reader,
     service: TheService,
     metric: Text = None,
@@ -98,35 +87,39 @@ def study_curves(
     arm: Annotated[list[str] | None, Query(max_length=200)] = None,
     trial: Annotated[str | None, Query(max_length=200, description="key of one trial")] = None,
     limit: Annotated[int, Query(ge=1, le=400)] = 60,
-) -> Curves:
+) -> Response:
     """Return the study's metric (on the validation split where epochs have no test values), or another one."""
     found = service.index.study(name)
-    revalidate(request, response, *version_of(service, found))
-    chosen = metric or default_curve(found)
     points = service.settings.limits.points_per_curve
-    if trial is None:
-        return curves(found, chosen, group, arm or (), limit, points)
-    if trial not in found.trials:
-        raise ProblemError(404, f"there is no trial {trial[:70]!r} in study {name!r}")
-    return trial_curve(found, trial, chosen, points)
+
+    def make() -> Curves:
+        chosen = metric or default_curve(found)
+        if trial is None:
+            return curves(found, chosen, group, arm or (), limit, points)
+        if trial not in found.trials:
+            raise ProblemError(404, f"there is no trial {trial[:70]!r} in study {name!r}")
+        return trial_curve(found, trial, chosen, points)
+
+    return answer(request, service, make, *version_of(service, found))
 
 
 def default_curve(study: StudyIndex) -> str:
     """Return the metric whose curves are shown first: the study's, or its counterpart on the validation split."""
     name = metric_of(study).name
-    known = next((list(rows.values) for rows in study.epochs().values()), [])
+    known = curve_metrics(study)
     counterpart = "val_" + name.removeprefix("test_")
     return next((one for one in (name, counterpart) if one in known), known[0] if known else counterpart)
 
 
-@router.get("/{name}/effects", summary="Each arm against the reference; verdicts when no planned cell is missing")
-def study_effects(
-    name: str, request: Request, response: Response, who: Reader, service: TheService, metric: Text = None
-) -> Effects:
+@router.get(
+    "/{name}/effects",
+    response_model=Effects,
+    summary="Each arm against the reference; verdicts when no planned cell is missing",
+)
+def study_effects(name: str, request: Request, who: Reader, service: TheService, metric: Text = None) -> Response:
     """Return estimates over all rows of the store."""
     found = service.index.study(name)
-    revalidate(request, response, found.generation, found.version)
-    return service.answers.effects(found, metric)
+    return answer(request, service, lambda: service.answers.effects(found, metric), found.finished_version)
 
 
 @router.get("/{name}/plan", summary="The plan of the study as it is stored")

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from search_spaces.json_schema import json_schema
 from tune_app.web.access import Reader, public
-from tune_app.web.models import Health
+from tune_app.web.run_models import Health
 from tune_app.web.service import TheService
 
 router = APIRouter(prefix="/api/v1", tags=["service"])

@@ -12,7 +12,7 @@ import httpx
 from pydantic import BaseModel
 
 from search_spaces.errors import StudyError
-from tune_app.web import models
+from tune_app.web import models, run_models
 
 M = TypeVar("M", bound=BaseModel)
 TIMEOUT_SECONDS = 60.0
@@ -45,15 +45,15 @@ class Client:
 
     def validate(
         self, study: str | Path | Mapping[str, Any], size: str | None = None, overrides: Sequence[str] = ()
-    ) -> models.Validation:
+    ) -> run_models.Validation:
         """Return whether a study is right: a file, the name of a ready study, YAML text or plain data."""
-        return self._post("validate", submission(study, size, overrides), models.Validation)
+        return self._post("validate", submission(study, size, overrides), run_models.Validation)
 
     def plan(
         self, study: str | Path | Mapping[str, Any], size: str | None = None, overrides: Sequence[str] = ()
-    ) -> models.StudyPlan:
+    ) -> run_models.StudyPlan:
         """Return what running a study would do."""
-        return self._post("plan", submission(study, size, overrides), models.StudyPlan)
+        return self._post("plan", submission(study, size, overrides), run_models.StudyPlan)
 
     def submit(
         self,
@@ -62,25 +62,25 @@ class Client:
         overrides: Sequence[str] = (),
         priority: int = 0,
         idempotency_key: str | None = None,
-    ) -> models.Run:
+    ) -> run_models.Run:
         """Put a study into the queue and return its run."""
         body = {**submission(study, size, overrides), "priority": priority}
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return self._post("runs", body, models.Run, headers)
+        return self._post("runs", body, run_models.Run, headers)
 
-    def runs(self, study: str | None = None) -> list[models.Run]:
+    def runs(self, study: str | None = None) -> list[run_models.Run]:
         """Return runs, active ones first, then the newest."""
-        return self._get("runs", models.RunList, study=study).runs
+        return self._get("runs", run_models.RunList, study=study).runs
 
-    def run(self, run: str) -> models.Run:
+    def run(self, run: str) -> run_models.Run:
         """Return a run."""
-        return self._get(f"runs/{run}", models.Run)
+        return self._get(f"runs/{run}", run_models.Run)
 
-    def stop(self, run: str) -> models.Run:
+    def stop(self, run: str) -> run_models.Run:
         """End a run in order."""
-        return self._post(f"runs/{run}/stop", None, models.Run)
+        return self._post(f"runs/{run}/stop", None, run_models.Run)
 
-    def wait(self, run: str, seconds: float = 3600.0, every: float = 1.0) -> models.Run:
+    def wait(self, run: str, seconds: float = 3600.0, every: float = 1.0) -> run_models.Run:
         """Return a run when it has ended; StudyError where that takes longer than ``seconds``."""
         end = time.monotonic() + seconds
         while (found := self.run(run)).state in ACTIVE:
@@ -93,7 +93,7 @@ class Client:
         """Yield a run's log; with ``follow``, also what is added until the run ends."""
         offset = 0
         while True:
-            part = self._get(f"runs/{run}/log", models.LogPart, offset=offset)
+            part = self._get(f"runs/{run}/log", run_models.LogPart, offset=offset)
             if part.text:
                 yield part.text
             if part.complete or (part.next == offset and not follow):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -22,29 +23,45 @@ Floats = NDArray[np.float64]
 
 
 def curves(study: StudyIndex, metric: str, group: Group, arms: Sequence[str], limit: int, points: int) -> Curves:
-    """Return a metric by epoch for each arm (finished trials) or each trial (finished and running).
+    """Return a metric by epoch for each arm (the mean of finished trials) or each trial; running trials in both.
 
     ``arms`` chooses arms; all if empty. At most ``limit`` curves are returned, and at most ``points`` points of each;
     means and intervals are over all trials at each epoch that is shown.
     """
-    wanted = set(arms)
-    rows = [
-        (row["arm"], row["seed"], row["status"], study.epochs()[key])
-        for key, row in study.trials.items()
-        if key in study.epochs() and row["planned"] and (not wanted or row["arm"] in wanted)
-    ]
-    order = {arm.name: place for place, arm in enumerate(study.plan.arms)} if study.plan else {}
-    rows.sort(key=lambda row: (order.get(row[0], len(order)), row[1]))
-    found = _means(rows, metric, points) if group == "arm" else _single(rows, metric, points)
-    if group == "trial":
-        found = _live(study, metric, wanted) + found
+    key = json.dumps(["curves", metric, group, sorted(arms), limit, points])
+    ended, total, left_out = study.remember(key, lambda: _ended(study, metric, group, set(arms), limit, points))
+    live = _live(study, metric, set(arms))
+    found = live + ended
+    if group == "arm":
+        order = {arm.name: place for place, arm in enumerate(study.plan.arms)} if study.plan else {}
+        found.sort(key=lambda curve: (order.get(curve.arm, len(order)), curve.seed is not None))
     return Curves(
         metric=info(record(metric, study.spec)),
         group=group,
         curves=found[:limit],
-        total=len(found),
-        points_left_out=any(len(rows.epochs) > points for *_, rows in rows),
+        total=total + len(live),
+        points_left_out=left_out,
     )
+
+
+def _ended(
+    study: StudyIndex, metric: str, group: Group, arms: set[str], limit: int, points: int
+) -> tuple[list[Curve], int, bool]:
+    """Return curves of finished trials, how many there are in all, and whether points are left out."""
+    epochs = study.epochs()
+    rows = [
+        (row["arm"], row["seed"], row["status"], epochs[key])
+        for key, row in study.trials.items()
+        if key in epochs and row["planned"] and (not arms or row["arm"] in arms) and metric in epochs[key].names
+    ]
+    order = {arm.name: place for place, arm in enumerate(study.plan.arms)} if study.plan else {}
+    rows.sort(key=lambda row: (order.get(row[0], len(order)), row[1]))
+    left_out = any(len(rows.epochs) > points for *_, rows in rows)
+    if group == "trial":
+        return _single(rows[:limit], metric, points), len(rows), left_out
+    shown = list(dict.fromkeys(arm for arm, *_ in rows))
+    first = set(shown[:limit])
+    return _means([row for row in rows if row[0] in first], metric, points), len(shown), left_out
 
 
 def trial_curve(study: StudyIndex, key: str, metric: str, points: int) -> Curves:
@@ -63,9 +80,9 @@ Labelled = tuple[str, int, Any, EpochRows]
 def _single(rows: Sequence[Labelled], metric: str, points: int) -> list[Curve]:
     found = []
     for arm, seed, status, epochs in rows:
-        if metric in epochs.values:
+        if metric in epochs.names:
             kept = spread(len(epochs.epochs), points)
-            values = [finite(value) for value in epochs.values[metric][kept]]
+            values = [finite(value) for value in epochs.metric(metric)[kept]]
             name = f"{arm}, seed {seed}"
             shown = epochs.epochs[kept].tolist()
             found.append(Curve(name=name, arm=arm, seed=seed, state=status, n=1, epochs=shown, values=values))
@@ -87,7 +104,7 @@ def _live(study: StudyIndex, metric: str, arms: set[str]) -> list[Curve]:
 def _means(rows: Sequence[Labelled], metric: str, points: int) -> list[Curve]:
     by_arm: dict[str, list[EpochRows]] = defaultdict(list)
     for arm, _, _, epochs in rows:
-        if metric in epochs.values:
+        if metric in epochs.names:
             by_arm[arm].append(epochs)
     return [_mean(arm, trials, metric, points) for arm, trials in by_arm.items()]
 
@@ -100,7 +117,7 @@ def _mean(arm: str, trials: Sequence[EpochRows], metric: str, points: int) -> Cu
         at = np.searchsorted(trial.epochs, epochs)
         inside = at < len(trial.epochs)
         inside[inside] = trial.epochs[at[inside]] == epochs[inside]
-        table[place, inside] = trial.values[metric][at[inside]]
+        table[place, inside] = trial.metric(metric)[at[inside]]
     mean, low, high = mean_and_interval(table)
     return Curve(
         name=arm,

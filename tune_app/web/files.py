@@ -12,6 +12,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from search_spaces.store_schema import TABLES
+from tune_app.exports.csv_files import harmless
 from tune_app.storage import Folder
 from tune_app.web.index import StudyIndex
 from tune_app.web.models import StoredFile
@@ -21,7 +22,6 @@ from tune_app.web.tables import read_parquet, stamps
 DOCUMENTS = ("study.yaml", "environment.json", "live.json")
 _TABLE = re.compile(rf"({'|'.join(TABLES)})\.(parquet|csv)")
 _PART = re.compile(rf"({'|'.join(TABLES)}|code)/([A-Za-z0-9][A-Za-z0-9_-]{{0,200}})\.(parquet|zip)")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 MEDIA_TYPES = {"parquet": "application/vnd.apache.parquet", "csv": "text/csv; charset=utf-8", "zip": "application/zip"}
 MAX_LISTED = 20_000
 
@@ -89,15 +89,14 @@ def _whole(study: StudyIndex, table: str, kind: str) -> bytes:
 
 
 def _write_csv(table: pa.Table, sink: io.BytesIO) -> None:
-    """Write CSV; a text that a spreadsheet would execute as a formula gets a leading quote."""
+    """Write CSV, bytes in hexadecimal; a text that a spreadsheet would execute as a formula gets a leading quote."""
     flat = [f.name for f in table.schema if not pa.types.is_nested(f.type)]
     table = table.select(flat)
     for place, column in enumerate(table.schema):
-        if pa.types.is_string(column.type):
-            values = [_harmless(value) for value in table[column.name].to_pylist()]
+        if pa.types.is_binary(column.type):
+            digits = [value.hex() if value is not None else None for value in table[column.name].to_pylist()]
+            table = table.set_column(place, column.name, pa.array(digits, pa.string()))
+        elif pa.types.is_string(column.type):
+            values = [value and harmless(value) for value in table[column.name].to_pylist()]
             table = table.set_column(place, column.name, pa.array(values, pa.string()))
     pacsv.write_csv(table, sink)
-
-
-def _harmless(text: str | None) -> str | None:
-    return "'" + text if text and text.startswith(_FORMULA) else text

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
+import secrets
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import psutil
-import yaml
 
+from search_spaces._yaml import parse_stored
 from search_spaces.errors import StudyError
 from search_spaces.plan import Plan, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.study_files import study_from_store
 from tune_app.storage import Folder, StorageError
+from tune_app.tuning.rounds import Results, known_plan, stage
 from tune_app.tuning.store.live import LIVE_FILE, read_live
 from tune_app.tuning.store.locks import HOLDER
 from tune_app.web.problems import ProblemError
@@ -27,6 +28,8 @@ from tune_app.web.tables import EpochRows, Row, Stamp, Table, epoch_rows, stamps
 
 _HOLDER = re.compile(r"process (\d+) on (\S+), since")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+T = TypeVar("T")
+MAX_REMEMBERED = 40
 REFRESH_SECONDS = 0.5
 """A study's folder is listed at most this often, however many clients ask; remote ones ten times less often."""
 
@@ -39,7 +42,9 @@ class StudyIndex:
         self.tree: Mapping[str, Any] = {}
         self.environment: Mapping[str, Any] = {}
         self.spec: StudySpec | None = None
-        self.plan: Plan | None = None
+        self.planned: Plan | None = None
+        self.plan: Plan | None = None  # `planned`, with the cells that follow from results
+        self.stage = ""
         self.problems: tuple[str, ...] = ()
         self.trials: dict[str, Row] = {}
         self.live: Mapping[str, Any] | None = None
@@ -48,9 +53,11 @@ class StudyIndex:
         self._epochs = Table(folder / "epochs", epoch_rows)
         self._documents: dict[str, Stamp] = {}
         self._generation = 0
+        self._token = secrets.token_hex(8)  # a restarted server counts from 0 again
         self._refreshed = 0.0
         self._epochs_at = -1
         self._curves: dict[str, EpochRows] = {}
+        self._remembered: dict[str, tuple[str, Any]] = {}
         self._lock = threading.Lock()
 
     def refresh(self, least_seconds: float) -> None:
@@ -69,13 +76,24 @@ class StudyIndex:
                 self.live = read_live(self.folder)
             self._documents = documents
             live = documents.get(LIVE_FILE)
-            self.version = hashlib.sha256(f"{self._generation} {live} {id(self)}".encode()).hexdigest()[:16]
+            self.version = hashlib.sha256(f"{self.finished_version} {live}".encode()).hexdigest()[:16]
             self._refreshed = time.monotonic()
 
     @property
-    def generation(self) -> int:
-        """Counts the changes of the study and its finished trials; live data does not count."""
-        return self._generation
+    def finished_version(self) -> str:
+        """Names the state of the study and its finished trials; live data does not count."""
+        return f"{self._token}-{self._generation}"
+
+    def remember(self, key: str, make: Callable[[], T]) -> T:
+        """Return what follows from the study and its finished trials alone, computed once for each state of them."""
+        version, found = self._remembered.get(key, (None, None))
+        if version != self.finished_version:
+            version = self.finished_version
+            found = make()
+            if len(self._remembered) >= MAX_REMEMBERED:
+                self._remembered = {}
+            self._remembered[key] = (version, found)
+        return cast(T, found)
 
     def _read_documents(self, now: Mapping[str, Stamp]) -> bool:
         changed = False
@@ -89,22 +107,28 @@ class StudyIndex:
 
     def _read_study(self) -> None:
         self.tree = _mapping(self.folder, "study.yaml")
-        self.spec, self.plan, self.problems = None, None, ()
+        self.spec, self.planned, self.plan, self.problems = None, None, None, ()
         try:
             self.spec = study_from_store(self.tree)
-            self.plan = make_plan(self.spec) if self.spec.mode == "ablation" else None
+            self.plan = self.planned = make_plan(self.spec) if self.spec.mode == "ablation" else None
         except StudyError as error:
             self.problems = (f"study.yaml cannot be planned by this release: {error}",)
 
     def _latest(self) -> dict[str, Row]:
-        """Return one row for each trial, with the arm's name in the current plan."""
-        names = {cell.digest: cell.arm.name for cell in self.plan.cells} if self.plan else {}
+        """Return one row for each trial, with the arm's name in the current plan, which is brought up to date."""
         found: dict[str, Row] = {}
         for rows in self._trials.ordered():
-            for row in rows:
-                row["planned"] = not self.plan or row["digest"] in names
-                row["arm"] = names.get(row["digest"], row["arm"])
-                found[f"{row['digest']}-{row['fingerprint']}"] = row
+            found |= {f"{row['digest']}-{row['fingerprint']}": row for row in rows}
+        if self.spec is not None and self.planned is not None:
+            results = results_of(found.values())
+            self.plan = known_plan(self.spec, self.planned, results)
+            self.stage = stage(self.spec, self.planned, results)
+        plans = [plan for plan in (self.planned, self.plan) if plan is not None]
+        names = {cell.digest: cell.arm.name for plan in plans for cell in plan.cells}
+        known = {cell.digest for cell in self.plan.cells} if self.plan else set()
+        for row in found.values():
+            row["planned"] = not self.plan or row["digest"] in known
+            row["arm"] = names.get(row["digest"], row["arm"])
         return found
 
     def epochs(self) -> Mapping[str, EpochRows]:
@@ -186,12 +210,16 @@ class ResultsIndex:
         return sorted(name for name in entries if NAME.fullmatch(name) and (self.folder / name).exists("study.yaml"))
 
 
+def results_of(rows: Iterable[Row]) -> Results:
+    """Return the metrics of the trials that ended, by digest; empty where a trial gave no result."""
+    return {row["digest"]: row["metrics"] if row["status"] == "completed" else {} for row in rows}
+
+
 def _mapping(folder: Folder, name: str) -> Mapping[str, Any]:
     try:
-        content = folder.read(name)
-        found = yaml.safe_load(content) if name.endswith(".yaml") else json.loads(content)
+        found = parse_stored(folder.read(name), name)
     except StorageError:
         raise
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+    except (OSError, StudyError):
         return {}
     return found if isinstance(found, dict) else {}

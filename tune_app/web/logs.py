@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tune_app.web.models import LogPart
+from tune_app.web.run_models import LogPart
 
 LOG = "log.txt"
 """Name of the log in a run's folder."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
@@ -18,12 +17,13 @@ from tune_app.web.index import StudyIndex
 from tune_app.web.models import Effects, GridCell, StudySummary
 from tune_app.web.problems import ProblemError
 from tune_app.web.rendering import STATIC, error_page, page, render, sign_in_page
-from tune_app.web.service import Service, TheService, revalidate
-from tune_app.web.summaries import detail, running
-from tune_app.web.tokens import SESSION_SECONDS
+from tune_app.web.service import Service, TheService, page_answer
+from tune_app.web.summaries import detail, metric_of, metrics_of
+from tune_app.web.timeline import hosts_of, timeline
+from tune_app.web.tokens import SESSION_SECONDS, Identity
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-GRID_ARMS, GRID_SEEDS = 120, 60
+GRID_ARMS, GRID_SEEDS = 60, 40
 STATES = ("running", "queued", "incomplete", "complete")
 Part = Annotated[str | None, Query(max_length=20)]
 
@@ -92,20 +92,24 @@ def studies(
     q: Annotated[str, Query(max_length=200)] = "",
     state: Annotated[str, Query(max_length=20)] = "",
     part: Part = None,
-) -> HTMLResponse:
+) -> Response:
     """Show all studies."""
     versions = [
         (*version_of(service, study), service.answers.known_statement(study)) for study in service.index.studies()
     ]
-    headers = Response()
-    revalidate(request, headers, who.name, versions)
-    everything = service.summaries()
-    words = q.lower().split()
-    shown = [one for one in everything if _matches(one, words, state)]
-    context: dict[str, Any] = {"studies": shown, "total": len(everything), "q": q, "state": state, "states": STATES}
-    answer = page(request, "_studies.html" if part else "studies.html", who=who, **context)
-    answer.headers.update({name: headers.headers[name] for name in ("ETag", "Cache-Control")})
-    return answer
+
+    def make() -> Response:
+        everything = service.summaries()
+        shown = [one for one in everything if _matches(one, q.lower().split(), state)]
+        context: dict[str, Any] = {"studies": shown, "total": len(everything), "q": q, "state": state, "states": STATES}
+        return page(request, "_studies.html" if part else "studies.html", who=who, **context)
+
+    return page_answer(request, service, make, *_viewer(who, part), versions)
+
+
+def _viewer(who: Identity, part: str | None) -> tuple[str, ...]:
+    """Return what a page depends on of who sees it: its part without the frame, only on the scope."""
+    return (who.scope,) if part else (who.scope, who.name)
 
 
 def _matches(study: StudySummary, words: list[str], state: str) -> bool:
@@ -114,15 +118,15 @@ def _matches(study: StudySummary, words: list[str], state: str) -> bool:
 
 
 @router.get("/studies/{name}")
-def study(name: str, request: Request, who: PageReader, service: TheService, part: Part = None) -> HTMLResponse:
+def study(name: str, request: Request, who: PageReader, service: TheService, part: Part = None) -> Response:
     """Show a study; ``part=live`` is what changes while it runs."""
     found = service.index.study(name)
-    headers = Response()
-    revalidate(request, headers, who.name, *version_of(service, found))
-    context = _study_context(service, found)
-    answer = page(request, "_study.html" if part else "study.html", who=who, **context)
-    answer.headers.update({name: headers.headers[name] for name in ("ETag", "Cache-Control")})
-    return answer
+
+    def make() -> Response:
+        return page(request, "_study.html" if part else "study.html", who=who, **_study_context(service, found))
+
+    versions = (*version_of(service, found), service.answers.latest_version(found))
+    return page_answer(request, service, make, *_viewer(who, part), *versions)
 
 
 def _study_context(service: Service, found: StudyIndex) -> dict[str, Any]:
@@ -130,19 +134,21 @@ def _study_context(service: Service, found: StudyIndex) -> dict[str, Any]:
     shown = detail(found, run)
     effects, effects_problem = _effects(service, found)
     runs = service.runs.listed(found.name, 10)
+    arms = list(dict.fromkeys(cell.arm for cell in shown.cells))[:GRID_ARMS]
     return {
         "study": shown,
         "run": run,
         "runs": runs,
-        "grid": _grid(shown.arms[:GRID_ARMS], shown.seeds[:GRID_SEEDS], shown.cells),
-        "grid_left_out": len(shown.arms) > GRID_ARMS or len(shown.seeds) > GRID_SEEDS,
+        "grid": _grid(arms, shown.seeds[:GRID_SEEDS], shown.cells),
+        "grid_left_out": len(shown.arms) > len(arms) or len(shown.seeds) > GRID_SEEDS,
         "grid_seeds": shown.seeds[:GRID_SEEDS],
         "effects": effects,
         "effects_problem": effects_problem,
         "forest": forest(effects) if effects else {},
-        "hosts": _hosts(found),
+        "hosts": hosts_of(found),
+        "timeline": timeline(found),
         "curve_metric": default_curve(found),
-        "files": files.listed(found)[:40],
+        "files": found.remember("files", lambda: files.listed(found)[:40]),
         "can_write": not service.settings.read_only,
     }
 
@@ -151,7 +157,7 @@ def _effects(service: Service, found: StudyIndex) -> tuple[Effects | None, str]:
     if found.plan is None:
         return None, ""
     try:
-        return service.answers.effects(found, None), ""
+        return service.answers.latest(found), ""
     except (StudyError, ProblemError) as error:
         return None, str(error)
 
@@ -178,17 +184,6 @@ def forest(effects: Effects) -> dict[str, dict[str, float]]:
     }
 
 
-def _hosts(found: StudyIndex) -> list[dict[str, Any]]:
-    """Return what each host does and did: running trials with their share of GPUs, and finished ones."""
-    hosts: dict[str, Any] = defaultdict(Counter)
-    for trial in running(found):
-        hosts[trial["node"] or "not known yet"].update({"running": 1, "gpus": trial["gpus"]})
-    for row in found.trials.values():
-        hosts[row.get("node") or "unknown"].update({"ended": 1, "seconds": row["seconds"] or 0.0})
-    names = ("running", "gpus", "ended", "seconds")
-    return [{"name": host, **{name: values[name] for name in names}} for host, values in sorted(hosts.items())]
-
-
 @router.get("/studies/{name}/trials")
 def trial_table(
     name: str,
@@ -204,7 +199,7 @@ def trial_table(
     found = service.index.study(name)
     query = trials.Query(status=status or None, text=text, sort=sort, cursor=cursor, limit=100)
     shown = trials.page(found, query)
-    metric = detail(found, None).metric_info
+    metric = metric_of(found)
     context: dict[str, Any] = {"name": name, "shown": shown, "metric": metric, "query": query}
     return page(request, "trials.html", who=who, **context)
 
@@ -214,7 +209,7 @@ def trial(name: str, key: str, request: Request, who: PageReader, service: TheSe
     """Show one trial."""
     found = service.index.study(name)
     shown = trials.trial(found, key)
-    metrics = {one.name: one for one in detail(found, None).metrics}
+    metrics = {one.name: one for one in metrics_of(found)}
     context: dict[str, Any] = {"name": name, "trial": shown, "metrics": metrics, "curve_metric": default_curve(found)}
     return page(request, "trial.html", who=who, **context)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
@@ -12,13 +14,14 @@ from pydantic import ValidationError
 
 from search_spaces.errors import StudyError
 from search_spaces.study_files import read_study, ready_studies
+from tune_app.user_code import unpack
 from tune_app.web.access import PageAdmin, PageReader, PageRunner
 from tune_app.web.api_runs import stored, submit
 from tune_app.web.forms import Form
 from tune_app.web.index import StudyIndex
-from tune_app.web.models import RunSubmission, StudySubmission
 from tune_app.web.problems import ProblemError
 from tune_app.web.rendering import page
+from tune_app.web.run_models import RunSubmission, StudySubmission
 from tune_app.web.service import Service, TheService, revalidate
 from tune_app.web.submissions import plan, read, validate
 
@@ -62,7 +65,23 @@ def again_of(service: Service, found: StudyIndex) -> RunSubmission:
         raise ProblemError(409, "; ".join(found.problems) or "the study's file cannot be read")
     dumped = found.spec.model_dump(mode="json", exclude_defaults=True, exclude={"training_version", "code"})
     tree: dict[str, Any] = {"name": found.name, **dumped}
+    if found.spec.code is not None:
+        root = stored_code(found, service.settings.state_folder / "code")
+        tree["code"] = {"root": str(root), "include": list(found.spec.code.include)}
     return RunSubmission(study=yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+
+
+def stored_code(found: StudyIndex, folder: Path) -> Path:
+    """Return a folder with the code of a stored study, unpacked from the store's archive inside ``folder``."""
+    assert found.spec is not None
+    assert found.spec.code is not None
+    fingerprint = str(found.spec.code.fingerprint)
+    name = f"code/{fingerprint}.zip"
+    if not re.fullmatch(r"[0-9a-f]{1,64}", fingerprint) or not found.folder.exists(name):
+        raise ProblemError(409, "the study's code is not in its store; start it from its own study file")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    unpack(found.folder.read(name), folder / fingerprint)
+    return folder / fingerprint
 
 
 def _submission(form: dict[str, str]) -> RunSubmission:
@@ -121,8 +140,8 @@ def queue(
     """Show the runs."""
     runs = service.runs.listed(limit=100)
     headers = Response()
-    revalidate(request, headers, who.name, *[run.model_dump_json() for run in runs])
-    known = {study.name for study in service.index.studies()}
+    known = sorted(study.name for study in service.index.studies())
+    revalidate(request, headers, who.name, known, *[run.model_dump_json() for run in runs])
     answer = page(request, "_queue.html" if part else "queue.html", who=who, runs=runs, known=known)
     answer.headers.update({name: headers.headers[name] for name in ("ETag", "Cache-Control")})
     return answer

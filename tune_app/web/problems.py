@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from search_spaces.errors import StudyError, dotted
-from tune_app.web.models import Problem, StudyMistake
+from tune_app.web.run_models import Problem, StudyMistake
 
 MEDIA_TYPE = "application/problem+json"
 _TITLES = {

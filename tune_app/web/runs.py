@@ -7,19 +7,18 @@ import json
 import secrets
 import signal
 import sqlite3
-import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from search_spaces.study import StudySpec
 from tune_app.web import processes
+from tune_app.web.commands import command_of, stop_command
 from tune_app.web.database import Database
 from tune_app.web.logs import LOG, last_line, read_part
-from tune_app.web.models import LogPart, Run, RunSubmission
 from tune_app.web.problems import ProblemError
+from tune_app.web.run_models import LogPart, Run, RunSubmission
 from tune_app.web.settings import Settings
 from tune_app.web.tokens import Identity
 
@@ -29,7 +28,10 @@ _COLUMNS = (
     "id, study, question, size, overrides, state, priority, created_at, created_by, started_at, ended_at, "
     "exit_code, reason"
 )
-_FOLLOWED = "id, state, started_at, stop_at"
+_FOLLOWED = "id, study, state, started_at, stop_at"
+_NO_MORE_SIGNALS = 99
+_STOPPED = (130, 3)
+"""Exit codes of a run that ended in order before all was trained: interrupted, budget spent."""
 
 
 class Runs:
@@ -181,12 +183,14 @@ class Runs:
         for row in self._database.rows(order, (max(0, free),)):
             self._launch(row["id"])
 
-    def _has_ended(self, id: str, state: str, started_at: float, **other: Any) -> bool:
+    def _has_ended(self, id: str, study: str, state: str, started_at: float, **other: Any) -> bool:
         run, folder = id, self.folder(id)
         ended = processes.exit_of(folder)
         if ended is None and processes.is_alive(folder, started_at):
             return False
         ended = ended or processes.exit_of(folder)  # it may have ended between the two
+        if self._settings.cluster is not None and self._follow_again(run, f"{study}-{run}", state, ended is None):
+            return False
         if ended is None:
             self._set(
                 run,
@@ -196,11 +200,31 @@ class Runs:
             )
             return True
         code, at = ended
-        outcome = "stopped" if state == "stopping" or code == 130 else "failed" if code else "finished"
+        outcome = "stopped" if state == "stopping" or code in _STOPPED else "failed" if code else "finished"
         reason = None if outcome == "finished" else last_line(folder / LOG) or f"ended with exit code {code}"
         self._set(run, state=outcome, ended_at=at, exit_code=code, reason=reason)
         self._signals.pop(run, None)
         return True
+
+    def _follow_again(self, run: str, job: str, state: str, killed: bool) -> bool:
+        """Start what follows a cluster's job again where it was killed; make sure that a stopped job has ended."""
+        assert self._settings.cluster is not None
+        if self._settings.read_only:
+            return False
+        if killed:
+            self._signals.pop(run, None)
+            self._launch(run, state)
+            return True
+        is_confirmed = f"{job}: " in last_line(self.folder(run) / LOG)
+        if state != "stopping" or self._signals.get(run) == _NO_MORE_SIGNALS or is_confirmed:
+            return False
+        # It was interrupted before it could pass that on to the job.
+        self._signals[run] = _NO_MORE_SIGNALS
+        processes.start(self.folder(run), stop_command(self._settings.cluster, job), self._variables())
+        return True
+
+    def _variables(self) -> dict[str, str]:
+        return processes.environment(self._settings.results, self._settings.pass_environment)
 
     def _signal(self, run: str, stopping_since: float) -> None:
         folder, sent = self.folder(run), self._signals.get(run, 0)
@@ -211,32 +235,24 @@ class Runs:
         elif number is not None and processes.signal_run(folder, number):
             self._signals[run] = sent + 1
 
-    def _launch(self, run: str) -> None:
+    def _launch(self, run: str, state: str = "running") -> None:
         row = self._database.row("SELECT * FROM runs WHERE id = ?", (run,))
         assert row is not None
         folder = self.folder(run)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = folder / "study.yaml"
         file.write_text(row["source"], encoding="utf-8")
-        command = command_of(str(file), self._settings.results, row["size"], json.loads(row["overrides"]))
-        command += ["--inline"] if self._settings.inline else []
-        self._set(run, state="running", started_at=time.time())
-        variables = processes.environment(self._settings.results, self._settings.pass_environment)
+        job = f"{row['study']}-{run}"
+        command = command_of(str(file), self._settings, row["size"], json.loads(row["overrides"]), job)
+        self._set(run, state=state, started_at=time.time())
         try:
-            processes.start(folder, command, variables)
+            processes.start(folder, command, self._variables())
         except OSError as error:
             self._set(run, state="failed", ended_at=time.time(), reason=f"could not be started: {error}")
 
     def _set(self, run: str, **values: Any) -> None:
         names = ", ".join(f"{name} = ?" for name in values)
         self._database.execute(f"UPDATE runs SET {names} WHERE id = ?", (*values.values(), run))
-
-
-def command_of(file: str, results: str, size: str | None, overrides: Sequence[str]) -> list[str]:
-    """Return the command that runs a study."""
-    options = [f"--size={size}"] if size else []
-    options += [f"--set={override}" for override in overrides]
-    return [sys.executable, "-m", "tune_app.cli", "run", file, f"--results={results}", *options]
 
 
 def _run(row: dict[str, Any]) -> Run:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, Request, Response
 from filelock import FileLock, Timeout
+from pydantic import BaseModel
 
 from search_spaces.errors import StudyError
+from tune_app.storage import StorageError
 from tune_app.web.access import Failures
 from tune_app.web.answers import Answers
+from tune_app.web.cache import Cache
 from tune_app.web.database import Database
 from tune_app.web.index import ResultsIndex, StudyIndex
-from tune_app.web.models import Run, StudySummary
+from tune_app.web.models import StudySummary
 from tune_app.web.problems import NotModified, ProblemError
+from tune_app.web.run_models import Run
 from tune_app.web.runs import Runs
 from tune_app.web.settings import Settings
 from tune_app.web.summaries import summary
@@ -41,6 +47,7 @@ class Service:
             ) from None
         self.tokens = Tokens(self.database)
         self.failures = Failures(settings.limits.failed_sign_ins_per_minute)
+        self.cache = Cache(settings.limits.cached_bytes)
         self.index = ResultsIndex(settings.results)
         self.answers = Answers(settings.state_folder / "reports")
         self.runs = Runs(self.database, settings)
@@ -48,8 +55,14 @@ class Service:
         self.lock = threading.Lock()
 
     def start(self) -> None:
-        """Start to follow runs."""
+        """Start to follow runs, and to read the studies, so that the first page need not wait for a large one."""
         self.runs.start()
+        threading.Thread(target=self._read_studies, name="index", daemon=True).start()
+
+    def _read_studies(self) -> None:
+        with suppress(StorageError):  # a remote folder that does not answer: the first request says so
+            for study in self.index.studies():
+                study.epochs()
 
     def close(self) -> None:
         """Stop following runs, which go on, and close the state; nothing where that was done."""
@@ -88,11 +101,30 @@ def service_of(request: Request) -> Service:
 TheService = Annotated[Service, Depends(service_of)]
 
 
-def revalidate(request: Request, response: Response, *parts: object) -> None:
-    """Set the ETag that names a version of the answer; end with 304 where the client has that version."""
+def revalidate(request: Request, response: Response, *parts: object) -> str:
+    """Set the ETag that names a version of the answer, and return it; 304 where the client has that version."""
     text = "\x1f".join(map(str, (request.url.path, request.url.query, *parts)))
     tag = f'W/"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'
     if tag in [one.strip() for one in request.headers.get("if-none-match", "").split(",")]:
         raise NotModified(tag)
     response.headers["ETag"] = tag
     response.headers["Cache-Control"] = "private, no-cache"
+    return tag
+
+
+def answer(request: Request, service: Service, make: Callable[[], BaseModel], *parts: object) -> Response:
+    """Return a document as JSON, computed once for each version that ``parts`` name; 304 where the client has it."""
+    found = Response(media_type="application/json")
+    tag = revalidate(request, found, *parts)
+    found.body = service.cache.get(tag, lambda: make().model_dump_json().encode())
+    found.headers["Content-Length"] = str(len(found.body))
+    return found
+
+
+def page_answer(request: Request, service: Service, make: Callable[[], Response], *parts: object) -> Response:
+    """Return a page, rendered once for each version that ``parts`` name: they must have who sees it, too."""
+    found = Response(media_type="text/html")
+    tag = revalidate(request, found, *parts)
+    found.body = service.cache.get(tag, lambda: bytes(make().body))
+    found.headers["Content-Length"] = str(len(found.body))
+    return found

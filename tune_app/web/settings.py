@@ -24,6 +24,17 @@ class Limits:
     log_bytes: int = 256_000
     failed_sign_ins_per_minute: int = 20
     queued_runs: int = 200
+    cached_bytes: int = 32_000_000
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The Ray cluster that runs are jobs of: its dashboard, and what `tune-app submit` needs to reach it."""
+
+    address: str
+    token_file: Path | None = None
+    insecure: bool = False
+    shared_folder: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,8 @@ class Settings:
     ``results``: folder or URL that holds a store for each study. ``state``: local folder for the SQLite database, logs
     and study files of runs; beside local results if None. ``hosts``: further values of the Host header that are
     allowed. ``data_folders``: where a submitted study may read data from; anywhere if None. ``pass_environment``:
-    names of environment variables that runs get beside the usual ones. ``inline``: train without Ray.
+    names of environment variables that runs get beside the usual ones. ``inline``: train without Ray. ``cluster``:
+    run studies as its jobs, on this machine if None.
     """
 
     results: str = "results"
@@ -51,10 +63,13 @@ class Settings:
     data_folders: tuple[str, ...] | None = None
     user_code: bool = True
     pass_environment: tuple[str, ...] = ()
+    cluster: Cluster | None = None
     limits: Limits = field(default_factory=Limits)
 
     def check(self) -> None:
-        """Raise StudyError where the settings would expose the service without encryption."""
+        """Raise StudyError where settings contradict each other or would expose the service without encryption."""
+        if self.inline and self.cluster is not None:
+            raise StudyError("`--inline` trains on this machine and `--cluster` elsewhere; leave one of them out")
         if bool(self.tls_cert) != bool(self.tls_key):
             raise StudyError("`--tls-cert` and `--tls-key` belong together; give both or neither")
         for name, file in (("--tls-cert", self.tls_cert), ("--tls-key", self.tls_key)):

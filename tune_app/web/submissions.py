@@ -13,15 +13,19 @@ import yaml
 
 import search_spaces
 from analysis.stats.power import smallest_difference
+from search_spaces.budget import SECONDS_PER_HOUR, Budget, Usage, cost_lines, total
 from search_spaces.errors import StudyError
 from search_spaces.plan import Plan, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.study_files import ready_studies, references_in
 from tune_app.studies import read_study
-from tune_app.web.index import StudyIndex
+from tune_app.tuning.rounds import counts_by_arm
+from tune_app.web.costs import usage
+from tune_app.web.index import StudyIndex, results_of
+from tune_app.web.lines import line_of
 from tune_app.web.metrics import info, record
-from tune_app.web.models import PlannedArm, StudyMistake, StudyPlan, StudySubmission, Validation
 from tune_app.web.problems import mistakes_in
+from tune_app.web.run_models import PlannedArm, StudyMistake, StudyPlan, StudySubmission, Validation
 from tune_app.web.settings import Settings
 
 FILE = "study.yaml"
@@ -64,7 +68,7 @@ def _refuse_data_folders(spec: StudySpec, settings: Settings) -> None:
         return
     allowed = [Path(folder).resolve() for folder in settings.data_folders]
     tree = spec.model_dump(mode="json")
-    for place, value in _paths({name: tree.get(name) for name in ("baseline", "factors", "space")}):
+    for place, value in _paths({name: tree.get(name) for name in ("baseline", "factors", "space", "tune")}):
         if not any(Path(value).expanduser().resolve().is_relative_to(folder) for folder in allowed):
             names = ", ".join(map(str, allowed)) or "none"
             raise StudyError(f"`{place}` is {value!r}, but must be inside a folder that this server allows: {names}")
@@ -91,7 +95,7 @@ def validate(submission: StudySubmission, settings: Settings) -> Validation:
         text = text_of(submission)
         return Validation(valid=False, mistakes=[_with_line(one, text) for one in mistakes_in(str(error))])
     plan = make_plan(spec) if spec.mode == "ablation" else None
-    size = {"arms": len(plan.arms), "cells": len(plan.cells)} if plan else {"cells": spec.search.trials}
+    size = {"arms": len(plan.arms), "cells": plan.size} if plan else {"cells": spec.search.trials}
     return Validation(valid=True, name=spec.name, question=spec.question, mode=spec.mode, **size)
 
 
@@ -101,54 +105,18 @@ def _with_line(mistake: StudyMistake, text: str) -> StudyMistake:
     return mistake.model_copy(update={"line": line_of(text, mistake.path)})
 
 
-def line_of(text: str, path: str) -> int | None:
-    """Return the line (from 1) of the key that a path such as ``baseline.model.depth`` or ``seeds[2]`` leads to.
-
-    Where the last part is not in the text, the line of the part before it.
-    """
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError):
-        return None
-    line, rest = None, path
-    while node is not None and rest:
-        step = _step(node, rest)
-        if step is None:
-            break
-        line, node, rest = step
-    return line
-
-
-def _step(node: yaml.Node, path: str) -> tuple[int, yaml.Node, str] | None:
-    """Return the line, the node and the rest of the path after the longest key of ``node`` that begins the path."""
-    if isinstance(node, yaml.MappingNode):
-        keys = sorted(((str(key.value), key, value) for key, value in node.value), key=lambda item: -len(item[0]))
-        for name, key, value in keys:
-            if path == name or path.startswith((f"{name}.", f"{name}[")):
-                return key.start_mark.line + 1, value, path[len(name) :].removeprefix(".")
-    if isinstance(node, yaml.SequenceNode) and path.startswith("["):
-        number, _, rest = path[1:].partition("]")
-        if number.isdecimal() and int(number) < len(node.value):
-            value = node.value[int(number)]
-            return value.start_mark.line + 1, value, rest.removeprefix(".")
-    return None
-
-
 def plan(spec: StudySpec, stored: StudyIndex | None) -> StudyPlan:
     """Return what running a study would do, given what its store holds already."""
     made = make_plan(spec) if spec.mode == "ablation" else None
-    done = (
-        {row["digest"] for row in stored.trials.values() if row["status"] in ("completed", "diverged")}
-        if stored
-        else set()
-    )
-    times = _seconds_by_arm(stored)
-    arms = _arms(made, stored, done, times, len(spec.seeds)) if made else []
-    cells = len(made.cells) if made else spec.search.trials
+    rows = stored.trials.values() if stored else ()
+    results = results_of(row for row in rows if row["status"] in ("completed", "diverged"))
+    arms = _arms(made, stored, counts_by_arm(spec, made, results)) if made else []
+    cells = made.size if made else spec.search.trials
     finished = sum(arm.done for arm in arms) if made else min(cells, len(stored.trials) if stored else 0)
-    before = {cell.digest for cell in stored.plan.cells} if stored and stored.plan else set()
+    before = {cell.digest for cell in stored.planned.cells} if stored and stored.planned else set()
     now = {cell.digest for cell in made.cells} if made else set()
     seconds = _total_seconds(arms) if made else None
+    expected = None if seconds is None else Usage.of(seconds, _gpu_share(spec), spec.resources.cpu)
     difference, spread = _detectable(spec, stored, made) if made else (None, None)
     return StudyPlan(
         name=spec.name,
@@ -163,29 +131,44 @@ def plan(spec: StudySpec, stored: StudyIndex | None) -> StudyPlan:
         new_cells=len(now - before) if before else 0,
         removed_cells=len(before - now),
         trial_seconds=seconds,
-        gpu_seconds=None if seconds is None else seconds * _gpu_share(spec),
+        **_expected(expected, spec.budget),
         smallest_difference=difference,
         spread=spread,
         aliases=list(made.aliases) if made else [],
-        notes=_notes(spec, seconds, difference),
+        notes=[*_notes(spec, seconds, difference), *_budget_notes(spec.budget, expected, stored)],
     )
 
 
-def _arms(
-    made: Plan, stored: StudyIndex | None, done: set[str], times: Mapping[str, float], seeds: int
-) -> list[PlannedArm]:
+def _expected(expected: Usage | None, budget: Budget | None) -> dict[str, float | None]:
+    if expected is None:
+        return dict.fromkeys(("gpu_seconds", "cpu_seconds", "money"))
+    return {
+        "gpu_seconds": expected.gpu_hours * SECONDS_PER_HOUR,
+        "cpu_seconds": expected.cpu_hours * SECONDS_PER_HOUR,
+        "money": budget.cost(expected) if budget is not None else None,
+    }
+
+
+def _budget_notes(budget: Budget | None, expected: Usage | None, stored: StudyIndex | None) -> list[str]:
+    """Return what is left of each limit, and whether that is enough for what is expected."""
+    if budget is None:
+        return []
+    used = total(map(usage, stored.trials.values() if stored else ()))
+    return cost_lines(budget, expected or Usage(), used)[1:]
+
+
+def _arms(made: Plan, stored: StudyIndex | None, counts: Mapping[str, tuple[int, int]]) -> list[PlannedArm]:
+    """Return the arms of a plan; ``counts``: how many cells each has, and how many of them have ended."""
     before = {arm.name for arm in stored.plan.arms} if stored and stored.plan else None
-    finished: dict[str, int] = {}
-    for cell in made.cells:
-        finished[cell.arm.name] = finished.get(cell.arm.name, 0) + (cell.digest in done)
+    times = _seconds_by_arm(stored)
     any_time = statistics.median(times.values()) if times else None
     arms = [
         PlannedArm(
             name=arm.name,
             is_reference=arm.name == made.reference_arm,
             levels=dict(arm.levels),
-            cells=seeds,
-            done=finished[arm.name],
+            cells=counts[arm.name][0],
+            done=counts[arm.name][1],
             seconds_per_cell=times.get(arm.name, any_time),
             change="new" if before is not None and arm.name not in before else "same",
         )
@@ -198,9 +181,10 @@ def _arms(
 
 def _seconds_by_arm(stored: StudyIndex | None) -> dict[str, float]:
     found: dict[str, list[float]] = {}
+    names = stored.plan.arm_names() if stored and stored.plan else {}
     for row in stored.trials.values() if stored else ():
         if row["status"] == "completed" and row["seconds"]:
-            found.setdefault(row["arm"], []).append(row["seconds"])
+            found.setdefault(names.get(row["digest"], row["arm"]), []).append(row["seconds"])
     return {arm: statistics.median(values) for arm, values in found.items()}
 
 
@@ -236,7 +220,8 @@ def _detectable(spec: StudySpec, stored: StudyIndex | None, made: Plan) -> tuple
 def _notes(spec: StudySpec, seconds: float | None, difference: float | None) -> list[str]:
     notes = []
     if len(spec.seeds) < 2:
-        notes.append("with 1 seed no difference can be distinguished from chance; use 5 or more")
+        what = "repeat" if spec.tune else "seed"
+        notes.append(f"with 1 {what} no difference can be distinguished from chance; use 5 or more")
     elif difference is None and spec.mode == "ablation":
         notes.append(
             "the smallest detectable difference is known once an arm has 2 finished seeds in common with the reference"

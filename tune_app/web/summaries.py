@@ -5,25 +5,18 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tune_app.tuning.store.live import is_current
+from tune_app.web.cells import ended_cells, with_running
+from tune_app.web.costs import cost, study_cost
 from tune_app.web.index import StudyIndex
 from tune_app.web.metrics import info, infos, record
-from tune_app.web.models import (
-    Cost,
-    GridCell,
-    MetricInfo,
-    Run,
-    StudyDetail,
-    StudyState,
-    StudySummary,
-    TrialFailure,
-)
+from tune_app.web.models import MetricInfo, StudyDetail, StudyState, StudySummary, TrialFailure
+from tune_app.web.run_models import Run
 from tune_app.web.tables import Row
 
-MAX_CELLS = 5000
 MAX_FAILURES = 50
 _OWN_PACKAGES = re.compile(r'^\s*File "([^"]+)", line (\d+)', re.MULTILINE)
 _LIBRARIES = ("/site-packages/", "/dist-packages/", "/lib/python3", "/tune_app/", "<frozen ")
@@ -36,20 +29,29 @@ def summary(study: StudyIndex, run: Run | None) -> StudySummary:
 
 def detail(study: StudyIndex, run: Run | None) -> StudyDetail:
     """Return a study with its cells, failures and metrics."""
-    cells = _cells(study)
-    names = dict.fromkeys(name for row in study.trials.values() for name in row["metrics"])
-    metric = metric_of(study)
+    ended = study.remember("ended", lambda: ended_cells(study, metric_of(study).name))
     return StudyDetail(
         **_common(study, run),
-        metric_info=metric,
-        metrics=infos(dict.fromkeys([metric.name, *_curve_metrics(study), *names]), study.spec),
-        arms=list(dict.fromkeys(cell.arm for cell in cells)),
-        seeds=sorted({cell.seed for cell in cells}),
-        cells=cells[:MAX_CELLS],
-        failures=failures(study),
-        problems=_problems(study),
+        metric_info=metric_of(study),
+        metrics=metrics_of(study),
+        arms=ended.arms,
+        seeds=ended.seeds,
+        cells=with_running(study, ended, running(study)),
+        failures=study.remember("failures", lambda: failures(study)),
+        problems=study.remember("problems", lambda: _problems(study)),
+        costs=study.remember("costs", lambda: study_cost(study)),
         live_at=float(study.live["updated_at"]) if study.live else None,
     )
+
+
+def metrics_of(study: StudyIndex) -> list[MetricInfo]:
+    """Return the metrics of a study that has values: the study's own first, then those by epoch."""
+
+    def names() -> list[str]:
+        return list(dict.fromkeys(name for row in study.trials.values() for name in row["metrics"]))
+
+    found = [metric_of(study).name, *curve_metrics(study), *study.remember("metrics", names)]
+    return infos(dict.fromkeys(found), study.spec)
 
 
 def metric_of(study: StudyIndex) -> MetricInfo:
@@ -58,35 +60,44 @@ def metric_of(study: StudyIndex) -> MetricInfo:
     return info(record(name, study.spec))
 
 
-def _curve_metrics(study: StudyIndex) -> list[str]:
+def curve_metrics(study: StudyIndex) -> list[str]:
+    """Return the metrics that have a value by epoch; before the first epoch, the one that chooses."""
     for rows in study.epochs().values():
-        return list(rows.values)
+        return list(rows.names)
     for trial in running(study):
-        return list(trial["points"])
-    return []
+        if trial["points"]:
+            return list(trial["points"])
+    return [study.spec.choose_by_metric()] if study.spec else []
 
 
 def _common(study: StudyIndex, run: Run | None) -> dict[str, Any]:
-    counts = Counter(row["status"] for row in study.trials.values() if row["planned"])
-    total, missing = planned(study), missing_cells(study)
-    finished = [row["finished_at"] for row in study.trials.values() if row["finished_at"]]
     live_at = [float(study.live["updated_at"])] if study.live else []
-    state = _state(study, run, missing)
+    state = _state(study, run, missing_cells(study))
+    found = study.remember("common", lambda: _finished(study))
+    last = [found["last_activity"]] if found["last_activity"] else []
+    return found | {
+        "state": state,
+        "running": len(running(study)),
+        "eta_seconds": study.live.get("eta_seconds") if study.live and is_current(study.live, time.time()) else None,
+        "last_activity": max([*last, *live_at], default=None),
+        "run": run.id if run else None,
+    }
+
+
+def _finished(study: StudyIndex) -> dict[str, Any]:
+    """Return what the list shows of a study that does not depend on what is running."""
+    counts = Counter(row["status"] for row in study.trials.values() if row["planned"])
     return {
         "name": study.name,
         "question": str(study.tree.get("question") or ""),
         "mode": str(study.tree.get("mode") or "ablation"),
-        "state": state,
         "metric": metric_of(study).label,
-        "planned": total,
+        "planned": planned(study),
         "ended": sum(counts.values()),
         "counts": dict(counts),
-        "running": len(running(study)),
-        "eta_seconds": study.live.get("eta_seconds") if study.live and is_current(study.live, time.time()) else None,
-        "statement": statement(study, state),
-        "last_activity": max([*finished, *live_at], default=None),
-        "cost": cost(study.trials.values()),
-        "run": run.id if run else None,
+        "statement": statement(study),
+        "last_activity": max((row["finished_at"] or 0.0 for row in study.trials.values()), default=None),
+        "cost": cost(study.trials.values(), study.spec.budget if study.spec else None),
     }
 
 
@@ -103,7 +114,7 @@ def _state(study: StudyIndex, run: Run | None, missing: int | None) -> StudyStat
 def planned(study: StudyIndex) -> int | None:
     """Return how many cells or trials the study has; None where its file cannot be planned."""
     if study.plan is not None:
-        return len(study.plan.cells)
+        return study.plan.size
     if study.spec is None:
         return None
     size = study.spec.search_space().size if study.spec.search.searcher == "grid" else None
@@ -112,16 +123,20 @@ def planned(study: StudyIndex) -> int | None:
 
 def missing_cells(study: StudyIndex) -> int | None:
     """Return how many planned cells have no finished trial; None where the study's file cannot be planned."""
+    return study.remember("missing", lambda: _missing_cells(study))
+
+
+def _missing_cells(study: StudyIndex) -> int | None:
     total = planned(study)
     if total is None:
         return None
     if study.plan is None:
         return max(0, total - len(study.trials))
     ended = {row["digest"] for row in study.trials.values()}
-    return sum(cell.digest not in ended for cell in study.plan.cells)
+    return total - sum(cell.digest in ended for cell in study.plan.cells)
 
 
-def statement(study: StudyIndex, state: StudyState) -> str:
+def statement(study: StudyIndex) -> str:
     """Return in a sentence whether the study has an answer yet."""
     total, missing = planned(study), missing_cells(study)
     if total is None or missing is None:
@@ -129,70 +144,28 @@ def statement(study: StudyIndex, state: StudyState) -> str:
     if study.plan is None:
         return f"{total - missing} of {total} trials are finished"
     if missing:
-        return not_yet_decided(missing, total)
+        return not_yet_decided(study, missing, total)
     failed = sum(row["planned"] and row["status"] == "failed" for row in study.trials.values())
     lost = f"; {failed} of them failed and have no value" if failed else ""
     return f"all {total} cells are finished{lost}"
 
 
-def not_yet_decided(missing: int, total: int) -> str:
+def not_yet_decided(study: StudyIndex, missing: int, total: int) -> str:
     """Return the words shown instead of a verdict while planned cells are missing."""
-    return f"not yet decided: {missing} of {total} cells {'is' if missing == 1 else 'are'} missing"
+    stage = f"{study.stage}; " if study.stage else ""
+    return f"{stage}not yet decided: {missing} of {total} cells {'is' if missing == 1 else 'are'} missing"
 
 
 def running(study: StudyIndex) -> list[Mapping[str, Any]]:
     """Return the running trials of the live state, with arms named by the current plan; none where it is old."""
     if not is_current(study.live, time.time()) or study.live is None:
         return []
-    names = {cell.digest: cell.arm.name for cell in study.plan.cells} if study.plan else {}
+    names = study.remember("names", lambda: _names(study))
     return [{**trial, "arm": names.get(trial["digest"], trial["arm"])} for trial in study.live["running"]]
 
 
-def cost(rows: Iterable[Row]) -> Cost:
-    """Return what trials took: their own time, and that times the share of GPUs and CPUs given."""
-    seconds = [(row["seconds"] or 0.0, row.get("gpus") or 0.0, row.get("cpus") or 0.0) for row in rows]
-    return Cost(
-        trial_seconds=sum(own for own, _, _ in seconds),
-        gpu_seconds=sum(own * gpus for own, gpus, _ in seconds),
-        cpu_seconds=sum(own * cpus for own, _, cpus in seconds),
-    )
-
-
-def _cells(study: StudyIndex) -> list[GridCell]:
-    """Return the planned cells in the plan's order; of a search, its trials, the latest first."""
-    metric = metric_of(study).name
-    live = {trial["digest"]: trial for trial in running(study)}
-    by_digest = {row["digest"]: (key, row) for key, row in study.trials.items()}
-    if study.plan is None:
-        rows = sorted(study.trials.items(), key=lambda item: -(item[1]["finished_at"] or 0.0))
-        cells = [_running_cell(trial) for trial in live.values() if trial["digest"] not in by_digest]
-        return cells + [_ended_cell(row["arm"], row["seed"], key, row, metric) for key, row in rows]
-    cells = []
-    for cell in study.plan.cells:
-        arm, seed = cell.arm.name, cell.config.seed
-        if cell.digest in by_digest and not (by_digest[cell.digest][1]["status"] == "failed" and cell.digest in live):
-            cells.append(_ended_cell(arm, seed, *by_digest[cell.digest], metric))
-        elif cell.digest in live:
-            cells.append(_running_cell({**live[cell.digest], "arm": arm, "seed": seed}))
-        else:
-            cells.append(GridCell(arm=arm, seed=seed, state="missing"))
-    return cells
-
-
-def _running_cell(trial: Mapping[str, Any]) -> GridCell:
-    return GridCell(arm=trial["arm"], seed=trial["seed"], state="running", epoch=trial["epoch"], epochs=trial["epochs"])
-
-
-def _ended_cell(arm: str, seed: int, key: str, row: Row, metric: str) -> GridCell:
-    return GridCell(
-        arm=arm,
-        seed=seed,
-        state=row["status"],
-        value=row["metrics"].get(metric),
-        trial=key,
-        epoch=row["epochs_trained"],
-        epochs=row["epochs_planned"],
-    )
+def _names(study: StudyIndex) -> dict[str, str]:
+    return {cell.digest: cell.arm.name for cell in study.plan.cells} if study.plan else {}
 
 
 def failures(study: StudyIndex) -> list[TrialFailure]:

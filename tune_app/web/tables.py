@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
+import os
+import sys
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +28,26 @@ from tune_app.web.metrics import NOT_METRICS
 Stamp = tuple[Any, ...]
 Row = dict[str, Any]
 _THREADS = 4
-_HEAVY = ("test_confusion", "classes", "schema_version")
+_KEPT = (
+    "digest", "fingerprint", "arm", "seed", "status", "epochs_planned", "epochs_trained", "best_epoch", "seconds",
+    "gpus", "cpus", "node", "attempts", "started_at", "finished_at", "config", "levels", "history", "error",
+    "device_name", "precision", "parameters",
+)  # fmt: skip
+_REPEATED = ("fingerprint", "arm", "status", "node", "levels", "history", "device_name", "precision")
+MANY_FILES = 200
+"""After this many files the memory that reading them took is given back to the system."""
 COMPACT = "compact-"
+SETTLED_NANOSECONDS = 2_000_000_000
 
 
 def stamps(folder: Folder, suffix: str = ".parquet") -> dict[str, Stamp]:
     """Return name -> what changes when a file is replaced: time and size, and on object stores the ETag."""
     if folder.is_local:
-        root = Path(folder.root)
-        if not root.is_dir():
+        try:
+            with os.scandir(folder.root) as entries:
+                return {one.name: _stamp(one) for one in entries if _is_data(one, suffix)}
+        except (FileNotFoundError, NotADirectoryError):
             return {}
-        found = {}
-        for entry in root.iterdir():
-            if entry.name.endswith(suffix) and not entry.name.startswith(".") and not entry.is_symlink():
-                stat = entry.stat()
-                found[entry.name] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        return found
     try:
         listed = folder.filesystem.ls(folder.root, detail=True)
     except FileNotFoundError:
@@ -47,6 +58,30 @@ def stamps(folder: Folder, suffix: str = ".parquet") -> dict[str, Stamp]:
         for name, one in files
         if name.endswith(suffix) and not name.startswith(".")
     }
+
+
+def _is_data(entry: os.DirEntry[str], suffix: str) -> bool:
+    return entry.name.endswith(suffix) and not entry.name.startswith(".") and not entry.is_symlink()
+
+
+def _stamp(entry: os.DirEntry[str]) -> Stamp:
+    stat = entry.stat()
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _folder_stamp(folder: Folder) -> int | None:
+    """Return what changes when a file is renamed into a local folder; None elsewhere, or right after a change.
+
+    A store's files are replaced by renaming, never written in place. Within the resolution of the clock a second
+    change could have the time of the first: so a time of a moment ago is not relied on.
+    """
+    if not folder.is_local:
+        return None
+    try:
+        changed = Path(folder.root).stat().st_mtime_ns
+    except OSError:
+        return None
+    return changed if time.time_ns() - changed > SETTLED_NANOSECONDS else None
 
 
 def read_parquet(folder: Folder, name: str, columns: list[str] | None = None) -> pa.Table:
@@ -70,12 +105,17 @@ class Table:
         self.folder, self._convert = folder, convert
         self.files: dict[str, Content] = {}
         self.damaged: dict[str, Stamp] = {}
+        self._listed: int | None = None
         self._lock = threading.Lock()
 
     def refresh(self) -> bool:
         """Read new and replaced files, forget removed ones; return whether anything changed."""
         with self._lock:
+            listed = _folder_stamp(self.folder)
+            if listed is not None and listed == self._listed:
+                return False
             now = stamps(self.folder)
+            self._listed = listed
             gone = self.files.keys() - now.keys()
             known = {name: content.stamp for name, content in self.files.items()} | self.damaged
             new = [name for name, stamp in now.items() if known.get(name) != stamp]
@@ -90,6 +130,8 @@ class Table:
                 else:
                     files[name] = Content(now[name], value)
             self.files = files
+            if len(new) > MANY_FILES:
+                give_back_memory()
             return bool(gone or new)
 
     def _read(self, name: str) -> Any:
@@ -106,13 +148,18 @@ class Table:
 
 def trial_rows(table: pa.Table) -> list[Row]:
     """Return the rows of a trials file, without what only the report needs."""
-    rows: list[Row] = table.drop_columns([name for name in _HEAVY if name in table.column_names]).to_pylist()
     names = metric_columns(table.schema)
-    for row in rows:
-        row["metrics"] = {name: row.pop(name) for name in names if row.get(name) is not None}
-        row["metrics"] = {name: value for name, value in row["metrics"].items() if np.isfinite(value)}
+    rows: list[Row] = table.select([name for name in table.column_names if name in _KEPT]).to_pylist()
+    values = zip(*(table[name].to_pylist() for name in names), strict=True) if names else ((),) * len(rows)
+    for row, measured in zip(rows, values, strict=True):
+        row["metrics"] = {
+            name: value for name, value in zip(names, measured, strict=True) if value is not None and isfinite(value)
+        }
         for name in ("started_at", "finished_at"):
             row[name] = row[name].timestamp() if row.get(name) is not None else None
+        for name in _REPEATED:
+            if isinstance(row.get(name), str):
+                row[name] = sys.intern(row[name])
     return rows
 
 
@@ -123,10 +170,15 @@ def metric_columns(schema: pa.Schema) -> list[str]:
 
 @dataclass(frozen=True)
 class EpochRows:
-    """The epochs of one trial: epoch numbers, and a value of each metric (NaN where it has none)."""
+    """The epochs of one trial: epoch numbers, and a row of ``values`` for each of ``names`` (NaN where it has none)."""
 
     epochs: NDArray[np.int32]
-    values: Mapping[str, NDArray[np.float32]]
+    names: tuple[str, ...]
+    values: NDArray[np.float32]
+
+    def metric(self, name: str) -> NDArray[np.float32]:
+        """Return the values of a metric; ValueError where there is none of that name."""
+        return self.values[self.names.index(name)]
 
 
 def epoch_rows(table: pa.Table) -> dict[str, EpochRows]:
@@ -140,11 +192,24 @@ def epoch_rows(table: pa.Table) -> dict[str, EpochRows]:
     keys, epochs = keys[order], epochs[order]
     starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
     ends = np.r_[starts[1:], len(keys)]
-    values = {
-        name: np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float32)[order]
-        for name in metric_columns(table.schema)
-    }
+    names = _same(tuple(metric_columns(table.schema)))
+    values = np.empty((len(names), len(keys)), dtype=np.float32)
+    for place, name in enumerate(names):
+        values[place] = np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float32)[order]
     return {
-        str(keys[a]): EpochRows(epochs[a:b], {name: column[a:b] for name, column in values.items()})
+        str(keys[a]): EpochRows(epochs[a:b], names, values[:, a:b])
         for a, b in zip(starts.tolist(), ends.tolist(), strict=True)
     }
+
+
+@lru_cache(maxsize=64)
+def _same(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return one and the same tuple for equal ones: each trial refers to it."""
+    return tuple(map(sys.intern, names))
+
+
+def give_back_memory() -> None:
+    """Return the memory that is no longer used to the system, where its C library can."""
+    pa.default_memory_pool().release_unused()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -122,7 +122,7 @@ def trial(study: StudyIndex, key: str) -> TrialDetail:
 
 
 def _files(study: StudyIndex, key: str) -> list[str]:
-    tables = ("trials", "epochs", "quantiles")
+    tables = ("trials", "epochs", "quantiles", "correct")
     return [f"{table}/{key}.parquet" for table in tables if (study.folder / table).exists(f"{key}.parquet")]
 
 

@@ -19,6 +19,7 @@ from analysis.plots import (
     importance,
     interaction,
     landscape,
+    looks,
     parallel,
     power,
     quantiles,
@@ -29,6 +30,7 @@ from analysis.plots import (
     slices,
     studies,
     timeline,
+    tuned,
 )
 from analysis.plots import effects as forest
 from analysis.plots.picture import Picture, to_svg
@@ -84,12 +86,44 @@ def curves_of(study: StudyResults, styles: Styles) -> tuple[pd.DataFrame, Styles
 
 IMPORTANCE = pd.DataFrame({"factor": ["lr", "norm"], "fanova": [0.7, 0.3], "ped_anova": [0.4, 0.6]})
 
+TUNED = pd.DataFrame(
+    {"arm": ["batch_size=32"], "reference": ["baseline"], "untuned_n": [5], "tuned_n": [5]}
+    | {f"{kind}_{name}": [value] for kind in ("untuned", "tuned") for name, value in zip(
+        ("difference", "low", "high"), (0.01, 0.0, 0.02), strict=True
+    )}
+)  # fmt: skip
+BUDGET = pd.DataFrame(
+    {
+        "arm": "baseline",
+        "trials": [1, 2, 3],
+        "mean": [0.7, 0.8, 0.85],
+        "low": [0.6, 0.7, 0.8],
+        "high": 0.9,
+        "repeats": 5,
+    }
+)
+TRIED = pd.DataFrame(
+    {"arm": "baseline", "field": "optimizer.lr", "value": [0.001, 0.1], "reached": [0.5, 0.7], "chosen": [False, True]}
+)
+PATHS = pd.DataFrame(
+    {
+        "arm": ["batch_size=32"] * 2 + ["model.norm=none"],
+        "state": ["better", "better", "futile"],
+        "look": [1, 2, 1],
+        "seeds": [4, 6, 4],
+        "t": [1.5, 40.0, float("nan")],
+        "critical": [float("inf"), 4.1, float("inf")],
+    }
+)
 Draw = Callable[[StudyResults, StudyResults, Styles, Theme], Picture]
 PICTURES: dict[str, Draw] = {
     "overlay": lambda a, s, st, th: curves.draw_overlay(*curves_of(a, st), theme=th),
     "overlay, one column": lambda a, s, st, th: curves.draw_overlay(*curves_of(a, st), width=COLUMN, theme=th),
     "arm by arm": lambda a, s, st, th: curves.draw_arms(*curves_of(a, st), theme=th),
     "effects": lambda a, s, st, th: forest.draw_effects(effects(a), st, metric=TEST, rope=0.005, theme=th),
+    "looks": lambda a, s, st, th: looks.draw_paths(
+        PATHS.assign(arm=[list(st)[1], list(st)[1], list(st)[2]]), st, metric=TEST, theme=th
+    ),
     "seeds": lambda a, s, st, th: seeds.draw_seeds(seed_data(a.trials, TEST.name), st, metric=TEST, theme=th),
     "interaction": lambda a, s, st, th: interaction.draw_interaction(
         factor_pairs(a), "model.norm", "batch_size", metric=TEST, theme=th
@@ -122,6 +156,9 @@ PICTURES: dict[str, Draw] = {
     "power": lambda a, s, st, th: power.draw_power(
         power.power_data(0.004, [0.002, 0.01]), 0.004, metric=TEST, theme=th
     ),
+    "untuned and tuned": lambda a, s, st, th: tuned.draw_tuned(TUNED, st, metric=TEST, rope=0.005, theme=th),
+    "budget": lambda a, s, st, th: tuned.draw_budget(BUDGET, st, metric=VAL, theme=th),
+    "tried values": lambda a, s, st, th: tuned.draw_tried(TRIED, st, metric=VAL, theme=th),
     "studies": lambda a, s, st, th: studies.draw_studies(
         studies.studies_data({"x": a.trials, "y": a.trials}, TEST.name), metric=TEST, theme=th
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,23 +11,9 @@ import pytest
 from analysis.report.study import write_comparison, write_report
 from analysis.store.load import load_study
 from bench.make_store import Truth, write_store
+from tests.support.browser import axe, logged, needs_chromium
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +35,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
 class Visit:
     """A page opened, with what it logged and what it asked the network for."""
 
@@ -65,10 +42,8 @@ class Visit:
         viewport = {"width": width, "height": 900}
         self.context = browser.new_context(viewport=viewport, color_scheme=scheme, **options)
         self.page = self.context.new_page()
-        self.logged: list[str] = []
+        self.logged = logged(self.page)
         self.requests: list[str] = []
-        self.page.on("console", lambda message: self.logged.append(message.text))
-        self.page.on("pageerror", lambda error: self.logged.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.as_uri())
 
@@ -97,7 +72,7 @@ def test_no_errors_no_requests_and_nothing_sticks_out(
 @pytest.mark.parametrize("name", ["report", "search", "comparison"])
 def test_axe_finds_no_violation(name: str, scheme: str, browser: Any, pages: dict[str, Path]) -> None:
     visit = Visit(browser, pages[name], scheme=scheme, bypass_csp=True)
-    found = axe_playwright.Axe().run(visit.page)
+    found = axe(visit.page)
     assert len(found.response["passes"]) > 20
     assert found.violations_count == 0, found.generate_report()
     visit.context.close()

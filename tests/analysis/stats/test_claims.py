@@ -12,8 +12,10 @@ from scipy import stats
 
 from analysis.reproduction.compute import all_claims, all_figures, summary
 from analysis.reproduction.page import write_reproduction
-from analysis.stats.claims import claims, reported
-from analysis.stats.flatness import laplacian_variance, roughness
+from analysis.stats.claims import claims, how_tested, reported
+from analysis.stats.derived import with_metric
+from analysis.stats.flatness import landscape_measures, laplacian_variance
+from analysis.stats.order import page_p
 from analysis.stats.pairs import metric_table
 from analysis.store.load import load_study
 from bench.make_store import Truth, write_store
@@ -154,7 +156,7 @@ def test_a_flatter_landscape_is_the_better_one(study):
     row = claims(found).iloc[0]
     assert (row.verdict, row.n) == ("held", 8)
     assert row.difference == pytest.approx(-2, abs=0.4)  # a tenth of the noise is a hundredth of the variance
-    means = roughness(found).groupby(study.trials["arm"]).mean()
+    means = landscape_measures(found)["roughness"].groupby(study.trials["arm"]).mean()
     assert row.difference == pytest.approx(means["norm=batch"] - means["norm=none"])
     assert np.isnan(means["norm=group"])
     assert np.isnan(row.equivalent_holm)
@@ -211,3 +213,51 @@ def test_the_page_its_markdown_and_its_tables_say_the_same(summary_page):
 def test_a_summary_needs_a_study(tmp_path):
     with pytest.raises(StudyError, match="no study to summarise"):
         write_reproduction([], tmp_path)
+
+
+def test_a_claim_of_an_order_is_pages_trend_test_over_seeds(study):
+    order = ["norm=batch", "norm=group", "norm=none"]
+    stated = {"text": "This order.", "order": order, "expect": "order"}
+    backwards = {"text": "The reverse.", "order": order[::-1], "expect": "order"}
+    absent = {"text": "Absent.", "order": ["norm=batch", "norm=none", "norm=layer"], "expect": "order"}
+    found = claims(with_reference(study, [stated, backwards, absent]))
+    values = metric_table(study, "test_accuracy").loc[order[::-1]].to_numpy().T
+    assert found["p_claim"][0] == pytest.approx(stats.page_trend_test(values).pvalue)
+    assert found["verdict"][:2].tolist() == ["held", "did not hold"]
+    assert found["arm"][0] == "norm=batch, norm=group, norm=none"
+    assert "of 3 pairs 2 are shown in this order and 0 the other way round" in found["words"][0]
+    assert found["n"][0] == 8
+    assert how_tested(found.iloc[0], "accuracy") == "best to worst: norm=batch, norm=group, norm=none; accuracy"
+
+
+def test_without_any_difference_an_order_is_claimed_in_five_percent_of_studies():
+    rng = np.random.default_rng(0)
+    found = np.array([page_p(rng.normal(size=(4, 6))) for _ in range(600)])
+    assert np.mean(found < 0.05) == pytest.approx(0.05, abs=0.025)
+    falling = rng.normal(size=(4, 6)) + 5 * np.arange(4)[::-1, None]
+    assert page_p(falling) < 0.001 < 0.99 < page_p(falling[::-1])
+    assert np.isnan(page_p(np.full((4, 6), np.nan)))
+
+
+def test_gaps_and_features_are_computed_from_the_store(study):
+    gap = with_metric(study, "accuracy_gap").trials
+    np.testing.assert_allclose(gap["accuracy_gap"], gap["train_accuracy"] - gap["val_accuracy"])
+    digest = study.trials["digest"].iloc[0]
+    values = {1: (-1.0, 0.0, 1.0, 9.0), 2: (-1.0, 0.0, 3.0, 11.0)}
+    rows = [
+        {"digest": digest, "epoch": epoch, "layer": "features", "percentile": p, "value": value}
+        for epoch, of_epoch in values.items()
+        for p, value in zip((1, 20, 80, 99), of_epoch, strict=True)
+    ]
+    measured = dataclasses.replace(study, quantiles=pd.DataFrame(rows))
+    assert with_metric(measured, "feature_spread").trials["feature_spread"].iloc[0] == pytest.approx(np.log10(12))
+    drift = with_metric(measured, "feature_drift").trials["feature_drift"]
+    assert drift.iloc[0] == pytest.approx(np.log10(1 / 12))
+    assert drift.iloc[1:].isna().all()
+
+
+def test_a_rope_of_its_own_makes_a_claim_a_family_of_its_own(study):
+    stated = [claim("norm=group", "equivalent"), claim("norm=group", "equivalent", rope=1e-9)]
+    found = claims(with_reference(study, stated))
+    assert found["verdict"][0] == "held"
+    assert found["verdict"][1] != "held"

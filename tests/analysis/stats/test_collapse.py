@@ -23,7 +23,8 @@ def test_runs_far_below_their_arm_have_collapsed(cells: list[tuple[int, int]]):
     found = find_collapses(with_collapses(*cells))
     assert {tuple(cell) for cell in np.argwhere(found.mask).tolist()} == set(cells)
     assert found.count.sum() == len(cells)
-    assert found.depth == pytest.approx(20, abs=2.5)
+    np.testing.assert_allclose(found.depth[found.mask], 20, atol=2.5)
+    assert np.isnan(found.depth[~found.mask]).all()
     lower_is_better = find_collapses(-with_collapses(*cells), higher_is_better=False)
     np.testing.assert_array_equal(lower_is_better.mask, found.mask)
 
@@ -50,13 +51,26 @@ def test_normal_noise_hardly_ever_collapses(shape: tuple[int, int]):
     assert np.mean([find_collapses(rng.normal(size=shape)).any for _ in range(400)]) <= 0.03
 
 
-def test_unseen_share_is_what_comparable_arms_show_beyond_an_arms_own():
+def test_unseen_collapses_are_what_comparable_arms_show_beyond_an_arms_own():
     found = find_collapses(with_collapses((1, 2), (3, 5)))
-    pooled = 2.5 / 25
-    np.testing.assert_allclose(found.unseen_share(), [pooled, 0, pooled, 0])
+    share, depth = 2.5 / 25, found.depth[found.mask].mean()
+    for arm in (0, 2):
+        assert found.unseen(arm) == pytest.approx((share * depth, share * (1 - share) / 24 * depth**2))
+    assert found.unseen(1) == found.unseen(3) == (0, 0)  # 1 of 6 is more than 2.5 of 25
     # An arm in which every run but one collapses differs from the others (p = 0.015), which do not share its risk.
     broken = find_collapses(with_collapses(*((2, seed) for seed in range(5))))
-    np.testing.assert_allclose(broken.unseen_share()[[0, 1, 3]], 0.5 / 19)
+    assert broken.comparable(0).tolist() == [True, True, False, True]
+    assert broken.unseen(0) == (0, 0)
+
+
+def test_an_arm_whose_other_runs_are_at_another_level_shares_no_risk_of_collapse():
+    values = with_collapses((1, 2), (1, 4))
+    assert find_collapses(values).comparable(0).all()
+    values[1] -= 8
+    found = find_collapses(values)
+    assert found.count.tolist() == [0, 2, 0, 0]
+    assert found.comparable(0).tolist() == [True, False, True, True]
+    assert found.unseen(0) == (0, 0)
 
 
 def test_share_p_is_fishers_exact_test_by_enumeration():

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.stats.flatness import laplacian_variance
+from analysis.stats.flatness import inner_half, landscape_measures, laplacian_variance
 from analysis.stats.landscape import flatness
 from analysis.store.load import StudyResults, load_study
 from bench.make_store import write_store
+from search_spaces.metrics import LANDSCAPE_METRICS
 
 X, Y = np.linspace(-1, 1, 5), np.linspace(-2, 2, 9)
 
@@ -64,6 +65,26 @@ def test_every_model_and_surface_has_a_row(study):
     assert row.centre_loss == pytest.approx(0.3)
     assert row.laplacian_variance == pytest.approx(0, abs=1e-20)
     assert (row.top_eigenvalue, row.residual) == (4.0, 1e-4)
+
+
+def test_the_inner_half_of_a_surface_is_that_of_half_the_range():
+    axis = np.linspace(-2, 2, 9)
+    x, y, loss = inner_half(*surface(lambda x, y: x + 10 * y, axis, axis))
+    assert x.tolist() == y.tolist() == [-1, -0.5, 0, 0.5, 1]
+    np.testing.assert_allclose(loss, x[None] + 10 * y[:, None])
+
+
+def test_measures_are_logarithms_by_trial(study):
+    rough = surface(lambda x, y: x**3 + 0 * y)
+    measures = landscape_measures(study)
+    assert list(measures) == list(LANDSCAPE_METRICS)
+    assert len(measures) == len(study.trials)
+    first = measures[study.trials["digest"].isin(study.landscape["digest"])].iloc[0]
+    assert first["centre_loss"] == pytest.approx(0.3)
+    assert first["sharpness"] == pytest.approx(np.log10(4))
+    bare = dataclasses.replace(study, curvature=study.curvature.iloc[:0])
+    assert landscape_measures(bare)["sharpness"].isna().all()
+    assert laplacian_variance(*inner_half(*rough)) < laplacian_variance(*rough)
 
 
 def test_what_the_store_lacks_is_nan(study):

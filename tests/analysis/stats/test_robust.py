@@ -7,7 +7,9 @@ from scipy import stats
 from analysis.stats.robust import (
     correlation,
     outlier_p,
+    pooled_skewness,
     shape_warnings,
+    skewed_t_p,
     skewness_p,
     spread_ratio_p,
     studentised_bootstrap_p,
@@ -90,3 +92,28 @@ def test_shape_warnings_name_what_they_saw_and_are_rare_under_normal_noise():
     rng = np.random.default_rng(5)
     warned = [bool(shape_warnings(*rng.normal(size=(2, n)))) for n in (3, 5, 10) for _ in range(400)]
     assert np.mean(warned) < 0.035
+
+
+def test_pooled_skewness_is_the_mean_of_scipys_with_a_level_of_five_percent():
+    rng = np.random.default_rng(0)
+    values = rng.exponential(size=(6, 12))
+    values[1, 0] = np.nan
+    g = [stats.skew(row[np.isfinite(row)], bias=False) for row in values]
+    mean, p = pooled_skewness(values)
+    assert mean == pytest.approx(np.mean(g))
+    assert p < 0.05
+    assert pooled_skewness(-values)[0] == pytest.approx(-mean)
+    assert pooled_skewness(np.full((3, 2), 1.0)) == (0, 1)
+    below = np.mean([pooled_skewness(rng.normal(size=(4, 6)))[1] < 0.05 for _ in range(1500)])
+    assert below == pytest.approx(0.05, abs=0.02)
+
+
+def test_p_of_a_skewed_t_is_students_without_skewness_and_exact_for_exponential_values():
+    t, n = np.array([-3.0, 0.5, 2.6, np.nan]), np.full(4, 6)
+    np.testing.assert_allclose(skewed_t_p(t, n, 0.0)[:3], 2 * stats.t.sf(np.abs(t[:3]), 5), rtol=0.1)
+    assert np.isnan(skewed_t_p(t, n, 0.0)[3])
+    # A long tail on the upper side makes large negative t common: here a sample of exponential values (skewness 2).
+    drawn = np.random.default_rng(1).exponential(size=(40_000, 6)) - 1
+    low = drawn.mean(axis=1) / drawn.std(axis=1, ddof=1) * np.sqrt(6)
+    assert skewed_t_p(t[:1], n[:1], 2.0)[0] == pytest.approx(2 * np.mean(low <= -3), rel=0.1)
+    assert skewed_t_p(-t[:1], n[:1], -2.0)[0] == pytest.approx(skewed_t_p(t[:1], n[:1], 2.0)[0])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.stats.forecast import forecast
 from analysis.stats.paired import compare_differences
 from analysis.stats.sequential import (
     ArmDecision,
@@ -11,11 +12,10 @@ from analysis.stats.sequential import (
     corrected_estimate,
     decide,
     default_looks,
-    forecast,
     predictive_probability,
     trainings_used,
 )
-from analysis.stats.spending import nominal_levels
+from analysis.stats.spending import t_levels
 from search_spaces.errors import StudyError
 
 MIX = (0.0, 0.0, 0.5, 1.0, 2.0, 4.0)
@@ -37,7 +37,7 @@ def test_one_look_is_the_study_with_a_fixed_number_of_seeds(seed: int):
 def test_an_arm_stops_where_its_p_is_below_the_level_of_the_look_and_stays_stopped():
     d = 3 + noise(1, 20)
     found = decide(d, PLAN)[0]
-    levels = nominal_levels(PLAN.fractions, 0.05, "quadratic")
+    levels = t_levels(PLAN.looks, 0.05, "quadratic")
     p = [stats.ttest_1samp(d[0, :look], 0).pvalue for look in PLAN.looks]
     first = next(place for place, look in enumerate(p) if look <= levels[place])
     assert (found.state, found.seeds) == ("better", PLAN.looks[first])
@@ -97,9 +97,9 @@ def test_predictive_probability_is_the_share_of_simulated_continuations():
     variance = 5 * sd**2 / rng.chisquare(5, draws)
     true = mean + np.sqrt(variance / 6) * rng.normal(size=draws)
     final = (6 * mean + 14 * (true + np.sqrt(variance / 14) * rng.normal(size=draws))) / 20
-    levels = nominal_levels(plan.fractions, 0.05, "quadratic")
+    levels = t_levels(plan.looks, 0.05, "quadratic")
     critical = stats.t.isf(levels[-1] / 2, 19) * sd / np.sqrt(20)
-    equivalent = nominal_levels(plan.fractions, 0.1, "quadratic")[-1]
+    equivalent = t_levels(plan.looks, 0.1, "quadratic")[-1]
     inside = min(0.5 - stats.t.isf(equivalent / 2, 19) * sd / np.sqrt(20), critical)
     expected = np.mean((np.abs(final) > critical) | (np.abs(final) < inside))
     assert predictive_probability(mean, sd / np.sqrt(6), 6, plan) == pytest.approx(expected, abs=0.01)

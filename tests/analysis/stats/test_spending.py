@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.stats.spending import SPENDING, boundaries, exceedance, median_unbiased, nominal_levels
+from analysis.stats.spending import SPENDING, boundaries, exceedance, median_unbiased, nominal_levels, t_levels
 from search_spaces.errors import StudyError
 
 FIVE = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -100,3 +100,24 @@ def test_wrong_looks_and_unknown_spending_are_refused():
             boundaries(looks, 0.05, "pocock")
     with pytest.raises(StudyError, match="did you mean 'pocock'"):
         boundaries((1.0,), 0.05, "pococ")
+
+
+def share_rejected(looks, levels, studies=100_000):
+    draws = np.random.default_rng(5).normal(size=(studies, looks[-1]))
+    p = np.stack([stats.ttest_1samp(draws[:, :look], 0, axis=1).pvalue for look in looks], axis=1)
+    return float((p <= np.array(levels)).any(axis=1).mean())
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+def test_levels_of_the_t_test_reject_in_the_share_alpha_and_those_of_the_normal_boundary_more_often(alpha: float):
+    looks = (4, 6, 9, 13, 20)
+    normal = nominal_levels(tuple(look / 20 for look in looks), alpha, "quadratic")
+    assert share_rejected(looks, t_levels(looks, alpha, "quadratic")) == pytest.approx(
+        alpha, abs=0.0025 * alpha**0.5 / 0.22
+    )
+    assert share_rejected(looks, normal) > 1.08 * alpha
+
+
+def test_one_look_at_the_t_test_is_at_the_full_level_and_many_pairs_need_no_factor():
+    assert t_levels((5,), 0.05, "quadratic") == pytest.approx((0.05,))
+    assert t_levels((100, 200), 0.05, "pocock") == nominal_levels((0.5, 1.0), 0.05, "pocock")

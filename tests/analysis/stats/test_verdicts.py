@@ -9,7 +9,15 @@ from scipy import stats
 from analysis.stats.claims import claim_outcome
 from analysis.stats.paired import compare_differences
 from analysis.stats.verdicts import judge
-from bench.verdict_simulations import collapsing, equivalence_claims, lost_runs, power, rates
+from bench.verdict_simulations import (
+    collapsing,
+    equivalence_claims,
+    least_collapse_error,
+    lognormal,
+    lost_runs,
+    power,
+    rates,
+)
 
 BASE = np.array([0.0, 0.3, -0.2, 0.1, -0.1, 0.2, -0.3, 0.05])
 NOISE = np.array([0.02, -0.05, 0.04, 0.03, -0.02, 0.05, -0.04, 0.01])
@@ -36,6 +44,41 @@ def test_a_difference_that_comparable_collapses_can_explain_is_withheld():
     assert found.collapsed.tolist() == [0, 1, 1]
     far = judged(steady + 30, collapsing_arm)
     assert far.effects.verdict[0] == "better"  # a difference too large to be explained by them stays
+
+
+def test_collapses_of_an_arm_at_another_level_withhold_no_verdict_between_two_other_arms():
+    rng = np.random.default_rng(7)
+    reference, clearly_worse, weak = 0.015 * rng.normal(size=(3, 10)) + [[0.94], [0.91], [0.87]]
+    weak[[2, 6]] -= 0.13
+    found = judge(np.stack([reference, clearly_worse, weak]), [(1, 0), (2, 0)])
+    assert found.collapsed.tolist() == [0, 2]
+    assert found.effects.verdict.tolist() == ["worse", "worse"]
+
+
+def test_without_a_collapse_in_the_table_the_verdict_is_that_of_the_t_tests():
+    """No test can do otherwise: such a table is one of normal noise and a true difference (docs/verdicts.md)."""
+    assert least_collapse_error(n=5, arms=1, studies=2000, power_lost=0).rate == pytest.approx(
+        0.85**5 * _t_power(1.2, 5), abs=0.02
+    )
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(2, 5)) + np.array([[0], [6]])
+    assert judge(values, [(1, 0)]).effects.verdict.tolist() == ["better"]
+
+
+def _t_power(effect: float, n: int) -> float:
+    shift, critical = effect * np.sqrt(n / 2), stats.t.isf(0.025, n - 1)
+    return float(stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift))
+
+
+def test_a_difference_that_the_skewness_of_all_arms_explains_is_withheld():
+    before, after = (sum(part) for part in zip(*(_lognormal(seed) for seed in range(4)), strict=True))
+    assert before > 0.09 * 4
+    assert after < 0.075 * 4
+
+
+def _lognormal(seed: int) -> tuple[float, float]:
+    found = rates(lognormal, n=10, arms=6, studies=100, seed=seed)
+    return found.before.rate, found.after.rate
 
 
 def test_an_arm_that_always_does_far_worse_is_worse_and_its_collapses_are_counted():

@@ -266,3 +266,33 @@ def test_a_run_leaves_its_live_state_as_ended(tmp_path):
     assert live["running"] == []
     assert live["counts"] == {"completed": 4}
     assert live["total"] == 4
+
+
+@pytest.mark.parametrize("content", [b"{", b"[" * 50_000, b"[]", b"\xff", b"9" * 3_000_000])
+def test_a_damaged_list_of_accepted_code_is_a_mistake_with_its_place(tmp_path, content):
+    study = write_package(tmp_path)
+    ResultsStore(str(tmp_path / "results"), "own").folder.write("code/accepted.json", content)
+    with pytest.raises(StudyError, match=r"code/accepted\.json"):
+        run(study, tmp_path / "results")
+
+
+HANGS = "\nimport time\n_plain = train\n\n\ndef train(config: Config, context):\n    yield from slowly(_plain(config, context))\n"
+HANGS += "\n\ndef slowly(epochs):\n    for epoch in epochs:\n        time.sleep(0.3)\n        yield epoch\n"
+
+
+def test_an_inline_trial_that_is_silent_for_too_long_is_said_with_its_place(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("tune_app.tuning.watchdog.START_SECONDS", 0.0)
+    study = write_package(tmp_path, TRAIN + HANGS, seeds=1, trial_timeout=0.05, baseline={"epochs": 1})
+    summary = run(study, tmp_path / "results")
+    assert dict(summary.counts) == {"completed": 2}
+    said = capfd.readouterr().err
+    assert "seed 0: no report for 0 s (`trial_timeout`). A run with --inline cannot end it" in said
+    assert "train.py" in said
+    assert "in slowly" in said
+
+
+def test_an_inline_run_ends_when_its_process_has_lost_the_gpu(tmp_path):
+    broken = TRAIN.replace("net.train()\n", 'raise RuntimeError("CUDA error: an illegal memory access")\n')
+    study = write_package(tmp_path, broken, seeds=1)
+    with pytest.raises(StudyError, match=r"this process cannot use its GPU any more.*run the same command again"):
+        run(study, tmp_path / "results")

@@ -163,9 +163,11 @@ def validation_accuracies(monkeypatch: pytest.MonkeyPatch, accuracies: list[floa
     """Let validation find these accuracies, one an epoch; return the list of passes (a pass of the test split last)."""
     passes: list[str] = []
 
-    def pretend(model: Any, loader: Any, *args: Any, with_confusion: bool = False, **kwargs: Any) -> Any:
-        passes.append("test" if with_confusion else "val")
-        accuracy = 0.5 if with_confusion else accuracies[len(passes) - 1]
+    def pretend(model: Any, loader: Any, *args: Any, correct: list[Tensor] | None = None, **kwargs: Any) -> Any:
+        passes.append("val" if correct is None else "test")
+        accuracy = accuracies[len(passes) - 1] if correct is None else 0.5
+        if correct is not None:
+            correct.append(torch.ones(30, dtype=torch.bool))
         return SplitMetrics({"loss": 1.0, "accuracy": accuracy}), None
 
     monkeypatch.setattr("tune_app.training.epoch.evaluate", pretend)
@@ -198,12 +200,47 @@ def test_the_test_split_is_read_once_with_the_model_of_the_best_epoch(
     training = start(config, arrays, CPU)
     training.model.load_state_dict(torch.load(tmp_path / "best.pt", weights_only=True)["model"])
     loader = EvalLoader(arrays, training.splits.test, "test", config, training.train.normalization, CPU)
-    by_hand, _ = evaluate(training.model, loader, 3, CPU, "float32", with_confusion=True)
+    correct: list[Tensor] = []
+    by_hand, _ = evaluate(training.model, loader, 3, CPU, "float32", correct=correct)
     assert epochs[-1].test == by_hand
     assert by_hand.confusion is not None
     assert sum(by_hand.confusion) == 30
     assert epochs[-1].best_epoch == max(range(1, 5), key=lambda n: (epochs[n - 1].val.accuracy, -n))
     assert all(epoch.test is None for epoch in epochs[:-1])
+
+
+def test_the_correct_test_images_are_kept_in_the_order_of_the_source(
+    arrays: ImageArrays, config_with: ConfigWith, tmp_path: Path
+) -> None:
+    config = config_with(epochs=1, data__test_size=21)
+    *_, last = fit(config, arrays, checkpoints=tmp_path)
+    found, training = last.correct, start(config, arrays, CPU)
+    assert found is not None
+    assert last.test is not None
+    assert (found.n, len(found.bits)) == (21, 3)
+    bits = np.unpackbits(np.frombuffer(found.bits, np.uint8))
+    assert not bits[21:].any()
+    assert bits.sum() / 21 == pytest.approx(last.test.accuracy)
+
+    training.model.load_state_dict(torch.load(tmp_path / "best.pt", weights_only=True)["model"])
+    indices = np.sort(training.splits.test)
+    loader = EvalLoader(arrays, indices, "test", config, training.train.normalization, CPU)
+    with torch.inference_mode():
+        (logits, labels) = next((training.model.eval()(x), y) for x, y in loader)
+    assert bits[:21].tolist() == (logits.argmax(1) == labels).int().tolist()
+    *_, again = fit(config, arrays, checkpoints=tmp_path)
+    assert again.correct == found
+
+
+def test_trials_with_the_same_test_images_are_recognised(arrays: ImageArrays, config_with: ConfigWith) -> None:
+    def images(**values: Any) -> str:
+        *_, last = fit(config_with(**{"epochs": 1, "data__test_size": 15, **values}), arrays)
+        assert last.correct is not None
+        return last.correct.images
+
+    assert images() == images(seed=1, batch_size=16)
+    assert images() != images(data__test_size=18)
+    assert images() != images(data__split="fixed", data__split_seed=4)
 
 
 class CountReads(TorchDispatchMode):

@@ -1,5 +1,6 @@
 """What the driver does with what trials report, without Ray's processes."""
 
+import dataclasses
 import json
 import pickle
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from reports import report
 
+from search_spaces.budget import Usage
 from search_spaces.study import StudySpec
 from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.store.writer import ResultsStore
@@ -103,6 +105,13 @@ def test_out_of_memory_on_a_whole_gpu_is_a_failure_that_says_what_to_change(make
     assert "try a smaller batch_size" in row_of(store, job)["error"]
 
 
+class Bomb:
+    """Fails the test when it is unpickled."""
+
+    def __reduce__(self):
+        return pytest.fail, ("an error was unpickled",)
+
+
 RAISED = RayTaskError("setup", "Traceback ...\nValueError: no", ValueError("no"))
 
 
@@ -149,14 +158,55 @@ def test_a_mistake_of_the_driver_is_not_taken_for_the_process_that_was_lost_befo
 
 
 def broken_trial(job, folder, error):
-    """As much of Ray's trial as there is after an error."""
-    (folder / "error.pkl").write_bytes(pickle.dumps(error))
+    """As much of Ray's trial as there is after an error, with a pickle that must not be read."""
+    (folder / "error.pkl").write_bytes(pickle.dumps(Bomb()))
+    (folder / "error.txt").write_text(f"Failure # 1 (occurred at 2026-01-01_00-00-00)\n{error}\n")
     return SimpleNamespace(
         trial_id="t",
+        max_failures=20,
         config={"job": job.to_json()},
         pickled_error_file=str(folder / "error.pkl"),
         error_file=str(folder / "error.txt"),
     )
+
+
+def test_a_process_that_was_ended_counts_as_an_attempt_and_the_next_one_goes_on(make, store, job, tmp_path):
+    recorder, trial = make(max_failures=1), broken_trial(job, tmp_path, ActorDiedError())
+    recorder.on_trial_start(0, [], trial)
+    recorder.count_attempt(trial, "no report for 9 s: its process was ended")
+    assert trial.max_failures == 20, "Ray may start it again"
+    recorder.on_trial_recover(0, [], trial)
+    trial.last_result = report(0.5, status="completed")
+    recorder.on_trial_result(0, [], trial, trial.last_result)
+    recorder.on_trial_complete(0, [], trial)
+    row = row_of(store, job)
+    assert (row["status"], row["attempts"], row["error"]) == ("completed", 2, None)
+    assert json.loads(row["history"]) == [
+        "error: no report for 9 s: its process was ended; went on from the last checkpoint"
+    ]
+
+
+def test_after_the_last_attempt_ray_starts_a_process_that_was_ended_no_more(make, store, job, tmp_path):
+    recorder, trial = make(max_failures=0), broken_trial(job, tmp_path, ActorDiedError())
+    recorder.on_trial_start(0, [], trial)
+    recorder.count_attempt(trial, "no report for 9 s")
+    assert trial.max_failures == 0
+    recorder.on_trial_error(0, [], trial)
+    row = row_of(store, job)
+    assert (row["status"], row["error"]) == ("failed", "no report for 9 s")
+
+
+def test_a_lost_gpu_counts_as_an_attempt_and_its_text_leaves_the_row_of_the_next(make, store, job, tmp_path):
+    recorder, trial = make(max_failures=1), broken_trial(job, tmp_path, RAISED)
+    recorder.on_trial_start(0, [], trial)
+    recorder.on_trial_result(0, [], trial, failure(error="RuntimeError: CUDA error: x") | {"device_lost": True})
+    recorder.on_trial_recover(0, [], trial)
+    trial.last_result = report(0.5, status="completed")
+    recorder.on_trial_result(0, [], trial, trial.last_result)
+    recorder.on_trial_complete(0, [], trial)
+    row = row_of(store, job)
+    assert (row["status"], row["error"]) == ("completed", None)
+    assert json.loads(row["history"]) == ["error: RuntimeError: CUDA error: x; went on from the last checkpoint"]
 
 
 def test_a_trial_that_ray_gives_up_is_failed(make, store, job, tmp_path):
@@ -176,6 +226,36 @@ def test_failed_trials_stop_a_study_at_its_limit(make, job, limits, stops_after)
     for number in range(1, 4):
         play(recorder, job, failure())
         assert recorder.should_stop == (stops_after is not None and number >= stops_after)
+
+
+def test_a_spent_budget_stops_the_study_and_cuts_off_every_running_trial(make, store, job):
+    recorder = make(budget={"gpu_hours": 2.0})
+    recorder.use(Usage(gpu_hours=1.0))  # of earlier runs
+    trials = []
+    for number in range(2):
+        own = dataclasses.replace(job, gpus=0.5, fingerprint=f"{number}" * 16)
+        trials.append(SimpleNamespace(trial_id=f"t{number}", config={"job": own.to_json()}, last_result=None))
+        recorder.on_trial_start(0, [], trials[-1])
+    for trial, seconds, is_spent in ((trials[0], 3000.0, False), (trials[1], 4200.0, True)):
+        trial.last_result = report(0.5, status="running")
+        trial.last_result["trial"]["seconds"] = seconds
+        recorder.on_trial_result(0, [], trial, trial.last_result)
+        assert recorder.should_stop == is_spent
+    assert recorder.budget_spent == "gpu_hours 2 of 2"
+    for trial in trials:
+        recorder.on_trial_complete(0, [], trial)
+    assert recorder.counts == {}  # neither completed nor pruned: they go on from their checkpoints
+    assert store.trials() == []
+
+
+def test_ended_trials_count_against_the_budget(make, store, job):
+    recorder = make(budget={"cpu_hours": 1.0})
+    ended = report(0.5, status="completed")
+    ended["trial"]["seconds"] = 3600.0
+    play(recorder, job, ended)
+    assert (recorder.budget_spent, recorder.counts["completed"]) == ("cpu_hours 1 of 1", 1)
+    (stored,) = store.trials()
+    assert (stored.seconds, stored.cpus, stored.gpus) == (3600.0, 1.0, job.gpus)
 
 
 def test_a_store_that_cannot_be_written_stops_the_study_and_is_told(make, store, job, monkeypatch):

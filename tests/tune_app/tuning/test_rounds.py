@@ -1,10 +1,21 @@
 """Which cells a study needs for the results so far."""
 
+import signal
+import subprocess
+import sys
+
+import pandas as pd
+
+from analysis import effects, load_study, write_report
+from analysis.stats.course import study_course
+from analysis.stats.sequential import SequentialPlan, decide, default_looks, trainings_used
 from search_spaces.plan import make_plan
 from search_spaces.study_files import study_from
+from tests.support.sequential_study import write_study
 from tune_app.data import load_source
+from tune_app.studies import read_study
 from tune_app.tuning import runner
-from tune_app.tuning.rounds import cells_needed
+from tune_app.tuning.rounds import cells_ahead, cells_needed
 from tune_app.tuning.runner import run_study
 
 
@@ -53,3 +64,125 @@ def test_a_cell_that_failed_in_this_run_counts_as_ended_and_is_trained_again_by_
     blocked.unlink()
     again = run_study(spec, str(tmp_path), executor="inline")
     assert (again.already, dict(again.counts)) == (1, {"completed": 1})
+
+
+def run(study, results, *overrides):
+    return run_study(read_study(study, None, overrides), str(results), executor="inline")
+
+
+def scores(results):
+    trials = load_study(results / "drawn").trials
+    return trials.set_index("digest")[["arm", "seed", "test_score"]].sort_index()
+
+
+def course_of(study, results, *overrides):
+    spec = read_study(study, None, overrides)
+    stored = load_study(results / "drawn").trials
+    return study_course(
+        spec, make_plan(spec), {row.digest: {"test_score": row.test_score} for row in stored.itertuples()}
+    )
+
+
+def test_one_run_does_all_the_looks_and_trains_what_the_rule_trains(tmp_path):
+    study = write_study(tmp_path)
+    summary = run(study, tmp_path / "rule")
+    run(study, tmp_path / "fixed", "sequential=false")
+    table = load_study(tmp_path / "fixed/drawn").trials.pivot(index="arm", columns="seed", values="test_score")
+    reference, *arms = [f"arm={number}" for number in range(7)]
+    whole = decide(
+        table.loc[arms].to_numpy() - table.loc[reference].to_numpy(), SequentialPlan(default_looks(20), rope=0.5)
+    )
+    assert summary.trained == trainings_used(whole) < 0.8 * 140
+    found = course_of(study, tmp_path / "rule")
+    assert found.complete
+    assert {arm: found.decisions[arm] for arm in arms} == dict(zip(arms, whole, strict=True))
+    assert run(study, tmp_path / "rule").trained == 0
+
+
+def test_a_run_that_is_killed_in_the_middle_of_a_look_ends_as_if_undisturbed(tmp_path):
+    study = write_study(tmp_path)
+    run(study, tmp_path / "undisturbed")
+    (tmp_path / "kill").touch()
+    command = [sys.executable, "-c", "from tune_app.cli import main; main()", "run", str(study), "--inline"]
+    killed = subprocess.run([*command, "--results", "again"], cwd=tmp_path, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert 28 <= len(scores(tmp_path / "again")) < len(scores(tmp_path / "undisturbed"))
+    run(study, tmp_path / "again")
+    pd.testing.assert_frame_equal(scores(tmp_path / "again"), scores(tmp_path / "undisturbed"))
+
+
+def test_an_extension_keeps_what_is_trained_and_adds_what_the_new_rule_needs(tmp_path):
+    study = write_study(tmp_path)
+    run(study, tmp_path, "seeds=12")
+    before = scores(tmp_path)
+    assert run(study, tmp_path).trained > 0
+    after = scores(tmp_path)
+    pd.testing.assert_frame_equal(after.loc[before.index], before)
+    found = course_of(study, tmp_path)
+    assert found.complete
+    assert found.plan.looks[-1] == 20
+
+
+def test_while_a_look_is_under_way_free_slots_get_cells_of_arms_that_are_certain_to_go_on(tmp_path):
+    spec = read_study(write_study(tmp_path))
+    plan = make_plan(spec)
+    score = {
+        cell.digest: {"test_score": 0.1 * ((7 * cell.config.seed + len(cell.arm.name)) % 5)} for cell in plan.cells
+    }
+    noisy = {"arm=1": 0.9, "arm=2": 0.8}
+    results = {
+        cell.digest: {
+            "test_score": score[cell.digest]["test_score"] + noisy.get(cell.arm.name, 0) * (-1) ** cell.config.seed
+        }
+        for cell in plan.cells
+        if cell.config.seed < 4 and not (cell.arm.name == "arm=6" and cell.config.seed == 3)
+    }
+    (needed,) = cells_needed(spec, plan, results)
+    assert (needed.arm.name, needed.config.seed) == ("arm=6", 3)
+    ahead = cells_ahead(spec, plan, results)
+    assert {cell.config.seed for cell in ahead} == {4}
+    assert {"arm=0", "arm=1", "arm=2"} <= {cell.arm.name for cell in ahead}
+    assert "arm=6" not in {cell.arm.name for cell in ahead}
+    assert cells_ahead(spec, plan, {}) == []
+    complete = results | {needed.digest: {"test_score": 0.5}}
+    going_on = {cell.arm.name for cell in cells_needed(spec, plan, complete)}
+    assert {cell.arm.name for cell in ahead} <= going_on
+
+
+def rounds_of(results):
+    return [(len(one.seeds), one.looks) for one in load_study(results / "drawn").rounds]
+
+
+def test_seeds_added_outside_a_rule_are_a_round_and_every_verdict_says_what_error_that_can_give(tmp_path):
+    study = write_study(tmp_path)
+    plain = "sequential=false"
+    run(study, tmp_path, plain, "seeds=3")
+    run(study, tmp_path, plain, "seeds=3")
+    assert rounds_of(tmp_path) == [(3, None)]
+    assert "seeds were added" not in " ".join(effects(load_study(tmp_path / "drawn")).words)
+    run(study, tmp_path, plain, "seeds=5")
+    assert rounds_of(tmp_path) == [(3, None), (5, None)]
+    words = "seeds were added after results could be seen, not by a rule (3, then 5 seeds): the error can be 8."
+    assert all(words in sentence for sentence in effects(load_study(tmp_path / "drawn")).words)
+    assert words[1:] in write_report(load_study(tmp_path / "drawn"), tmp_path).read_text()
+
+
+def test_a_store_from_before_rounds_were_kept_has_the_seeds_of_its_study_as_first_round(tmp_path):
+    study = write_study(tmp_path)
+    run(study, tmp_path, "sequential=false", "seeds=3")
+    (tmp_path / "drawn" / "rounds.json").unlink()
+    assert load_study(tmp_path / "drawn").rounds == ()
+    assert load_study(tmp_path / "drawn").problems == ()
+    run(study, tmp_path, "sequential=false", "seeds=4")
+    assert rounds_of(tmp_path) == [(3, None), (4, None)]
+
+
+def test_a_rule_is_one_round_and_its_extension_another(tmp_path):
+    study = write_study(tmp_path)
+    run(study, tmp_path, "seeds=10")
+    assert rounds_of(tmp_path) == [(10, default_looks(10))]
+    assert "seeds were added after" not in " ".join(effects(load_study(tmp_path / "drawn")).words)
+    run(study, tmp_path)
+    assert rounds_of(tmp_path) == [(10, default_looks(10)), (20, default_looks(20))]
+    words = "seeds were added beyond the rule after results could be seen (10, then 20 seeds): the error can be "
+    assert all(words in sentence for sentence in effects(load_study(tmp_path / "drawn")).words)

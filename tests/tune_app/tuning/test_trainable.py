@@ -9,8 +9,8 @@ from tune_app.data import load_source, source_key
 from tune_app.tasks import image_training
 from tune_app.tasks.image_classification import ImageClassification
 from tune_app.tasks.image_training import parameter_count
-from tune_app.tuning.cell import TrialSettings
-from tune_app.tuning.trainable import CellTrainable
+from tune_app.tuning.cell import TrialSettings, lost_device
+from tune_app.tuning.trainable import CellTrainable, DeviceLostError
 from tune_app.user_code import CodeSource
 
 
@@ -70,7 +70,15 @@ def test_a_process_goes_from_one_job_to_the_next(start, job):
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(torch.OutOfMemoryError("CUDA"), "out_of_memory"), (ValueError("no"), "failed")]
+    ("error", "status"),
+    [
+        (torch.OutOfMemoryError("CUDA"), "out_of_memory"),
+        (ValueError("no"), "failed"),
+        (OSError(5, "Input/output error"), "failed"),
+        (OSError(28, "No space left on device"), "unwritable"),
+        (OSError(122, "Disk quota exceeded"), "unwritable"),
+        (OSError(30, "Read-only file system"), "unwritable"),
+    ],
 )
 def test_an_error_ends_the_job_and_not_the_process(start, job, monkeypatch, error, status):
     def broken(*_, **__):
@@ -80,7 +88,7 @@ def test_an_error_ends_the_job_and_not_the_process(start, job, monkeypatch, erro
     report = start(job).step()
     assert (report["status"], report["done"]) == (status, True)
     assert "objective" not in report
-    assert ("ValueError: no" in report["trial"]["error"]) == (status == "failed")
+    assert (str(error) in report["trial"]["error"]) == (status != "out_of_memory")
 
 
 def test_a_diverged_trial_reports_no_objective(start, job):
@@ -89,3 +97,36 @@ def test_a_diverged_trial_reports_no_objective(start, job):
     report = start(wild, report_seconds=60.0).step()
     assert report["status"] == "diverged"
     assert "objective" not in report
+
+
+class AcceleratorError(RuntimeError):
+    """Torch's class of that name, which older versions lack."""
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), True),
+        (RuntimeError("CUDA error: device-side assert triggered"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), True),
+        (RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"), True),
+        (AcceleratorError("unspecified launch failure"), True),
+        (RuntimeError("CUDA error: out of memory"), False),
+        (torch.OutOfMemoryError("CUDA error"), False),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_an_error_of_cuda_other_than_out_of_memory_loses_the_device(error, lost):
+    assert lost_device(error) == lost
+
+
+def test_a_process_that_lost_its_gpu_reports_it_and_takes_no_further_step(start, job, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(image_training, "fit", broken)
+    trial = start(job)
+    report = trial.step()
+    assert (report["status"], report["done"], report["device_lost"]) == ("failed", False, True)
+    with pytest.raises(DeviceLostError, match="illegal memory access"):
+        trial.step()

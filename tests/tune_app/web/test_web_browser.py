@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
+from served import Served, sign_in
 
 from bench.make_store import Truth, write_store
+from tests.support.browser import axe, needs_chromium
 from tune_app.storage import Folder
 from tune_app.tuning.store.live import LiveWriter, RunningTrial
 from tune_app.web import runs
-from tune_app.web.app import create_app
-from tune_app.web.settings import Settings
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+pytestmark = needs_chromium
 PAGES = {
     "studies": "/",
     "complete study": "/studies/norms",
@@ -73,36 +54,6 @@ for path in sorted((source / "trials").iterdir()):
 """
 
 
-class Served:
-    """A server in a thread, over a folder of invented stores."""
-
-    def __init__(self, results: Path, **settings: Any) -> None:
-        self.results = results
-        self.app = create_app(Settings(results=str(results), **settings))
-        self.token = self.app.state.service.tokens.create("anna", "admin")
-        self.port = 0
-        self.start()
-
-    def start(self) -> None:
-        """Serve on the port of before, or any free one."""
-        listening = socket.socket()
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", self.port))
-        self.port = listening.getsockname()[1]
-        config = uvicorn.Config(self.app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
-        self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]}, daemon=True)
-        self.thread.start()
-
-    def stop(self) -> None:
-        """Close the port."""
-        self.server.should_exit = True
-        self.thread.join(timeout=30)
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     results = tmp_path_factory.mktemp("served")
@@ -123,28 +74,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield server
     server.stop()
     server.app.state.service.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-def sign_in(browser: Any, served: Served, width: int = 1300, scheme: str = "light", **options: Any) -> Any:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **options)
-    page = context.new_page()
-    page.logged = []
-    page.on("console", lambda message: page.logged.append(message.text))
-    page.on("pageerror", lambda error: page.logged.append(str(error)))
-    page.goto(served.url("/queue"))  # leads to sign-in and back
-    page.get_by_label("Token").fill(served.token)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/queue")
-    page.logged.clear()
-    return page
 
 
 @pytest.fixture(scope="module", params=[(1300, "light"), (390, "dark")], ids=["wide", "narrow"])
@@ -172,7 +101,7 @@ def test_axe_finds_no_violation_on_any_page(scheme: str, browser: Any, served: S
     failed = page.request.get(served.url("/api/v1/studies/norms/trials?status=failed")).json()["trials"][0]["key"]
     for path in [*PAGES.values(), f"/studies/norms/trials/{failed}", "/login", "/studies/nothing"]:
         page.goto(served.url(path), wait_until="networkidle")
-        found = axe_playwright.Axe().run(page)
+        found = axe(page)
         assert found.violations_count == 0, (path, found.generate_report())
     page.context.close()
 
@@ -190,6 +119,28 @@ def test_curves_are_drawn_and_arms_can_be_hidden(browser: Any, served: Served) -
     page.get_by_label("Show").select_option("trial")
     page.get_by_label("logarithmic scale").check()
     page.wait_for_selector(".chart canvas")
+    assert page.logged == []
+    page.context.close()
+
+
+def test_the_editor_completes_keys_and_values_from_the_schema(browser: Any, served: Served) -> None:
+    page = sign_in(browser, served)
+    with page.expect_response("**/api/v1/schema"):
+        page.goto(served.url("/new"))
+    editor, offered = page.get_by_label("Study (YAML)"), page.locator("#completions button")
+    editor.fill("name: x\nbaseline:\n  model:\n    ")
+    editor.press("End")
+    editor.press_sequentially("nor")
+    offered.first.wait_for()
+    assert offered.all_inner_texts() == ["norm"]
+    editor.press("Control+Space")
+    assert editor.input_value().endswith("    norm: ")
+    editor.press_sequentially("torch_b")
+    page.get_by_role("button", name="torch_batch", exact=True).click()
+    assert editor.input_value().endswith("norm: torch_batch")
+    editor.fill("search: {sear")
+    editor.press("End")
+    assert offered.all_inner_texts() == ["searcher"]
     assert page.logged == []
     page.context.close()
 

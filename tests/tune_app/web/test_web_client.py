@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import httpx
 import pandas as pd
 import pytest
+from served import ServerProcess, unused_port
 from typer.testing import CliRunner
 
 from search_spaces.errors import StudyError
@@ -82,6 +80,15 @@ def test_the_command_line_needs_a_token_for_a_server(monkeypatch, tmp_path):
         assert words in str(done.exception)
 
 
+def test_a_token_of_the_service_that_others_may_read_is_refused(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("secret")
+    token.chmod(0o640)
+    command = ["status", "--server", "http://127.0.0.1:1", "--token-file", str(token), "id"]
+    with pytest.raises(StudyError, match=r"other users may read or change .mode 0640.*chmod 600"):
+        CliRunner().invoke(command_line, command, catch_exceptions=False)
+
+
 def test_tokens_on_the_command_line(tmp_path):
     def call(*arguments: str) -> str:
         done = CliRunner().invoke(command_line, ["token", *arguments, "--results", str(tmp_path)])
@@ -93,42 +100,16 @@ def test_tokens_on_the_command_line(tmp_path):
     assert "revoked anna" in call("revoke", "anna")
 
 
-class Server:
-    """`tune-app serve` as a process."""
-
-    def __init__(self, results: Path, port: int) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "tune_app.cli",
-            "serve",
-            "--results",
-            str(results),
-            "--port",
-            str(port),
-            "--inline",
-        ]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.printed = self.process.stdout.readline() + self.process.stdout.readline()
-
-    def end(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-        self.process.wait(timeout=60)
-        self.process.stdout.close()
-
-
 @pytest.mark.timeout(600)
-def test_a_real_run_outlives_a_killed_server(tmp_path, unused_port):
-    results = tmp_path / "results"
-    server = Server(results, unused_port)
-    url = f"http://127.0.0.1:{unused_port}"
+def test_a_real_run_outlives_a_killed_server(tmp_path):
+    results, port = tmp_path / "results", unused_port()
+    server = ServerProcess(results, port)
+    url = server.url
     try:
         assert url in server.printed
         token_file = results / STATE_FOLDER / "admin-token"
         assert str(token_file) in server.printed
-        client = Client(url, token_file.read_text())
-        until(lambda: httpx.get(f"{url}/api/v1/healthz", trust_env=False).status_code == 200)
+        client = Client(url, server.token)
         file = tmp_path / "tiny.yaml"
         file.write_text(STUDY)
         options = ["--server", url, "--token-file", str(token_file)]
@@ -136,8 +117,7 @@ def test_a_real_run_outlives_a_killed_server(tmp_path, unused_port):
         run = done.output.split()[-1]
         until(lambda: client.run(run).state == "running")
         server.end(signal.SIGKILL)
-        server = Server(results, unused_port)
-        until(lambda: httpx.get(f"{url}/api/v1/healthz", trust_env=False).status_code == 200)
+        server = ServerProcess(results, port)
         with pytest.raises(StudyError, match="running already"):
             client.submit(STUDY)
         assert client.wait(run, seconds=400, every=0.2).state == "finished", "".join(client.log(run))
@@ -160,12 +140,3 @@ def until(condition, seconds=120):
         except httpx.HTTPError:
             pass
         assert time.monotonic() < end, "it did not happen in time"
-
-
-@pytest.fixture
-def unused_port():
-    import socket
-
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
+import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 import tune_app.web
 from bench.make_store import write_store
+from search_spaces.errors import StudyError
+from tests.support.own_code import write_package
+from tune_app import user_code
+from tune_app.studies import read_study
+from tune_app.tuning.runner import run_study
+from tune_app.user_code import unpack
 from tune_app.web.access import COOKIE
 from tune_app.web.forms import local_target
 from tune_app.web.text import duration, file_size
@@ -148,12 +158,57 @@ def test_a_study_is_started_once_from_the_page(visit, site):
     assert site.service.runs.get(run.id).state == "stopped"
 
 
+def test_the_queue_leads_to_a_study_as_soon_as_its_store_is_there(make_site, tmp_path):
+    site = make_site(tmp_path)
+    client = site.client()
+    client.post("/api/v1/runs", json={"study": "quickstart"})
+    answer = client.get("/queue?part=list")
+    assert "/studies/quickstart" not in answer.text
+    write_store(tmp_path / "quickstart", name="quickstart", extras=False)
+    site.service.index.forget_listing()
+    again = client.get("/queue?part=list", headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, "/studies/quickstart" in again.text) == (200, True)
+
+
 def test_a_stored_study_is_started_again_from_its_store(visit, site):
     assert visit.post("/studies/invented/start").status_code == 303
     (run,) = site.service.runs.listed()
     assert run.study == "invented"
     plan = visit.post("/api/v1/plan", json={"study": site.service.runs.source(run.id)}).json()
     assert (plan["cells"], plan["new_cells"], plan["removed_cells"]) == (20, 0, 0)
+
+
+def test_a_stored_study_of_own_code_is_extended_with_the_code_of_its_store(make_site, tmp_path):
+    results, file = tmp_path / "results", write_package(tmp_path / "project")
+    run_study(read_study(file), str(results), executor="inline")
+    shutil.rmtree(tmp_path / "project")
+    site = make_site(results)
+    client = site.client()
+    assert client.post("/studies/own/start", headers=BROWSER).status_code == 303
+    (run,) = site.service.runs.listed()
+    source = yaml.safe_load(site.service.runs.source(run.id))
+    plan = client.post("/api/v1/plan", json={"study": {**source, "seeds": 3}}).json()
+    assert (plan["cells"], plan["done"], plan["new_cells"]) == (6, 4, 2)
+    (results / "own" / "code").rename(tmp_path / "gone")
+    site.service.runs.stop(run.id, site.service.tokens.identify(site.tokens["admin"]))
+    site.service.database.execute("DELETE FROM runs")
+    answer = client.post("/studies/own/start", headers=BROWSER)
+    assert (answer.status_code, "start it from its own study file" in answer.text) == (409, True)
+
+
+def test_a_damaged_or_huge_archive_of_code_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(StudyError, match="damaged"):
+        unpack(b"no archive", tmp_path / "a")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        packed.writestr("../../evil.py", "x" * 2000)
+    monkeypatch.setattr(user_code, "MOST_BYTES", 1000)
+    with pytest.raises(StudyError, match="unpacks to 2,000 bytes"):
+        unpack(buffer.getvalue(), tmp_path / "b")
+    monkeypatch.setattr(user_code, "MOST_BYTES", 3000)
+    unpack(buffer.getvalue(), tmp_path / "c")
+    assert [path.name for path in tmp_path.rglob("*.py")] == ["evil.py"]
+    assert (tmp_path / "c" / "evil.py").exists()
 
 
 def test_tokens_are_created_and_revoked_on_their_page(visit, site):

@@ -8,17 +8,20 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
 
+from search_spaces.errors import StudyError
 from search_spaces.study_files import read_study
 from tune_app.web import processes, runs
+from tune_app.web.commands import command_of
 from tune_app.web.logs import read_part
-from tune_app.web.models import RunSubmission
 from tune_app.web.processes import environment, next_signal
-from tune_app.web.runs import command_of
+from tune_app.web.run_models import RunSubmission
 from tune_app.web.service import Service
+from tune_app.web.settings import Cluster, Settings
 from tune_app.web.tokens import Identity
 
 API = "/api/v1"
@@ -96,13 +99,14 @@ def test_a_run_is_started_followed_and_ends(queue):
     assert queue.client().get(f"{API}/runs/{run}/log", params={"offset": part["next"]}).json()["text"] == ""
 
 
-def test_a_run_that_fails_says_its_last_line(queue):
+@pytest.mark.parametrize(("code", "outcome"), [(1, "failed"), (3, "stopped")])  # 3: the budget is spent
+def test_a_run_that_does_not_finish_says_its_last_line(queue, code, outcome):
     run = submit(queue, "one")
     until(queue, lambda: "started" in log(queue, run)["text"])
-    end(queue, run, 3)
-    until(queue, lambda: state(queue, run) == "failed")
+    end(queue, run, code)
+    until(queue, lambda: state(queue, run) == outcome)
     found = queue.client().get(f"{API}/runs/{run}").json()
-    assert (found["exit_code"], found["reason"]) == (3, "ended \u2014 \u00fc")
+    assert (found["exit_code"], found["reason"]) == (code, "ended \u2014 \u00fc")
 
 
 def test_one_run_at_a_time_by_priority_then_by_age(queue):
@@ -250,8 +254,19 @@ def test_a_run_that_does_not_stop_is_signalled_again_and_then_killed():
 
 
 def test_options_cannot_be_smuggled_into_the_command():
-    command = command_of("study.yaml", "results", "--results=/etc", ["--address=evil"])
+    command = command_of("study.yaml", Settings(), "--results=/etc", ["--address=evil"], "job")
     assert command[3:] == ["run", "study.yaml", "--results=results", "--size=--results=/etc", "--set=--address=evil"]
+
+
+def test_with_a_cluster_a_run_is_a_job_that_is_followed():
+    cluster = Cluster("http://localhost:8265", Path("token"), insecure=True, shared_folder=True)
+    command = command_of("study.yaml", Settings(results="s3://b/r", cluster=cluster), None, ["seeds=2"], "norms-1")
+    assert command[3:] == [
+        "submit", "study.yaml", "--results=s3://b/r", "--set=seeds=2", "--shared-folder", "--id=norms-1", "--follow",
+        "--address=http://localhost:8265", "--token-file=token", "--insecure",
+    ]  # fmt: skip
+    with pytest.raises(StudyError, match="--inline"):
+        Settings(cluster=cluster, inline=True).check()
 
 
 def test_a_read_only_server_starts_and_stops_nothing(fake, make_site, tmp_path):

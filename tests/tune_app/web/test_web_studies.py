@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 
 import numpy as np
@@ -16,7 +17,7 @@ from bench.make_store import Truth, write_store
 from tune_app.storage import Folder
 from tune_app.tuning.store.live import LiveWriter, RunningTrial
 from tune_app.web.curves import mean_and_interval, spread
-from tune_app.web.tables import Table, trial_rows
+from tune_app.web.tables import Table, stamps, trial_rows
 
 API = "/api/v1/studies"
 
@@ -193,6 +194,19 @@ def test_only_new_or_replaced_files_are_read(stores, tmp_path, monkeypatch):
     assert list(table.damaged) == ["damaged.parquet"]
 
 
+def test_a_folder_is_listed_again_only_after_a_file_was_renamed_into_it(stores, tmp_path, monkeypatch):
+    shutil.copytree(stores / "invented" / "trials", tmp_path / "trials")
+    table, listed = Table(Folder(str(tmp_path / "trials")), trial_rows), []
+    monkeypatch.setattr("tune_app.web.tables.stamps", lambda folder: listed.append(1) or stamps(folder))
+    os.utime(tmp_path / "trials", (1, 1))
+    assert [table.refresh(), table.refresh(), len(listed)] == [True, False, 1]
+    name = sorted((tmp_path / "trials").iterdir())[0]
+    name.rename(tmp_path / "moved")
+    assert [table.refresh(), len(table.files), len(listed)] == [True, 19, 2]
+    table.refresh()
+    assert len(listed) == 3  # the folder changed a moment ago: its time is not relied on yet
+
+
 def _read(folder, name):
     import pyarrow.parquet as pq
 
@@ -291,6 +305,8 @@ def test_running_trials_come_from_the_live_state(make_site, tmp_path):
     assert (cell["epoch"], cell["epochs"]) == (3, 10)
     curves = client.get(f"{API}/invented/curves", params={"group": "trial", "metric": "val_loss"}).json()["curves"]
     assert (curves[0]["epochs"], curves[0]["values"], curves[0]["state"]) == ([1, 3], [2.5, 1.5], "running")
+    means = client.get(f"{API}/invented/curves", params={"group": "arm", "metric": "val_loss"}).json()["curves"]
+    assert [curve["epochs"] for curve in means if curve["seed"] is not None] == [[1, 3]]
     live.close()
     assert client.get(f"{API}/invented").json()["state"] == "incomplete"
 
@@ -337,3 +353,44 @@ def test_a_study_of_many_trials_is_paged_from_memory(make_site, tmp_path):
     assert client.get(f"{API}/many/trials", params={"limit": 501}).status_code == 422
     found = client.get(f"{API}/many/curves", params={"group": "trial", "limit": 10}).json()
     assert (len(found["curves"]), found["total"]) == (10, 400)
+
+
+def test_costs_are_given_by_arm_and_against_the_budget(make_site, tmp_path):
+    budget = {"cpu_hours": 1e-6, "money": 500.0, "price": {"cpu_hour": 2.0}}
+    write_store(tmp_path / "results" / "invented", extras=False, budget=budget)
+    space = {"optimizer.lr": {"loguniform": [0.001, 1.0]}}
+    write_store(tmp_path / "results" / "search", space=space, name="search", trials=30, extras=False)
+    client = make_site(tmp_path / "results").client()
+    study = client.get(f"{API}/invented").json()
+    limits = {one["name"]: one for one in study["costs"]["limits"]}
+    hours = study["cost"]["cpu_seconds"] / 3600
+    assert (limits["cpu_hours"]["spent"], limits["cpu_hours"]["left"]) == (pytest.approx(hours), 0)
+    assert limits["money"]["spent"] == pytest.approx(2 * hours) == pytest.approx(study["cost"]["money"])
+    assert sum(arm["cpu_seconds"] for arm in study["costs"]["arms"].values()) == pytest.approx(hours * 3600)
+    assert study["costs"]["saved"] is None
+    page = client.get("/studies/invented").text
+    assert "the budget is spent" in page
+    saved = client.get(f"{API}/search").json()["costs"]["saved"]
+    assert saved["trial_seconds"] > 0
+    assert saved["money"] is None
+    assert "Pruning saved about" in client.get("/studies/search").text
+    plan = client.get(f"{API}/invented/plan").json()
+    assert any(note.startswith("budget: cpu_hours") for note in plan["notes"])
+
+
+def test_correct_images_are_fetched_as_parquet_and_with_their_bits_in_hexadecimal_as_csv(make_site, tmp_path):
+    from tune_app.tuning.store.writer import parquet_bytes
+
+    store = write_store(tmp_path / "results" / "invented", extras=False)
+    name = sorted((store / "trials").iterdir())[0].name
+    row = {"digest": name[:16], "fingerprint": name[17:33], "split": "test", "images": "a" * 16, "n": 10}
+    (store / "correct").mkdir()
+    (store / "correct" / name).write_bytes(parquet_bytes("correct", [row | {"bits": b"\xff\x40"}]))
+    client = make_site(tmp_path / "results").client()
+    listed = [file["name"] for file in client.get(f"{API}/invented/files").json()]
+    assert {"correct.parquet", "correct.csv", f"correct/{name}"} <= set(listed)
+    whole = pd.read_parquet(io.BytesIO(client.get(f"{API}/invented/files/correct.parquet").content))
+    assert whole["bits"].tolist() == [b"\xff\x40"]
+    text = pd.read_csv(io.StringIO(client.get(f"{API}/invented/files/correct.csv").text), dtype=str)
+    assert text["bits"].tolist() == ["ff40"]
+    assert f"correct/{name}" in client.get(f"{API}/invented/trials/{name.removesuffix('.parquet')}").json()["files"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
@@ -36,18 +38,25 @@ _UNITS = {
 }
 
 
-def augmentation_grid(image_HWC: np.ndarray, magnitude: int = 20) -> list[tuple[str, np.ndarray]]:
+SOURCE_STRENGTHS: Mapping[str, float] = {"Rotate": 30.0, "Posterize": 3.0}
+"""Strengths that the picture of source A has, where it states them: degrees and bits; 3 bits are beyond M = 30."""
+
+
+def augmentation_grid(
+    image_HWC: np.ndarray, magnitude: int = 20, strengths: Mapping[str, float] | None = None
+) -> list[tuple[str, np.ndarray]]:
     """Return the original and twelve augmented images, uint8 (H, W, C), each with its label: "Rotate +20°".
 
     The operations are those of the RandAugment training policy, at the magnitude M (0 to 30) and with positive sign;
-    the label gives the strength in the operation's unit.
+    the label gives the strength in the operation's unit. ``strengths`` replaces that of some operations, such as
+    `SOURCE_STRENGTHS`.
     """
     x_1CHW = torch.from_numpy(np.array(image_HWC, dtype=np.uint8)).permute(2, 0, 1)[None]
     height, width = image_HWC.shape[:2]
     images = [("Original", np.array(image_HWC, dtype=np.uint8))]
     for name in GRID_OPERATIONS:
         operation = OPERATIONS[name]
-        strength = strength_at(operation, magnitude, height, width)
+        strength = (strengths or {}).get(name, strength_at(operation, magnitude, height, width))
         if name in ("TranslateX", "TranslateY"):
             strength = int(strength)
         augmented = operation.apply(x_1CHW, strength)[0].permute(1, 2, 0).contiguous().numpy()

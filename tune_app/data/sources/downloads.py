@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
-from contextlib import AbstractContextManager, nullcontext
+import socket
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from tune_app.data.arrays import ImageArrays, image_arrays
 from tune_app.data.sources.places import ROOT_VARIABLE, resolved
 
 TORCHVISION_NAMES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnist": "FashionMNIST"}
+SOCKET_SECONDS = 60.0
 _UNREADABLE = (RuntimeError, OSError, ValueError, EOFError, AssertionError, pickle.UnpicklingError)
 
 
@@ -46,6 +49,17 @@ def download_folder(config: DataConfig, cache_dir: Path) -> Path:
     return resolved(config.path) if config.path else cache_dir / "torchvision"
 
 
+@contextmanager
+def answering() -> Iterator[None]:
+    """Let a connection that is opened inside fail when nothing comes for SOCKET_SECONDS: torchvision sets no limit."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SOCKET_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
 def _lock(folder: Path) -> AbstractContextManager[object]:
     """Return a lock between the processes of this machine; a null context for a read-only folder."""
     if folder.is_dir() and not os.access(folder, os.W_OK):
@@ -57,7 +71,8 @@ def _lock(folder: Path) -> AbstractContextManager[object]:
 def _open(name: str, folder: Path, *, train: bool) -> Any:
     import torchvision.datasets as datasets  # takes a second
 
-    return getattr(datasets, name)(folder, train=train, download=True)
+    with answering():
+        return getattr(datasets, name)(folder, train=train, download=True)
 
 
 def _content(dataset: Any) -> tuple[np.ndarray, np.ndarray]:

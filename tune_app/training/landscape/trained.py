@@ -34,10 +34,14 @@ class TrainedModel:
         return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def read_best(folder: Path | str, config: TrialConfig, arrays: ImageArrays) -> TrainedModel:
+def read_best(
+    folder: Path | str, config: TrialConfig, arrays: ImageArrays, chosen: tuple[int, float] | None = None
+) -> TrainedModel:
     """Return the model of the best epoch of the trial of ``config``, from ``best.pt`` in its folder of checkpoints.
 
-    StudyError if there is none, or if it is damaged or of another trial.
+    ``chosen`` is the best epoch of the trial's row and the value of the metric that chose it: two runs that wrote one
+    store at the same time may have left the model of another epoch. StudyError if there is no such file, or if it is
+    damaged, of another trial or of another epoch.
     """
     try:
         payload = read_checkpoint(folder, BEST, torch.device("cpu"))
@@ -52,6 +56,13 @@ def read_best(folder: Path | str, config: TrialConfig, arrays: ImageArrays) -> T
         raise StudyError(
             f"{folder}/{BEST} is of trial {payload['digest']} on data {payload['fingerprint']}, not of "
             f"{config.digest()} on {arrays.fingerprint}; use the data that it was trained on"
+        )
+    found = (payload["epoch"], payload.get("value", payload.get("val_accuracy")))  # the latter: of the first release
+    if chosen is not None and found != chosen:
+        raise StudyError(
+            f"{folder}/{BEST} is of epoch {found[0]} with the value {found[1]}, but the trial's row has its best epoch "
+            f"{chosen[0]} with {chosen[1]}: two runs wrote this store; remove the row and the checkpoints of "
+            f"{config.digest()}, and train it again"
         )
     _, height, _, channels = arrays.train_images.shape
     resolution = config.data.resolution or height

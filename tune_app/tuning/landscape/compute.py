@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tune_app.tuning.session import ray_session, termination_is_interruption  # isort: skip  (before Ray)
@@ -17,17 +17,20 @@ import ray
 from pydantic import ValidationError
 
 from search_spaces._yaml import mapping_in, parse_stored
+from search_spaces.config import config_from
 from search_spaces.config.trial import TrialConfig
 from search_spaces.errors import StudyError, explain, nearest
 from search_spaces.store_schema import key
 from search_spaces.study_parts import Resources
 from tune_app.data import ImageArrays, load_source, source_key
 from tune_app.training.landscape import evaluation_images, read_best
+from tune_app.tuning.code_versions import stored_code
 from tune_app.tuning.landscape.progress import LandscapeProgress
 from tune_app.tuning.landscape.task import SurfaceSpec, landscape_part
 from tune_app.tuning.resources import cluster_resources, gpu_share
 from tune_app.tuning.store.locks import hold
 from tune_app.tuning.store.writer import ResultsStore, Stored, parquet_bytes
+from tune_app.user_code import CodeSource, code_folder, is_adapter
 
 TABLES = ("landscape", "curvature")
 
@@ -101,7 +104,14 @@ def compute_landscapes(
 
 def chosen_trials(trials: Sequence[Stored], cell: str | None, all_seeds: bool) -> list[Stored]:
     """Return the completed trials to look at, by arm and seed; StudyError where there are none."""
-    completed = sorted((t for t in trials if t.status == "completed"), key=lambda t: (t.arm, t.seed, t.digest))
+    if trials and all(trial.task is not None for trial in trials):
+        raise StudyError(
+            "this study trains a function of the user, whose loss is not known; loss landscapes are those of networks "
+            "that the built-in training trained"
+        )
+    completed = sorted(
+        (t for t in trials if t.status == "completed" and t.task is None), key=lambda t: (t.arm, t.seed, t.digest)
+    )
     if cell is not None:
         named = [trial for trial in completed if trial.digest.startswith(cell)]
         if len({trial.digest for trial in named}) != 1:
@@ -155,25 +165,47 @@ def _compute(store: ResultsStore, landscapes: Sequence[Landscape], summary: Land
 def _tasks(
     store: ResultsStore, landscapes: Sequence[Landscape], gpus: float
 ) -> Iterator[tuple[Any, tuple[Landscape, int | None]]]:
-    """Start a task for each missing part; models and images are put into Ray's object store once each."""
+    """Start a task for each missing part; models and images are put into Ray's object store once each.
+
+    Networks and images of the user's own come from the version of the code that the trial was trained with.
+    """
     # A process is used again by the next task, on a GPU too, so that it keeps its model and images.
     remote = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=0)(landscape_part)
-    arrays: dict[str, ImageArrays] = {}
-    images: dict[tuple[str, str], Any] = {}
+    codes: dict[str | None, CodeSource] = {}
+    arrays: dict[tuple[str, str | None], ImageArrays] = {}
+    images: dict[tuple[tuple[str, str | None], str, int | None], Any] = {}
     for landscape in landscapes:
-        config = TrialConfig.model_validate(landscape.trial.config)
-        source = source_key(config.data)
-        if source not in arrays:
-            arrays[source] = load_source(config.data)
         trial, spec = landscape.trial, landscape.spec
-        model = read_best(_checkpoints(store, trial), config, arrays[source])
-        same_images = (source, config.data.model_dump_json())
+        config = config_from(trial.config, stored=True)
+        assert isinstance(config, TrialConfig)
+        if trial.code not in codes:
+            codes[trial.code] = stored_code(store, trial.code)
+        code, source = codes[trial.code], (source_key(config.data), trial.code)
+        if source not in arrays:
+            arrays[source] = load_source(config.data, code=_for_images(config, code))
+        model = read_best(_checkpoints(store, trial), config, arrays[source], _chosen(trial))
+        seed = config.seed if config.data.split == "per_seed" else None  # of the split, and so of the normalization
+        same_images = (source, config.data.model_dump_json(), seed)
         if same_images not in images:
+            images.clear()  # the tasks hold what they still need
             images[same_images] = ray.put(evaluation_images(config, arrays[source], spec.split, spec.images))
-        refs = (ray.put(model), images[same_images])
+        refs = (ray.put(model), images[same_images], ray.put(code))
         stream = "" if spec.shared else trial.digest
+        # A process imports one version of the user's code: an environment of its own for each keeps them apart.
+        own = remote.options(runtime_env={"env_vars": {"TUNE_APP_CODE": trial.code}}) if trial.code else remote
         for job in landscape.jobs:
-            yield remote.remote(refs, spec, stream, job), (landscape, job)
+            yield own.remote(refs, spec, stream, job), (landscape, job)
+
+
+def _for_images(config: TrialConfig, code: CodeSource) -> CodeSource:
+    """Return the code for reading images: unpacked where they come from a function of the user."""
+    return code if is_adapter(config.data.source) else replace(code, root=code_folder(code))
+
+
+def _chosen(trial: Stored) -> tuple[int, float] | None:
+    """Return the best epoch of a row and the value that chose it; None for a row that lacks one of them."""
+    value = trial.metrics.get(trial.choose_by or "val_accuracy")
+    return None if trial.best_epoch is None or value is None else (trial.best_epoch, value)
 
 
 def _checkpoints(store: ResultsStore, trial: Stored) -> str:

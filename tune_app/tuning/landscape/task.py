@@ -20,6 +20,7 @@ from tune_app.training.landscape import (
     plane_directions,
     top_eigenvalue,
 )
+from tune_app.user_code import CodeSource, make_importable
 
 IMAGES_AT_ONCE = {"cpu": 50, "cuda": 2000}
 """On a CPU the activations of a few images stay in its cache, on a GPU many images keep it busy."""
@@ -60,7 +61,7 @@ class SurfaceSpec:
         return tuple(self.reach * (step / half) for step in range(-half, half + 1))
 
 
-def landscape_part(refs: tuple[Any, Any], spec: SurfaceSpec, stream: str, row: int | None) -> list[dict[str, Any]]:
+def landscape_part(refs: tuple[Any, Any, Any], spec: SurfaceSpec, stream: str, row: int | None) -> list[dict[str, Any]]:
     """Return, in a worker process, the table rows of one row of the grid, or of the curvature for None."""
     model, batches, surface = _prepared(refs, spec, stream)
     if row is None:
@@ -70,14 +71,18 @@ def landscape_part(refs: tuple[Any, Any], spec: SurfaceSpec, stream: str, row: i
 
 
 @lru_cache(maxsize=1)
-def _prepared(refs: tuple[Any, Any], spec: SurfaceSpec, stream: str) -> tuple[ImageClassifier, list[Batch], Surface]:
+def _prepared(
+    refs: tuple[Any, Any, Any], spec: SurfaceSpec, stream: str
+) -> tuple[ImageClassifier, list[Batch], Surface]:
     """Return a model, its images on the device, and its plane; kept until this process turns to another."""
     set_threads(1)
     keep_freed_memory()
     device = resolve_device("auto" if ray.get_gpu_ids() else "cpu")
-    trained, images = ray.get(list(refs))
+    trained, images, code = ray.get(list(refs))
     assert isinstance(trained, TrainedModel)
     assert isinstance(images, EvaluationImages)
+    assert isinstance(code, CodeSource)
+    make_importable(code)
     model = trained.build(device)
     batches = images.batches(IMAGES_AT_ONCE[device.type], device)
     plane = plane_directions(dict(model.named_parameters()), spec.seed, stream, spec.orthogonal)

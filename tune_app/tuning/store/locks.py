@@ -14,17 +14,30 @@ from filelock import FileLock, Timeout
 from search_spaces.errors import StudyError
 from search_spaces.files import require_writable_place
 from tune_app.storage import Folder
+from tune_app.tuning.store.lease import Lease
 
 LOCK, HOLDER = ".lock", ".holder"
 
 
 @contextmanager
-def hold(folder: Folder) -> Iterator[None]:
+def hold(folder: Folder) -> Iterator[Lease]:
     """Hold a store for this run; StudyError that says who holds it where another run does.
 
-    The operating system releases the lock when its process ends, however it ends, so a killed run blocks nobody. On
-    an object store there is no such lock: cells are addressed by digest, so two runs there spoil nothing.
+    On a local disk the operating system releases a lock when its process ends, however it ends, so a killed run blocks
+    nobody there. The lease says the same to other machines, on a shared disk or an object store.
     """
+    with _locked(folder):
+        lease = Lease(folder)
+        lease.acquire()
+        lease.keep()
+        try:
+            yield lease
+        finally:
+            lease.release()
+
+
+@contextmanager
+def _locked(folder: Folder) -> Iterator[None]:
     if not folder.is_local:
         yield
         return

@@ -16,6 +16,8 @@ from tune_app.tuning.store.live import RunningTrial
 
 _NOT_METRICS = frozenset(EPOCHS.names) - set(metric_columns("epochs", EPOCHS))
 """Columns that the epochs table of every task has."""
+REPORTED_TABLES = ("quantiles", "correct")
+"""The tables beside trials and epochs whose rows a trial reports."""
 _OWN = frozenset(TRIALS.names) - set(metric_columns("trials", TRIALS))
 
 
@@ -31,6 +33,7 @@ class TrialRecord:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
     quantiles: dict[tuple[int, str, float], dict[str, Any]] = field(default_factory=dict)
+    correct: list[dict[str, Any]] = field(default_factory=list)
     columns: dict[str, Any] = field(default_factory=dict)
 
     def add(self, report: Mapping[str, Any]) -> None:
@@ -38,6 +41,7 @@ class TrialRecord:
         self.node = report.get("hostname", self.node)
         self.epochs |= {row["epoch"]: row for row in report["epochs"]}
         self.quantiles |= {(row["epoch"], row["layer"], row["percentile"]): row for row in report["quantiles"]}
+        self.correct = report.get("correct") or self.correct
         self.columns |= report["trial"]
 
     @property
@@ -96,6 +100,7 @@ def epoch_tables(record: TrialRecord) -> dict[str, list[dict[str, Any]]]:
     return {
         "epochs": [keys | record.epochs[epoch] for epoch in sorted(record.epochs)],
         "quantiles": [keys | record.quantiles[at] for at in sorted(record.quantiles)],
+        "correct": [keys | row for row in record.correct],
     }
 
 

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +26,8 @@ from tune_app.storage import UNFINISHED, Folder, StorageError
 
 COMPACT = "compact-"
 _KEYS = ("digest", "fingerprint")
-_COLUMNS = (*_KEYS, "schema_version", "status", "arm", "seed", "config", "seconds", "task", "code", "choose_by")
+_OWN = (*_KEYS, "status", "arm", "seed", "seconds", "task", "code", "choose_by", "gpus", "cpus", "best_epoch")
+_COLUMNS = (*_OWN, "schema_version", "config")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class Stored:
     """Fingerprint of the user's code, where there was some."""
     choose_by: str | None = None
     """The metric that chose the best epoch; None: val_accuracy."""
+    best_epoch: int | None = None
+    gpus: float | None = None
+    cpus: float | None = None
 
 
 class ResultsStore:
@@ -55,6 +59,8 @@ class ResultsStore:
     def __init__(self, results: str, study: str) -> None:
         """Open (not yet make) the store of a study under a results folder or URL."""
         self.folder = Folder(results) / study
+        self.require_held: Callable[[], None] = lambda: None
+        """Raises StorageError where another run has taken the store over; set by the run that holds it."""
         self._damage: dict[str, str] = {}
 
     @property
@@ -104,6 +110,7 @@ class ResultsStore:
 
         ``metrics`` are those that the task declares: each is a column of ``trials`` and ``epochs``.
         """
+        self.require_held()
         name = f"{key(row['digest'], row['fingerprint'])}.parquet"
         for table, rows in tables.items():
             if rows:
@@ -222,9 +229,8 @@ def _stored(row: Mapping[str, Any]) -> Stored | None:
         config = mapping_in(parse_json(row["config"], "config"), "config", "the trial config's keys")
     except StudyError:
         return None
-    own = ("digest", "fingerprint", "status", "arm", "seed", "seconds", "task", "code", "choose_by")
     return Stored(
-        **{name: row[name] for name in own},
+        **{name: row[name] for name in _OWN},
         config=config,
         metrics={name: value for name, value in row.items() if name not in _COLUMNS},
     )

@@ -4,6 +4,7 @@
   const holder = document.querySelector("[data-curves]");
   if (!holder) return;
   const HUES = 7;
+  const WHOLE = [0, 1, 2, 3, 4, 5].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
   const DASHES = [[], [8, 4], [2, 3], [10, 4, 2, 4]];
   const byId = (id) => document.getElementById(id);
   const hidden = new Set();
@@ -77,7 +78,9 @@
     const parts = [];
     if (found.total > found.curves.length) parts.push(`${found.curves.length} of ${found.total} curves are shown.`);
     if (found.points_left_out) parts.push("Long curves are thinned to 300 epochs.");
-    if (found.group === "arm" && found.curves.length) parts.push("Bands are 95 % t intervals of the mean over finished trials.");
+    const isMeans = found.group === "arm";
+    if (isMeans && found.curves.some((curve) => curve.seed === null)) parts.push("Bands are 95 % t intervals of the mean over finished trials.");
+    if (isMeans && found.curves.some((curve) => curve.seed !== null)) parts.push("Thin lines are running trials.");
     if (note) note.textContent = parts.join(" ");
     if (chart) { chart.destroy(); chart = null; }
     holder.replaceChildren();
@@ -97,7 +100,7 @@
       const index = arms.indexOf(curve.arm);
       const stroke = hue(index);
       const dash = DASHES[Math.floor(index / HUES) % DASHES.length];
-      const single = found.group === "trial" && found.total > 1;
+      const single = curve.seed !== null && found.total > 1;
       series.push({ label: curve.name, stroke, dash, width: single ? 1 : 2, points: { show: data[0].length < 2 }, spanGaps: true });
       if (curve.low && !width) {
         const at = series.length;
@@ -116,7 +119,7 @@
       legend: { show: false },
       cursor: { drag: { x: true, y: false } },
       scales: { x: { time: false }, y: { distr: isLog ? 3 : 1 } },
-      axes: [{ ...axis, label: "epoch", labelSize: 20, labelFont: "12px system-ui" }, { ...axis, label: found.metric.label + unit, labelSize: 20, size: 60, labelFont: "12px system-ui" }],
+      axes: [{ ...axis, incrs: WHOLE, label: "epoch", labelSize: 20, labelFont: "12px system-ui" }, { ...axis, label: found.metric.label + unit, labelSize: 20, size: 60, labelFont: "12px system-ui" }],
     }, data, holder);
   }
 

@@ -12,7 +12,7 @@ from torchvision.transforms import functional as TF1
 
 from search_spaces.config.trial import AugmentationConfig, AugmentationPolicy
 from tune_app.data.augmentation.crop_flip import crop, draw_flips, draw_offsets, mirror
-from tune_app.data.augmentation.grid import GRID_OPERATIONS, augmentation_grid
+from tune_app.data.augmentation.grid import GRID_OPERATIONS, SOURCE_STRENGTHS, augmentation_grid
 from tune_app.data.augmentation.operations import OPERATIONS, strength_at
 from tune_app.data.augmentation.policies import AUGMENTATIONS, build_augmentation
 from tune_app.data.augmentation.randaugment import apply_choices, draw_choices
@@ -220,6 +220,15 @@ def test_what_is_switched_off_does_nothing() -> None:
     off = AugmentationConfig(policy="crop_flip", padding=0, flip=False)
     for config in (AugmentationConfig(policy="none"), off):
         assert torch.equal(build_augmentation(config)(5, draw, CPU)(x_NHWC, slice(0, 5)), x_NHWC)
+
+
+def test_the_grid_of_the_source_rotates_by_30_degrees_and_keeps_3_bits() -> None:
+    image = images(1, 3, side=32)[0].numpy()
+    grid = dict(augmentation_grid(image, 20, SOURCE_STRENGTHS))
+    assert np.array_equal(grid["Posterize 3 bits"], image & 0b11100000)
+    rotated = TF1.rotate(torch.from_numpy(image).permute(2, 0, 1), 30.0).permute(1, 2, 0)
+    assert np.array_equal(grid["Rotate +30°"], rotated.numpy())
+    assert "Brightness +60%" in grid
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -144,6 +144,21 @@ def test_a_read_only_folder_is_read_without_a_lock(tmp_path: Path, monkeypatch: 
     assert not (tmp_path / ".lock").exists()
 
 
+def test_a_server_that_never_answers_ends_a_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    import torchvision.datasets as datasets
+
+    with socket.socket() as server:  # accepts connections in its queue, and says nothing
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        monkeypatch.setattr(datasets.CIFAR10, "url", f"http://127.0.0.1:{server.getsockname()[1]}/cifar.tar.gz")
+        monkeypatch.setattr("tune_app.data.sources.downloads.SOCKET_SECONDS", 0.2)
+        with pytest.raises(StudyError, match=r"CIFAR10 cannot be read from .*, nor downloaded to it \(.*timed out"):
+            load_source(DataConfig(source="cifar10"), tmp_path)
+    assert socket.getdefaulttimeout() is None
+
+
 def idx(array: np.ndarray) -> bytes:
     """Return the array in the IDX format of the MNIST files."""
     sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)

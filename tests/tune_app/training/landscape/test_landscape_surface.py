@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from search_spaces.config.trial import Family, ModelConfig
 from search_spaces.errors import StudyError
 from tune_app.models import build_model
-from tune_app.training import evaluate, fit
+from tune_app.training import evaluate, fit, read_checkpoint
 from tune_app.training.landscape import Surface, evaluation_images, plane_directions, read_best
 
 CPU = torch.device("cpu")
@@ -126,6 +126,18 @@ def test_images_are_the_first_of_their_split_and_may_be_shared_read_only(arrays,
 def test_images_that_are_not_there_are_refused(arrays, config_with, split, count, message) -> None:
     with pytest.raises(StudyError, match=message):
         evaluation_images(config_with(), arrays, split, count)
+
+
+def test_a_checkpoint_of_another_epoch_or_value_than_the_row_is_refused(arrays, config_with, tmp_path) -> None:
+    config = config_with(epochs=2)
+    last = list(fit(config, arrays, checkpoints=tmp_path))[-1]
+    payload = read_checkpoint(tmp_path, "best.pt", CPU)
+    chosen = (payload["epoch"], payload["value"])
+    assert chosen[0] == last.best_epoch
+    read_best(tmp_path, config, arrays, chosen)
+    for other in ((chosen[0] + 1, chosen[1]), (chosen[0], chosen[1] + 1e-9)):
+        with pytest.raises(StudyError, match=r"best.pt is of epoch .*: two runs wrote this store.*train it again"):
+            read_best(tmp_path, config, arrays, other)
 
 
 def test_a_checkpoint_that_is_missing_damaged_or_anothers_is_refused(arrays, arrays_of, config_with, tmp_path) -> None:

@@ -77,6 +77,10 @@ def test_a_studys_landscapes_are_computed_once_and_are_those_of_one_process(trai
 
     more = compute_landscapes("tiny", str(trained), SPEC, all_seeds=True)
     assert (more.models, more.computed, more.already) == (4, 18, 18)
+    results = load_study(trained / "tiny")
+    for row in results.trials[results.trials.seed == 1].itertuples():  # normalised by its own training images
+        stored = results.landscape[results.landscape.digest == row.digest].sort_values(["y", "x"])
+        assert stored.loss.tolist() == pytest.approx([point.loss for point in alone(trained, row)[0]], rel=1e-5)
 
     (trained / "tiny/checkpoints" / lost.name[:33] / "best.pt").unlink()
     with pytest.raises(StudyError, match="does not exist"):

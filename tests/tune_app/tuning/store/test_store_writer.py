@@ -8,15 +8,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from reports import report
 
+from analysis import load_study
 from search_spaces.errors import StudyError
 from search_spaces.store_schema import SCHEMA_VERSION, TRIALS
 from search_spaces.study import StudySpec
+from search_spaces.study_files import study_to_store
 from tune_app.tuning.store.compact import compact
 from tune_app.tuning.store.locks import hold
 from tune_app.tuning.store.rows import TrialRecord, epoch_tables, trial_row
 from tune_app.tuning.store.writer import ResultsStore
 
+CORRECT = {"split": "test", "images": "a" * 16, "n": 10, "bits": b"\xff\x40"}
 SPEC = StudySpec.model_validate({"name": "tiny", "factors": {"model.norm": ["none"]}})
 
 
@@ -42,10 +46,24 @@ def test_a_trial_is_one_file_in_each_table_and_reads_as_written(tmp_path, record
 
 
 def test_the_trials_row_is_written_last(store, record, monkeypatch):
+    record.add(report(0.5, first=3, status="completed") | {"correct": [CORRECT]})
     written = []
     monkeypatch.setattr(type(store.folder), "write", lambda self, name, content: written.append(name))
     write(store, record)
-    assert [name.split("/")[0] for name in written] == ["epochs", "quantiles", "trials"]
+    assert [name.split("/")[0] for name in written] == ["epochs", "quantiles", "correct", "trials"]
+
+
+def test_correct_images_survive_the_store_compaction_and_loading(tmp_path, record, spec):
+    record.add(report(0.5, first=3, status="completed") | {"correct": [CORRECT]})
+    store = ResultsStore(str(tmp_path), "tiny")
+    store.write_trial(trial_row(record, "completed", spec), epoch_tables(record))
+    store.write_study(study_to_store(spec), {})
+    for _ in range(2):
+        (row,) = load_study(tmp_path / "tiny").correct.to_dict("records")
+        assert {name: row[name] for name in CORRECT} == CORRECT
+        assert row["digest"] == record.job.digest
+        compact(store)
+    assert [path.name[:8] for path in (tmp_path / "tiny" / "correct").iterdir()] == ["compact-"]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +71,7 @@ def test_the_trials_row_is_written_last(store, record, monkeypatch):
 )
 def test_what_is_finished_needs_no_more_training(store, record, status, needs_no_more):
     write(store, record, status)
-    assert (store.finished() == {(record.job.digest, "f" * 16)}) is needs_no_more
+    assert (store.finished().keys() == {(record.job.digest, "f" * 16)}) is needs_no_more
 
 
 def test_a_later_row_of_a_trial_replaces_the_earlier(store, record):
@@ -79,7 +97,7 @@ def test_a_cell_whose_epochs_lost_their_end_counts_as_missing_and_is_named(tmp_p
     write(store, record)
     name = f"epochs/{record.job.digest}-{record.job.fingerprint}.parquet"
     store.folder.write(name, store.folder.read(name)[:-20])
-    assert store.finished() == set()
+    assert not store.finished()
     assert [sentence.split(" ")[0] for sentence in store.damage] == [name]
 
 
@@ -97,7 +115,7 @@ def test_a_column_that_an_older_file_lacks_is_null_and_its_cell_stays_finished(s
     (trial,) = store.trials()
     assert (trial.choose_by, trial.code, trial.seconds) == (None, None, None)
     assert "test_f1_macro" not in trial.metrics
-    assert store.finished() == {(record.job.digest, "f" * 16)}
+    assert store.finished().keys() == {(record.job.digest, "f" * 16)}
     assert store.damage == []
 
 

@@ -1,0 +1,88 @@
+"""Expected best validation figure of each arm against the number of trials, and where the order of arms changes.
+
+The first trial of a search inside an arm has the arm's own values, the others are random points. So with a budget of k
+trials one has the first and the best of k - 1 random ones, and the unbiased estimate of what is expected of that is the
+mean over all subsets of k - 1 of the random trials (`analysis.stats.expected_validation`; Dodge et al. 2019). Repeats
+are independent, so the band is the t interval over repeats, at each k by itself. Points of a Sobol sequence cover the
+range more evenly than independent draws: for k below the number of trials the estimate is that of independent draws.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.stats.expected_validation import expected_best
+from analysis.stats.paired import ALPHA, Floats
+from analysis.stats.tuned import tune_of
+from analysis.store.load import StudyResults
+from search_spaces.metrics import Metric, require_direction
+
+
+def best_of_budget(values: Floats, *, higher_is_better: bool = True) -> Floats:
+    """Return for k = 1 ... n the expected best of the first trial and k - 1 of the others, shape (n,).
+
+    ``values``: one search, the trial with the arm's own values first; a lost trial has the worst possible value.
+    """
+    best = np.maximum if higher_is_better else np.minimum
+    if len(values) == 1:
+        return np.asarray(values, float)
+    with_first = best(values[1:], values[0])
+    return np.concatenate([values[:1], expected_best(with_first, higher_is_better=higher_is_better)])
+
+
+def budget_curves(results: StudyResults, alpha: float = ALPHA) -> pd.DataFrame:
+    """Return arm, trials (the budget k), mean, low, high, repeats: the curve over the repeats whose trials all ended.
+
+    In the unit of the metric that chooses. A trial that failed or diverged counts as the worst value that the metric
+    can have, or, where it has no bound, the worst of the study. ``low`` and ``high`` are NaN with one repeat.
+    """
+    metric = results.metric_record(results.choose_by)
+    rows: list[tuple[Any, ...]] = []
+    for arm, curves in _curves(results, metric).items():
+        mean, n = curves.mean(axis=0), len(curves)
+        spread = curves.std(axis=0, ddof=1) if n > 1 else np.full(curves.shape[1], np.nan)
+        half = stats.t.isf(alpha / 2, max(n - 1, 1)) * spread / np.sqrt(n)
+        budgets = range(1, curves.shape[1] + 1)
+        rows += zip([arm] * len(mean), budgets, mean, mean - half, mean + half, [n] * len(mean), strict=True)
+    return pd.DataFrame(rows, columns=["arm", "trials", "mean", "low", "high", "repeats"])
+
+
+def _curves(results: StudyResults, metric: Metric) -> dict[str, Floats]:
+    """Return the curves of each arm, shape (repeats, trials); points that were drawn twice count once."""
+    wanted, higher = tune_of(results).trials, require_direction(metric)
+    tuning = results.tuning
+    if not len(tuning):
+        return {}
+    values = tuning[metric.name].where(tuning["status"] == "completed").astype(float).fillna(_worst(tuning, metric))
+    found: dict[str, Floats] = {}
+    for arm, own in tuning.assign(_value=values).groupby("arm", sort=False):
+        searches = [group.sort_values("trial")["_value"].to_numpy() for _, group in own.groupby("repeat")]
+        longest = max(map(len, searches))
+        whole = [best_of_budget(one, higher_is_better=higher) for one in searches if len(one) == longest <= wanted]
+        found[str(arm)] = np.stack(whole)
+    return found
+
+
+def _worst(tuning: pd.DataFrame, metric: Metric) -> float:
+    low, high = metric.bounds
+    bound, values = (low, tuning[metric.name].min()) if metric.higher_is_better else (high, tuning[metric.name].max())
+    return float(values if bound is None else bound)
+
+
+def crossings(curves: pd.DataFrame, reference: str) -> list[tuple[str, int, bool]]:
+    """Return (arm, k, ahead) where the order of an arm's mean and the reference's changes: at k trials, above or not.
+
+    ``ahead``: whether the arm's mean is above the reference's from k on.
+    """
+    means = curves.pivot(index="arm", columns="trials", values="mean")
+    found = []
+    for arm in (name for name in means.index if name != reference and reference in means.index):
+        signs = np.sign((means.loc[arm] - means.loc[reference]).dropna())
+        signs = signs[signs != 0]
+        changed = signs.ne(signs.shift()).to_numpy()[1:]
+        found += [(str(arm), int(k), bool(signs[k] > 0)) for k in signs.index[1:][changed]]
+    return found

@@ -1,0 +1,45 @@
+"""Metrics that are computed from several columns or tables of the store: those that only claims are about."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from analysis.stats.flatness import landscape_measures
+from analysis.store.load import StudyResults
+from search_spaces.metrics import CLAIM_METRICS, LANDSCAPE_METRICS
+
+
+def with_metric(results: StudyResults, metric: str) -> StudyResults:
+    """Return the results with a column of ``metric`` in the trials table where it is one of `CLAIM_METRICS`."""
+    if metric not in CLAIM_METRICS:
+        return results
+    trials = results.trials
+    if metric in LANDSCAPE_METRICS:
+        values = landscape_measures(results)[metric]
+    elif metric == "accuracy_gap":
+        values = trials["train_accuracy"] - trials["val_accuracy"]
+    else:
+        values = trials["digest"].map(feature_measures(results.quantiles)[metric]).astype(float)
+    return dataclasses.replace(results, trials=trials.assign(**{metric: values}))
+
+
+def feature_measures(quantiles: pd.DataFrame) -> pd.DataFrame:
+    """Return feature_spread and feature_drift of each trial, indexed by digest; see `CLAIM_METRICS`.
+
+    ``quantiles``: the store's table, of which the layer "features" is used. NaN for a drift over one epoch.
+    """
+    features = quantiles[quantiles["layer"] == "features"].dropna(subset=["value"])
+    found = {}
+    for digest, rows in features.groupby("digest"):
+        table = rows.pivot_table(index="epoch", columns="percentile", values="value", aggfunc="last").sort_index()
+        spread = float(table.iloc[-1].max() - table.iloc[-1].min())
+        moved = float(table.diff().abs().iloc[1:].stack().mean()) if len(table) > 1 else float("nan")
+        found[str(digest)] = {"feature_spread": _log10(spread), "feature_drift": _log10(moved / (spread or np.nan))}
+    return pd.DataFrame.from_dict(found, orient="index", columns=["feature_spread", "feature_drift"]).astype(float)
+
+
+def _log10(value: float) -> float:
+    return float(np.log10(value)) if value > 0 else float("nan")

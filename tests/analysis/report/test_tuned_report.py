@@ -1,0 +1,71 @@
+"""The report of a tuned ablation: tuned beside untuned, chosen values, budgets, warnings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from written import train
+
+from analysis.report.study import write_report
+from analysis.store.load import load_study
+
+TREE = {
+    "name": "tuned",
+    "question": "Which norm is best when each is tuned?",
+    "baseline": {"data": {"source": "digits"}, "model": {"depth": 8, "norm": "batch"}, "epochs": 1},
+    "factors": {"model.norm": ["batch", "group", "none"]},
+    "tune": {"space": {"optimizer.lr": {"loguniform": [1e-3, 10.0]}}, "trials": 5, "repeats": 5},
+}
+BEST = {"batch": -1.0, "group": 0.5, "none": -3.5}
+
+
+def accuracy(config) -> dict[str, float]:
+    """At the baseline's rate batch leads by far; tuned, group is its equal; the best rate of none is out of range."""
+    noise = np.random.default_rng([config.seed, len(config.model.norm)]).normal(0, 0.002)
+    score = 0.9 - 0.05 * (np.log10(config.optimizer.lr) - BEST[config.model.norm]) ** 2 + noise
+    return dict.fromkeys(("val_accuracy", "test_accuracy"), score) | {"val_loss": 1 - score}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("tuned")
+    text = write_report(load_study(train(folder, TREE, accuracy)), folder).read_text(encoding="utf-8")
+    bare = re.sub(r"<(script|style|svg).*?</\1>", " ", text, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", bare))
+
+
+def test_the_tuned_comparison_stands_beside_the_untuned_one(page: str) -> None:
+    assert "2 arms compared with “norm=batch”" in page
+    assert re.search(r"norm=group: −1\d\.\d\d points untuned became .*: most of it was tuning\.", page)
+    assert "Untuned and tuned differences" in page
+
+
+def test_budget_choices_and_warnings_are_shown(page: str) -> None:
+    assert "What a larger budget gains" in page
+    assert "What each search chose" in page
+    assert "norm=none: the best optimizer.lr was the smallest that was tried in" in page
+    assert "Each arm was tuned over optimizer.lr with 5 trials in each of 5 repeats." in page
+    for source in ("Choi et al. 2019", "Sivaprasad et al. 2020", "Dahl et al. 2023", "Dodge et al. 2019"):
+        assert source in page
+    assert "not complete" not in page
+
+
+def test_before_any_search_is_complete_the_report_says_so(tmp_path: Path) -> None:
+    folder = train(tmp_path, TREE, accuracy)
+    found = load_study(folder)
+    last = found.tuning[found.tuning["trial"] == 4]
+    for row in (*last.itertuples(), *found.trials.itertuples()):
+        (folder / "trials" / f"{row.digest}-{row.fingerprint}.parquet").unlink()
+    text = write_report(load_study(folder), tmp_path).read_text(encoding="utf-8")
+    assert "60 trials of the searches inside the arms have ended; no search is complete yet." in text
+
+
+def test_a_study_of_which_parts_are_missing_says_how_many(tmp_path: Path) -> None:
+    folder = train(tmp_path, TREE, accuracy)
+    gone = load_study(folder).trials.query("arm == 'norm=none'").iloc[0]
+    (folder / "trials" / f"{gone['digest']}-{gone['fingerprint']}.parquet").unlink()
+    text = write_report(load_study(folder), tmp_path).read_text(encoding="utf-8")
+    assert "The study is not complete: 1 training of its plan is missing." in text

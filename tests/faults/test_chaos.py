@@ -1,0 +1,187 @@
+"""A study that is disturbed again and again ends as if nothing had happened.
+
+`make chaos` is this file with more cells, more rounds and another seed; the default suite runs a short form.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import threading
+import time
+from contextlib import suppress
+
+import boto3
+import psutil
+import pytest
+import s3fs
+from drivers import driver, figures, finished_at, stored, study, undisturbed, wait_until
+from s3_servers import Gate, moto_server, s3_environment
+
+from analysis import load_study
+
+LONG = "CHAOS_KILLS" in os.environ
+KILLS, CELLS, SEED = (
+    int(os.environ.get(f"CHAOS_{name}", value)) for name, value in (("KILLS", 3), ("CELLS", 6), ("SEED", 1))
+)
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(4 * 3600 if LONG else 400)]
+TIMEOUT = 15
+"""`trial_timeout`: an epoch takes milliseconds, but the machine may be busy."""
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder; where this user may mount one, on a small disk of its own that can be filled."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", disk], capture_output=True)
+    yield disk
+    if mounted.returncode == 0:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def trainers(run):
+    """Return the processes of a driver that train."""
+    found = []
+    for process in run.family():
+        with suppress(psutil.Error):
+            words = " ".join(process.cmdline())
+            if words.startswith("ray::") and "Trainable" in words:
+                found.append(process)
+    return found
+
+
+class Chaos:
+    """The disturbances, each of a running driver. One that the driver survives returns False."""
+
+    def __init__(self, tree, folder, dice):
+        self.tree, self.folder, self.dice = tree, folder, dice
+        self.kinds = ["kill", "kill", "kill", "stop", "second writer"]
+        if os.path.ismount(folder):
+            self.kinds.append("full disk")
+
+    def disturb(self, kind, run):
+        return {
+            "kill": self.kill,
+            "stop": self.stop,
+            "second writer": self.second_writer,
+            "full disk": self.full_disk,
+        }[kind](run)
+
+    def kill(self, run):
+        run.kill()
+        return True
+
+    def stop(self, run):
+        """SIGSTOP: the trainer has to be killed by the driver's watchdog."""
+        with suppress(AssertionError, psutil.Error):
+            process = self.dice.choice(wait_until(lambda: trainers(run) or run.process.poll() is not None, 60))
+            process.suspend()
+            wait_until(lambda: not process.is_running() or run.process.poll() is not None, 240, every=0.1)
+        return False
+
+    def second_writer(self, run):
+        """A second run of the same study is refused, and the first goes on."""
+        with driver(self.tree, self.folder) as second:
+            code, out = second.wait(200)
+        if run.process.poll() is None:
+            assert (code, "is in use by process" in out) == (2, True), out
+        return False
+
+    def full_disk(self, run):
+        """The disk is full: the run ends with exit code 2, or has ended by itself."""
+        ballast = self.folder / "ballast"
+        try:
+            with suppress(OSError), ballast.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+            code, out = run.wait(200)
+            assert code in (0, 2), out
+            assert "Traceback" not in out, out
+        finally:
+            ballast.unlink(missing_ok=True)
+        return True
+
+
+def test_killed_at_random_moments_a_study_ends_as_if_undisturbed(place, tmp_path):
+    tree, store, dice = study(epochs=12, seeds=CELLS // 2, trial_timeout=TIMEOUT), place / "tiny", random.Random(SEED)
+    chaos, done = Chaos(tree, place, dice), {}
+    print(f"\n{CELLS} cells, {KILLS} disturbances of {', '.join(dict.fromkeys(chaos.kinds))}; seed {SEED}")
+    for number in range(1, KILLS + 1):
+        kind = dice.choice(chaos.kinds) if LONG else chaos.kinds[-number % len(chaos.kinds)]
+        more = dice.randint(0, 1) if len(done) < CELLS - 3 else 0
+        began = time.monotonic()
+        with driver(tree, place) as run:
+            if more:
+                wait_until(lambda: len(finished_at(store)) > len(done) or run.process.poll() is not None)  # noqa: B023
+                time.sleep(dice.random() / 4)
+            else:
+                wait_until(lambda: (store / ".holder").exists() or run.process.poll() is not None)
+                time.sleep(8 * dice.random())
+            if not chaos.disturb(kind, run):
+                run.kill()
+            wait_until(lambda: run.family() == [])
+        now = finished_at(store)
+        line = f"{number}: {kind} after {time.monotonic() - began:.1f} s: {len(now)} of {CELLS} cells finished"
+        print(line, flush=True)
+        assert {digest: now[digest] for digest in done} == done, "trained twice"
+        done = now
+    with driver(tree, place) as run:
+        code, out = run.wait()
+    assert code == 0, out
+    assert stored(store) == undisturbed(tree)
+    assert {digest: at for digest, at in finished_at(store).items() if digest in done} == done
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """A bucket on loopback behind a gate."""
+    with moto_server() as port:
+        made = Gate(port)
+        threading.Thread(target=made.serve_forever, args=(0.05,), daemon=True).start()
+        for name, value in s3_environment(made.url).items():
+            monkeypatch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        yield made
+        made.shutdown()
+        made.server_close()
+        s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.cluster  # with the longer ones
+def test_an_s3_server_that_disappears_and_kills_cost_no_cell(gate, tmp_path):
+    kills, cells = max(2, KILLS // 10), min(CELLS, 8)
+    tree, url, dice = study(epochs=6, seeds=cells // 2), "s3://bucket/results", random.Random(SEED)
+    store = f"{url}/tiny"
+    done = {}
+
+    def finished():
+        try:
+            return dict(load_study(store).trials.set_index("digest").finished_at)
+        except Exception:  # nothing there yet, or away
+            return {}
+
+    print(f"\n{cells} cells on S3, {kills} rounds, seed {SEED}")
+    for number in range(1, kills + 1):
+        with driver(tree, tmp_path, "--results", url) as run:
+            wait_until(lambda: gate.written or run.process.poll() is not None)
+            time.sleep(6 * dice.random())
+            gate.away = True
+            time.sleep(1 + 5 * dice.random())
+            gate.away = False
+            time.sleep(4 * dice.random())
+            run.kill()
+            wait_until(lambda: run.family() == [])
+        gate.written.clear()
+        now = finished()
+        print(f"{number}: server away, then a kill: {len(now)} of {cells} cells finished", flush=True)
+        assert {digest: now[digest] for digest in done} == done, "trained twice"
+        done = now
+    with driver(tree, tmp_path, "--results", url) as run:
+        code, out = run.wait(300)
+    assert code == 0, out
+    results = load_study(store)
+    assert results.problems == ()
+    assert {row["digest"]: figures(row) for row in results.trials.to_dict("records")} == undisturbed(tree)
