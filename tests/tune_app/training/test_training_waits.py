@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from search_spaces.config.trial import AugmentationPolicy, Family, Norm, OptimizerName, TrialConfig
 from tune_app.data import ImageArrays
+from tune_app.data.augmentation import randaugment
 from tune_app.data.normalization import Normalization
 from tune_app.training.epoch import train_steps
 from tune_app.training.state import start
@@ -42,7 +43,9 @@ class FakeCuda(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         leaves = tree_leaves((args, kwargs))
-        if not any(isinstance(leaf, FakeTensor) or leaf == CUDA for leaf in leaves):
+        if not any(
+            isinstance(leaf, FakeTensor) or (isinstance(leaf, torch.device) and leaf == CUDA) for leaf in leaves
+        ):
             with unset_fake_temporarily():
                 return func(*args, **kwargs)
         host = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, FakeTensor) and leaf.ndim]
@@ -50,6 +53,8 @@ class FakeCuda(TorchDispatchMode):
         if not self.may_wait and ((host and not kwargs.get("non_blocking")) or leaves_device):
             raise WaitsForDeviceError(str(func))
         self.copies += bool(host)
+        if func.name().startswith("aten::_fused_"):
+            return None  # the fused optimizers work in place; torch has no fake version of them
         with self.fake:
             return func(*args, **kwargs)
 
@@ -76,6 +81,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
     monkeypatch.setattr("tune_app.data.loaders.measure_normalization", lambda *_: Normalization((0.5,), (0.3,)))
     monkeypatch.setattr("tune_app.training.seeding._capture", lambda device: {})
     monkeypatch.setattr("tune_app.training.seeding._restore", lambda state, device: None)
+    monkeypatch.setattr(randaugment, "_tables", randaugment._tables.__wrapped__)
     simulation = FakeCuda()
     with simulation.fake, simulation:
         yield simulation
@@ -113,7 +119,7 @@ def test_no_step_waits_for_the_device(
 ) -> None:
     config = config_with(**{"model__width": 8, "model__groups": 2, "batch_size": 45, **values})
     copies = steps(config, arrays, monkeypatch)
-    drawn = {"none": 1, "crop_flip": 3, "randaugment": 3 + 2 * 2}  # two steps of two rounds
+    drawn = {"none": 1, "crop_flip": 3, "randaugment": 3 + 2 * (2 + 2)}  # two steps: rounds, tables
     assert copies == drawn[config.augmentation.policy]
 
 
@@ -125,7 +131,7 @@ def test_a_blocking_copy_and_a_read_value_are_found(monkeypatch: pytest.MonkeyPa
             torch.arange(4).to(CUDA)
         with pytest.raises(WaitsForDeviceError):
             scores.cpu()
-        with pytest.raises(Exception, match=r"data-dependent|DataDependent|item"):
+        with pytest.raises(Exception, match="_local_scalar_dense"):
             scores.sum().item()
         with pytest.raises(Exception, match=r"nonzero|DynamicOutputShape|dynamic"):
             scores[scores > 0]

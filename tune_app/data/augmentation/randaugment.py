@@ -80,7 +80,7 @@ def _tables(magnitude: int, height: int, width: int, device: torch.device) -> _T
         moved = _apply(numbers, choice, magnitude) if reads == "pixel" else numbers
         places.append((moved.flatten().long() - 1) % (area + 1))
         values.append((_apply(all_values, choice, magnitude) if reads == "value" else all_values).flatten())
-    return _Tables(torch.stack(places).to(device), torch.stack(values).to(device))
+    return _Tables(to_device(torch.stack(places), device), to_device(torch.stack(values), device))
 
 
 def _apply(x_NCHW: Tensor, choice: int, magnitude: int) -> Tensor:
