@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -114,7 +114,8 @@ class _RemoteRunner:
             self._process = context.Process(target=_serve, args=(theirs, *self._given), daemon=True)
             self._process.start()
             theirs.close()
-        self._connection.send(job.to_json())
+        with suppress(OSError):  # a process that has ended already: `step` reports it
+            self._connection.send(job.to_json())
 
     def step(self) -> dict[str, Any]:
         """Return the next report; that of a failure if the process ended."""
@@ -138,7 +139,7 @@ class _RemoteRunner:
 
     def close(self) -> None:
         """End the training."""
-        if self._process.is_alive():
+        with suppress(OSError):
             self._connection.send(None)
 
     def end(self) -> None:

@@ -131,10 +131,13 @@ def run_checks(
             figures, error = {"": Measured(None, passed=False)}, f"{type(problem).__name__}: {problem}"[:2000]
         seconds = time.monotonic() - began
         rows = [
-            Row(part, check.name, f"{check.name}{suffix}", check.what, *dataclasses.astuple(figure), seconds, where,
-                versions, size, error)
+            Row(
+                **{"part": part, "check": check.name, "name": f"{check.name}{suffix}", "what": check.what},
+                **dataclasses.asdict(figure),
+                **{"seconds": seconds, "device": where, "versions": versions, "size": size, "error": error},
+            )
             for suffix, figure in figures.items()
-        ]  # fmt: skip
+        ]
         for row in rows:
             verdict = {True: "passed", False: "FAILED", None: ""}[row.passed]
             print(f"{part}: {row.name}: {row.value} {row.unit} {row.bound} {verdict} {row.error}".rstrip(), flush=True)
@@ -143,5 +146,9 @@ def run_checks(
 
 
 def _versions() -> str:
-    cuda = f", CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}" if torch.cuda.is_available() else ""
+    cuda = f", CUDA {torch.version.cuda}, cuDNN {_cudnn()}" if torch.cuda.is_available() else ""
     return f"Python {platform.python_version()}, torch {torch.__version__}{cuda}"
+
+
+def _cudnn() -> str:
+    return str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]

@@ -143,7 +143,7 @@ def _graph(settings: Settings, depth: int) -> Mapping[str, Measured]:
         return {"": Measured(None)}
     training = _training(settings, depth, 128)
     x_NCHW, y_N = next(training.train.epoch(1))
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(3):

@@ -53,7 +53,7 @@ def test_speeds_are_positive_and_ratios_are_of_the_speeds_beside_them(settings):
     assert [row for row in rows if row.error] == []
     values = {row.name: row.value for row in rows}
     assert values.pop("ResNet-8 as a CUDA graph") is None
-    assert min(values.values()) > 0
+    assert all(value is not None and value > 0 for value in values.values())
     ratio = values["ResNet-8, batch 16: fit"] / values["ResNet-8, batch 16: textbook loop"]
     assert values["ResNet-8, batch 16: fit over textbook loop"] == pytest.approx(ratio)
 
@@ -135,7 +135,7 @@ def test_cells_go_on_in_the_next_call_and_their_stores_are_packed(settings, monk
     from analysis import load_study
 
     loaded = load_study(tmp_path / "again" / "smoke" / "e-plain-depth").trials
-    assert sorted(loaded.test_accuracy) == sorted(row.value for row in rows)
+    assert set(loaded.test_accuracy) == {row.value for row in rows}
 
 
 @pytest.mark.gpu
