@@ -23,6 +23,7 @@ from tune_app.tuning.inline import run_trial
 from tune_app.tuning.jobs import Job
 from tune_app.tuning.queues import FINISHED
 from tune_app.tuning.recorder import Recorder
+from tune_app.tuning.store.rows import REPORTED_TABLES
 from tune_app.tuning.watchdog import Watchdog
 
 STARTUP_SECONDS = 30.0
@@ -126,8 +127,8 @@ class _RemoteRunner:
         except (EOFError, OSError):
             self._process.join()
             error = f"the trial's process ended with exit code {self._process.exitcode}"
-            report = {"epoch": 0, "epochs": [], "quantiles": [], "status": "failed", "final": False, "done": True}
-            report["trial"] = {"error": error, "seconds": 0.0}
+            report = {"epoch": 0, "epochs": [], **{table: [] for table in REPORTED_TABLES}}
+            report |= {"status": "failed", "final": False, "done": True, "trial": {"error": error, "seconds": 0.0}}
         finally:
             self._turn.acquire()
         if report.pop("device_lost", False):

@@ -7,6 +7,7 @@ from tune_app.training.evaluation import evaluate
 from tune_app.training.hardware import (
     autocast,
     device_name,
+    full_float32,
     keep_freed_memory,
     limit_memory,
     resolve_device,
@@ -33,6 +34,7 @@ __all__ = [
     "device_name",
     "evaluate",
     "fit",
+    "full_float32",
     "keep_freed_memory",
     "learning_rate_factors",
     "limit_memory",

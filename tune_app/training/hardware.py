@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 import torch
@@ -75,6 +77,23 @@ def device_name(device: torch.device) -> str:
 def autocast(precision: UsedPrecision, device: torch.device) -> AbstractContextManager[None]:
     """Return the context of a forward pass: bfloat16 autocast, or autocast disabled for float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+@contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """Compute in float32 on a GPU where float32 is asked for: torch's default for convolutions is TF32, of 11 bits."""
+    if device.type != "cuda":
+        yield
+        return
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch 2.9 announces other names, which mixed with these raise
+        before = cudnn.allow_tf32, matmul.allow_tf32
+        cudnn.allow_tf32 = matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
 def set_threads(threads: int) -> None:

@@ -12,11 +12,13 @@ import os
 import random
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
+
+from tune_app.training.hardware import full_float32
 
 State = dict[str, Any]
 
@@ -39,11 +41,14 @@ class GlobalStreams:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Run the block with this training's random state and deterministic algorithms, then restore the old state."""
+        """Run the block with this training's random state and deterministic algorithms, then restore the old state.
+
+        If ``strict``, float32 is not TF32 in the block.
+        """
         outer = _capture(self._device)
         _restore(self.state, self._device)
         try:
-            with _deterministic(self._strict):
+            with _deterministic(self._strict), full_float32(self._device) if self._strict else nullcontext():
                 yield
         finally:
             self.state = _capture(self._device)
@@ -82,20 +87,16 @@ def _deterministic(strict: bool) -> Iterator[None]:
     """Allow only deterministic operations inside the block.
 
     An operation without a deterministic version raises, or is allowed if not ``strict``. cuBLAS reads its setting when
-    it first starts in the process. If ``strict``, float32 on CUDA is float32: torch's default for convolutions is TF32,
-    whose products have 11 bits.
+    it first starts in the process.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     mode = torch.get_deterministic_debug_mode()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     benchmark = torch.backends.cudnn.benchmark
-    tf32 = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     # Not use_deterministic_algorithms: it sets the same, and imports torch's compiler, which takes seconds.
     torch.set_deterministic_debug_mode("error" if strict else "warn")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
-    if strict:
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:
         with warnings.catch_warnings():
             if not strict:
@@ -105,4 +106,3 @@ def _deterministic(strict: bool) -> Iterator[None]:
         torch.set_deterministic_debug_mode(mode)
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = benchmark
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = tf32
