@@ -12,7 +12,7 @@ from analysis.plots.style import arm_styles
 from analysis.report import words
 from analysis.report.looks import looks_context, looks_method
 from analysis.report.page import arm_choices
-from analysis.report.pairing import correlation_sentence, test_image_table
+from analysis.report.pairing import correlation_sentence, image_table
 from analysis.report.pictures import ablation_gallery, reported_gallery
 from analysis.report.tuned import tuned_context, tuned_method
 from analysis.report.words import p_text
@@ -49,7 +49,7 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
         "on). An arm's mean is over its pairs, the reference arm's over all its completed trials.",
         "difference_unit": metric.difference,
         "correlations": correlation_sentence(table),
-        "test_images": test_image_table(table),
+        "test_images": image_table(table),
         "factors": factor_table(results),
         "claims": words.claim_rows(results),
         "landscapes": landscape_table(results),

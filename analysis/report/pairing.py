@@ -32,7 +32,7 @@ def correlation_sentence(table: pd.DataFrame) -> str:
     )
 
 
-def test_image_table(table: pd.DataFrame) -> dict[str, Any] | None:
+def image_table(table: pd.DataFrame) -> dict[str, Any] | None:
     """Return for each arm what single test images say, as printed; None where that is not known."""
     known = table[table["test_images"].notna()] if len(table) else table
     if not len(known):

@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 from analysis import load_study
 from search_spaces.plan import make_plan
 from search_spaces.store_schema import METRICS
-from search_spaces.study_files import study_from
+from search_spaces.study_files import study_from, study_to_store
 from tune_app.cli import app
 from tune_app.storage import Folder
 from tune_app.tuning.jobs import cell_job
+from tune_app.tuning.store import writer
 from tune_app.tuning.store.compact import compact
 from tune_app.tuning.store.rows import TrialRecord, epoch_tables, trial_row
 from tune_app.tuning.store.writer import ResultsStore
@@ -32,13 +33,13 @@ def write(store, cell, status="completed", finished=None):
     columns = {f"test_{metric}": value for metric in METRICS} | {"seconds": 1.0}
     record.add({"epochs": epochs, "quantiles": [], "trial": columns})
     trial = trial_row(record, status, SPEC)
-    store.write_trial(trial | ({"finished_at": finished} if finished else {}), epoch_tables(record))
+    store.write_trial(trial | ({"started_at": finished, "finished_at": finished} if finished else {}), epoch_tables(record))
 
 
 @pytest.fixture
 def store(tmp_path):
     made = ResultsStore(str(tmp_path), "tiny")
-    made.write_study(SPEC.model_dump(mode="json"), {})
+    made.write_study(study_to_store(SPEC), {})
     *rest, last = make_plan(SPEC).cells
     for cell in rest:
         write(made, cell)
@@ -106,3 +107,60 @@ def test_a_damaged_file_of_another_table_makes_its_trial_unfinished(store):
     with open(damaged, "r+b") as file:  # noqa: PTH123
         file.truncate(100)
     assert len(store.finished()) == 4
+
+
+def test_a_run_merges_the_files_of_each_so_many_trials(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "TRIALS_PER_SEGMENT", 4)
+    spec = study_from(study(seeds=5))
+    cells = make_plan(spec).cells
+    assert len(cells) == 10
+    plain, merged = ResultsStore(str(tmp_path / "plain"), "tiny"), ResultsStore(str(tmp_path / "merged"), "tiny")
+    finished = datetime(2026, 1, 1, tzinfo=UTC)
+    for made in (plain, merged):
+        made.write_study(study_to_store(spec), {})
+    for cell in cells:
+        write(merged, cell, "failed" if cell is cells[3] else "completed", finished)
+    monkeypatch.setattr(writer, "TRIALS_PER_SEGMENT", 100)
+    for cell in cells:
+        write(plain, cell, "failed" if cell is cells[3] else "completed", finished)
+    for table in ("trials", "epochs"):
+        names = (merged.folder / table).names(".parquet")
+        assert sum(name.startswith("compact-") for name in names) == 2
+        assert len(names) == 2 + 2, "a failed trial and the last one have files of their own"
+    same(load_study(plain.folder.url), load_study(merged.folder.url))
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_kill_while_files_are_merged_loses_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "TRIALS_PER_SEGMENT", 4)
+    monkeypatch.setattr(Folder, "remove_files", interrupted)
+    store = ResultsStore(str(tmp_path), "tiny")
+    store.write_study(study_to_store(SPEC), {})
+    cells = make_plan(SPEC).cells
+    for cell in cells[:3]:
+        write(store, cell)
+    with pytest.raises(KeyboardInterrupt):
+        write(store, cells[3])
+    again = ResultsStore(str(tmp_path), "tiny")
+    assert {trial.digest for trial in again.trials()} == {cell.digest for cell in cells[:4]}
+    assert load_study(store.folder.url).problems == ()
+
+
+def test_of_two_merged_rows_of_a_trial_the_later_counts(tmp_path):
+    store = ResultsStore(str(tmp_path), "tiny")
+    store.write_study(study_to_store(SPEC), {})
+    cell = make_plan(SPEC).cells[0]
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    for status, when in (("completed", now + timedelta(hours=1)), ("pruned", now)):
+        write(store, cell, status, when)
+        store.merge(least=1)
+        (name,) = (n for n in (store.folder / "trials").names(".parquet") if n.startswith("compact-"))
+        for table in ("trials", "epochs"):  # as if merged with other trials: the name follows from those in it
+            place = Path(store.folder.root) / table
+            (place / name).rename(place / f"compact-{status}.parquet.kept")
+    for path in Path(store.folder.root).rglob("*.kept"):
+        path.rename(path.with_suffix(""))
+    assert [trial.status for trial in ResultsStore(str(tmp_path), "tiny").trials()] == ["completed"]

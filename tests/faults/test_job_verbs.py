@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from search_spaces.errors import StudyError
 from search_spaces.files import require_private
 from tune_app.cli import app, jobs
+from tune_app.tuning import submission
 from tune_app.tuning.submission import JobServer, _explained, require_safe_address
 
 
@@ -37,6 +38,16 @@ class Server:
 
     def stop(self, job):
         return "STOPPED"
+
+    known, ends_by = (), None
+
+    def has(self, job):
+        return job in self.known
+
+    def follow(self, job):
+        yield "one\n"
+        if self.ends_by is not None:
+            raise self.ends_by
 
 
 @pytest.fixture
@@ -77,6 +88,40 @@ def test_logs_and_stop_print_what_the_server_says(server):
     assert call("logs", "x").output == "one\n"
     assert call("logs", "x", "--follow").output == "one\ntwo\n"
     assert call("stop", "x").output == "x: STOPPED\n"
+
+
+def test_submit_follow_prints_the_output_and_exits_as_the_job_did(server, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(study()))
+    done = call("submit", str(file), "--id", "x", "--follow")
+    assert (done.exit_code, done.output) == (1, "submitted x\none\nx: FAILED\n")
+    server.known = ("x",)
+    again = call("submit", str(file), "--id", "x", "--follow")
+    assert (again.output, len(server.submitted)) == ("one\nx: FAILED\n", 1)  # it is there: followed, not submitted
+    server.ends_by = KeyboardInterrupt()
+    stopped = call("submit", str(file), "--id", "x", "--follow")
+    assert (stopped.exit_code, stopped.output) == (130, "one\nstopping x\nx: STOPPED\n")
+
+
+def test_following_goes_on_where_the_server_was_away_for_a_moment(monkeypatch):
+    monkeypatch.setattr(submission, "FOLLOW_SECONDS", 0.0)
+    texts = iter(["one\n", StudyError("no job server answers there"), "one\ntwo\n", *["one\ntwo\nthree\n"] * 2])
+    states = iter(["RUNNING", "RUNNING", "SUCCEEDED", "SUCCEEDED"])
+
+    def logs(job):
+        found = next(texts)
+        if isinstance(found, StudyError):
+            raise found
+        yield found
+
+    jobs = object.__new__(JobServer)
+    monkeypatch.setattr(jobs, "logs", logs, raising=False)
+    monkeypatch.setattr(jobs, "status", lambda job: (next(states), ""), raising=False)
+    assert list(jobs.follow("x")) == ["one\n", "two\n", "three\n"]
+    monkeypatch.setattr(submission, "LOST_SECONDS", -1.0)
+    texts = iter([StudyError("no job server answers there")])
+    with pytest.raises(StudyError, match="no job server"):
+        list(jobs.follow("x"))
 
 
 def test_nobody_there_and_a_token_file_that_is_not_there_are_reported(tmp_path):

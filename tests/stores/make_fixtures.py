@@ -1,7 +1,8 @@
-"""Write the fixture stores of the current schema version: ``python tests/stores/make_fixtures.py``.
+"""Write the fixture stores of the current versions: ``python tests/stores/make_fixtures.py``.
 
-Run it once when `SCHEMA_VERSION` changes, and commit the folder ``schema-N`` that it writes. Stores of earlier
-versions stay as they are: `tests/analysis/store/test_fixture_stores.py` reads every one of them.
+Run it before `SCHEMA_VERSION` or `IMAGE_TRAINING_VERSION` changes, and commit the folder ``schema-N-training-M`` that it
+writes (``schema-1`` and ``schema-2`` are of training version 1). Stores of earlier versions stay as they are:
+`tests/analysis/store/test_fixture_stores.py` reads every one of them.
 
 ``ablation`` has a file for each trial, ``search`` is compacted. Both are trained for real on the digits that ship with
 scikit-learn. What belongs to the machine (host name, hardware, checkpoints, logs) is left out.
@@ -21,10 +22,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from search_spaces.config.trial import IMAGE_TRAINING_VERSION
 from search_spaces.store_schema import SCHEMA_VERSION
 
 HERE = Path(__file__).parent
-KEPT = ("study.yaml", "environment.json", "trials", "epochs", "quantiles")
+KEPT = ("study.yaml", "environment.json", "trials", "epochs", "quantiles", "correct")
 BASELINE = {
     "data": {"source": "digits", "train_size": 100, "validation_size": 60, "test_size": 60},
     "model": {"depth": 8, "width": 4},
@@ -52,7 +54,7 @@ STUDIES: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Train both studies and write what belongs into the repository."""
-    target = HERE / f"schema-{SCHEMA_VERSION}"
+    target = HERE / f"schema-{SCHEMA_VERSION}-training-{IMAGE_TRAINING_VERSION}"
     with tempfile.TemporaryDirectory() as folder:
         for name, study in STUDIES.items():
             file = Path(folder) / f"{name}.yaml"

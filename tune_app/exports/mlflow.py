@@ -25,7 +25,10 @@ def export(trials: Iterable[Trial], url: str, experiment: str, http: httpx.Clien
     ``http`` replaces the HTTP client, for tests. The variables MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and
     MLFLOW_TRACKING_PASSWORD, identify the caller. Raises StudyError where the server refuses or does not answer.
     """
-    server = _Server(url, http or httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False))
+    if http is None:
+        with httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False) as own:
+            return export(trials, url, experiment, own)
+    server = _Server(url, http)
     place = server.experiment(experiment)
     known = {run["key"]: run for run in server.runs(place)}
     written = same = 0

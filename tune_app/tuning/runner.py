@@ -95,6 +95,7 @@ def run_study(
         run = _Run(spec, store, shared, chosen, source, listeners)
         try:
             summary = run.ablation() if spec.mode == "ablation" else run.search()
+            store.merge()
         finally:
             store.sweep()  # what a killed trial left
     summary.notes += store.damage

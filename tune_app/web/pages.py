@@ -122,17 +122,19 @@ def study(name: str, request: Request, who: PageReader, service: TheService, par
     """Show a study; ``part=live`` is what changes while it runs."""
     found = service.index.study(name)
 
+    effects = _effects(service, found)
+
     def make() -> Response:
-        return page(request, "_study.html" if part else "study.html", who=who, **_study_context(service, found))
+        context = _study_context(service, found, *effects)
+        return page(request, "_study.html" if part else "study.html", who=who, **context)
 
     versions = (*version_of(service, found), service.answers.latest_version(found))
     return page_answer(request, service, make, *_viewer(who, part), *versions)
 
 
-def _study_context(service: Service, found: StudyIndex) -> dict[str, Any]:
+def _study_context(service: Service, found: StudyIndex, effects: Effects | None, problem: str) -> dict[str, Any]:
     run = service.active_run(found)
     shown = detail(found, run)
-    effects, effects_problem = _effects(service, found)
     runs = service.runs.listed(found.name, 10)
     arms = list(dict.fromkeys(cell.arm for cell in shown.cells))[:GRID_ARMS]
     return {
@@ -143,7 +145,7 @@ def _study_context(service: Service, found: StudyIndex) -> dict[str, Any]:
         "grid_left_out": len(shown.arms) > len(arms) or len(shown.seeds) > GRID_SEEDS,
         "grid_seeds": shown.seeds[:GRID_SEEDS],
         "effects": effects,
-        "effects_problem": effects_problem,
+        "effects_problem": problem,
         "forest": forest(effects) if effects else {},
         "hosts": hosts_of(found),
         "timeline": timeline(found),
@@ -194,14 +196,16 @@ def trial_table(
     text: Annotated[str, Query(max_length=200)] = "",
     sort: Annotated[str, Query(max_length=100)] = "arm",
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
-) -> HTMLResponse:
+) -> Response:
     """Show the trials of a study by pages of 100."""
     found = service.index.study(name)
     query = trials.Query(status=status or None, text=text, sort=sort, cursor=cursor, limit=100)
-    shown = trials.page(found, query)
-    metric = metric_of(found)
-    context: dict[str, Any] = {"name": name, "shown": shown, "metric": metric, "query": query}
-    return page(request, "trials.html", who=who, **context)
+
+    def make() -> Response:
+        shown, metric = trials.page(found, query), metric_of(found)
+        return page(request, "trials.html", who=who, name=name, shown=shown, metric=metric, query=query)
+
+    return page_answer(request, service, make, *_viewer(who, None), found.finished_version)
 
 
 @router.get("/studies/{name}/trials/{key}")

@@ -8,12 +8,11 @@ import pytest
 from written import train
 
 from analysis import effects, load_study, write_report
-from analysis.report.pairing import correlation_sentence, test_image_table
+from analysis.report.pairing import correlation_sentence, image_table
 from analysis.stats.per_image import COLUMNS, paired_standard_error
 from search_spaces.plan import make_plan
 from tune_app.tuning.store.writer import parquet_bytes
 
-test_image_table.__test__ = False
 N = 500
 TREE = {"name": "pairs", "factors": {"model.norm": ["batch", "none"]}, "seeds": 4}
 
@@ -56,7 +55,7 @@ def test_effects_and_report_show_the_sampling_error_of_the_test_set(tmp_path: Pa
 def test_without_single_images_or_for_another_metric_there_are_no_such_figures(tmp_path: Path) -> None:
     bare = effects(load_study(train(tmp_path / "bare", TREE)))
     assert bare[list(COLUMNS)].isna().all(axis=None)
-    assert test_image_table(bare) is None
+    assert image_table(bare) is None
     other = effects(load_study(store_with_images(tmp_path)), metric="val_accuracy")
     assert other[list(COLUMNS)].isna().all(axis=None)
 

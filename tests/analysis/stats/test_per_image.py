@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 
 from analysis.stats.per_image import compare_images, mcnemar, paired_standard_error
@@ -87,7 +86,3 @@ def test_agreement_of_the_reference_is_the_mean_over_all_pairs_of_its_seeds() ->
     assert found is not None
     assert found.own_agreement == pytest.approx(np.mean(pairs))
     assert found.agreement == 1.0
-
-
-def test_the_normal_quantile_of_the_95_percent_half_width() -> None:
-    assert stats.norm.ppf(0.975) == pytest.approx(1.96, abs=1e-3)

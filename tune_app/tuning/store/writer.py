@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,11 +24,16 @@ from search_spaces.metrics import IMAGE_METRICS
 from search_spaces.parquet_files import open_parquet, read_within_budget
 from search_spaces.store_schema import TABLES, check_version, key, metric_columns, table_schema
 from tune_app.storage import UNFINISHED, Folder, StorageError
+from tune_app.tuning.store.merging import COMPACT, IN_ORDER, MERGED, merge_files
 
-COMPACT = "compact-"
+TRIALS_PER_SEGMENT = 256
+"""How many trials a run finishes before it merges their files. A reader opens at most so many small files."""
+LEAST_MERGED = 64
+"""How many trials at the end of a run are merged: a small study keeps a file for each."""
+
 _KEYS = ("digest", "fingerprint")
 _OWN = (*_KEYS, "status", "arm", "seed", "seconds", "task", "code", "choose_by", "gpus", "cpus", "best_epoch")
-_COLUMNS = (*_OWN, "schema_version", "config")
+_COLUMNS = (*_OWN, "schema_version", "config", "finished_at")
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,7 @@ class ResultsStore:
         self.require_held: Callable[[], None] = lambda: None
         """Raises StorageError where another run has taken the store over; set by the run that holds it."""
         self._damage: dict[str, str] = {}
+        self._unmerged: dict[str, dict[str, bytes]] = {table: {} for table in IN_ORDER}
 
     @property
     def damage(self) -> list[str]:
@@ -108,23 +115,37 @@ class ResultsStore:
     ) -> None:
         """Write one trial: its rows of the other tables first, its own row last, each file whole.
 
-        ``metrics`` are those that the task declares: each is a column of ``trials`` and ``epochs``.
+        ``metrics`` are those that the task declares: each is a column of ``trials`` and ``epochs``. After every
+        TRIALS_PER_SEGMENT trials their files are merged.
         """
         self.require_held()
         name = f"{key(row['digest'], row['fingerprint'])}.parquet"
-        for table, rows in tables.items():
+        for table, rows in [*tables.items(), ("trials", [row])]:
             if rows:
-                self.folder.write(f"{table}/{name}", parquet_bytes(table, rows, metrics))
-        self.folder.write(f"trials/{name}", parquet_bytes("trials", [row], metrics))
+                content = parquet_bytes(table, rows, metrics)
+                self.folder.write(f"{table}/{name}", content)
+                if row["status"] in MERGED:
+                    self._unmerged[table][name] = content
+        self.merge(TRIALS_PER_SEGMENT)
+
+    def merge(self, least: int = LEAST_MERGED) -> None:
+        """Merge the files that this run has written since the last time, where they are of at least so many trials."""
+        if len(self._unmerged["trials"]) < least:
+            return
+        for table in IN_ORDER:
+            contents, self._unmerged[table] = self._unmerged[table], {}
+            if contents:
+                merge_files(self.folder / table, table, contents)
 
     def trials(self) -> list[Stored]:
         """Return every trial that the store holds, of any schema version up to this release's.
 
-        A trial's own file counts before a compacted one, whatever the clocks said: it was written later. A file that
-        cannot be read counts as not there, and `damage` names it. Raises StudyError for a newer schema version.
+        A trial's own file counts before a merged one, whatever the clocks said: it was written later. Of two merged
+        ones the later row counts. A file that cannot be read counts as not there, and `damage` names it. Raises
+        StudyError for a newer schema version.
         """
         names = (self.folder / "trials").names(".parquet")
-        found: dict[tuple[str, str], Stored] = {}
+        found: dict[tuple[str, str], tuple[datetime | None, Stored]] = {}
         for name in sorted(names, key=lambda name: not name.startswith(COMPACT)):
             rows = self._rows("trials", name, _COLUMNS, with_metrics=True)
             check_version((row["schema_version"] for row in rows if row["schema_version"]), self.folder.url)
@@ -132,9 +153,12 @@ class ResultsStore:
                 trial = _stored(row)
                 if trial is None:
                     self._note(f"trials/{name}", "a row of it is damaged")
-                else:
-                    found[row["digest"], row["fingerprint"]] = trial
-        return list(found.values())
+                    continue
+                when, known = row["finished_at"], found.get((trial.digest, trial.fingerprint))
+                if name.startswith(COMPACT) and known and known[0] and when and when < known[0]:
+                    continue
+                found[trial.digest, trial.fingerprint] = when, trial
+        return [trial for _, trial in found.values()]
 
     def finished(self, statuses: Iterable[str] = ("completed", "diverged")) -> dict[tuple[str, str], Stored]:
         """Return the trials that need no more training, by digest and fingerprint."""

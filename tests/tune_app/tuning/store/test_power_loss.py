@@ -20,7 +20,8 @@ from tune_app.storage import BEST, LAST
 from tune_app.training.checkpoints import write_checkpoint
 from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.store.compact import compact
-from tune_app.tuning.store.writer import COMPACT, ResultsStore
+from tune_app.tuning.store.merging import COMPACT
+from tune_app.tuning.store.writer import ResultsStore
 
 EPOCHS = 2
 
