@@ -50,7 +50,7 @@ def reproduce(settings: Settings, results: Results) -> None:
         try:
             _train(settings, specs, stores)
         finally:
-            pack(home, settings.out, [spec.name for spec in specs], stores)
+            pack(home, settings.out)
             rows = list(cell_rows(settings, specs, stores))
             results.replace(rows, {(row.part, row.check) for row in rows})
             results.save()
@@ -102,10 +102,11 @@ def cell_rows(settings: Settings, specs: Sequence[StudySpec], stores: Path) -> I
             )  # fmt: skip
 
 
-def pack(home: Path, out: Path, studies: Sequence[str], stores: Path) -> None:
+def pack(home: Path, out: Path) -> None:
     """Write the stores, and as many checkpoints as go into a few pieces, the smallest first."""
-    files = [path for path in home.rglob("*") if path.is_file() and not path.name.startswith(".")]
-    kept = [path for path in files if "checkpoints" not in path.relative_to(home).parts]
+    found = {path: path.relative_to(home).parts for path in home.rglob("*") if path.is_file()}
+    files = [path for path, parts in found.items() if not any(part.startswith(".") for part in parts)]
+    kept = [path for path in files if "checkpoints" not in found[path]]
     _zip(home, out / STORES, kept)
     for old in out.glob(f"{CHECKPOINTS}.*"):
         old.unlink()

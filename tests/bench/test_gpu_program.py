@@ -9,7 +9,9 @@ import threading
 import time
 from dataclasses import replace
 
-from bench.gpu import packages, processes
+import numpy as np
+
+from bench.gpu import packages, processes, reproduction
 from bench.gpu.page import BEGIN, END, NOTHING, PAGE, TABLE, page, results_text
 from bench.gpu.processes import ProcessExecutor
 from bench.gpu.results import Row, read_rows
@@ -75,6 +77,30 @@ def test_a_file_in_pieces_is_put_together(tmp_path):
     assert not (tmp_path / "a-1.whl").exists()
     (joined,) = packages.join_pieces(tmp_path, tmp_path / "joined")
     assert (joined.name, joined.read_bytes()) == ("a-1.whl", content)
+
+
+def test_stores_and_the_smaller_checkpoints_are_packed_in_pieces_and_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "PIECE_BYTES", 1000)
+    rng = np.random.default_rng(0)
+    contents = {
+        "full/a/trials/one.parquet": rng.bytes(500),
+        "full/a/checkpoints/small/last.pt": rng.bytes(2500),
+        "full/a/checkpoints/large/last.pt": rng.bytes(2800),
+        "full/a/.lock": b"",
+    }
+    for name, content in contents.items():
+        (tmp_path / "home" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "home" / name).write_bytes(content)
+    for number in range(2):  # what was unpacked is packed again
+        home, out = tmp_path / ("home" if number == 0 else "home0"), tmp_path / f"out{number}"
+        out.mkdir()
+        reproduction.pack(home, out)
+        pieces = [f"checkpoints.zip.{piece:02d}" for piece in range(3)]
+        assert sorted(path.name for path in out.iterdir()) == [*pieces, "stores.zip"]
+        reproduction.unpack(out, tmp_path / f"home{number}")
+    found = {path.relative_to(tmp_path / "home1").as_posix(): path for path in (tmp_path / "home1" / "full").rglob("*")}
+    read = {name: path.read_bytes() for name, path in found.items() if path.is_file()}
+    assert read == {name: contents[name] for name in list(contents)[:2]}
 
 
 def test_missing_packages_are_named_with_the_remedy(tmp_path, monkeypatch):

@@ -33,7 +33,9 @@ def write(store, cell, status="completed", finished=None):
     columns = {f"test_{metric}": value for metric in METRICS} | {"seconds": 1.0}
     record.add({"epochs": epochs, "quantiles": [], "trial": columns})
     trial = trial_row(record, status, SPEC)
-    store.write_trial(trial | ({"started_at": finished, "finished_at": finished} if finished else {}), epoch_tables(record))
+    store.write_trial(
+        trial | ({"started_at": finished, "finished_at": finished} if finished else {}), epoch_tables(record)
+    )
 
 
 @pytest.fixture
