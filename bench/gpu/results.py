@@ -132,9 +132,19 @@ def run_checks(
         seconds = time.monotonic() - began
         rows = [
             Row(
-                **{"part": part, "check": check.name, "name": f"{check.name}{suffix}", "what": check.what},
-                **dataclasses.asdict(figure),
-                **{"seconds": seconds, "device": where, "versions": versions, "size": size, "error": error},
+                part=part,
+                check=check.name,
+                name=f"{check.name}{suffix}",
+                what=check.what,
+                value=figure.value,
+                unit=figure.unit,
+                bound=figure.bound,
+                passed=figure.passed,
+                seconds=seconds,
+                device=where,
+                versions=versions,
+                size=size,
+                error=error,
             )
             for suffix, figure in figures.items()
         ]
