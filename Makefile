@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo serve-demo test test-cluster chaos hostile fuzz check audit bench bench-service scale verdicts clean
+.PHONY: setup demo serve-demo test test-cluster chaos hostile fuzz check audit bench bench-service gpu scale verdicts clean
 
 setup: $(STAMP)
 
@@ -64,6 +64,12 @@ audit: setup
 # Side by side in one run, medians of several rounds; writes bench.json.
 bench: setup
 	$(BIN)/python -m bench
+
+# On a CUDA device, nine minutes a call: docs/gpu.md. PYTHON of that machine, since it brings its own torch.
+OUT ?= gpu-results
+gpu:
+	$(PYTHON) -m bench.gpu --out $(OUT) $(if $(FROM),--from $(FROM)) $(if $(DATA),--data $(DATA)) \
+		$(if $(WHEELS),--wheels $(WHEELS)) $(if $(PARTS),--parts $(PARTS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 # The service with 10,000 trials and 50 clients, beside optuna-dashboard; writes the table in docs/service.md.
 bench-service: setup

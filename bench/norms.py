@@ -11,7 +11,7 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
-from bench.training import interleaved, median_ratio
+from bench.training import CPU, interleaved, median_ratio, wait_for
 from search_spaces.config.sections import Norm
 from search_spaces.config.trial import ModelConfig
 from tune_app.models.norms import NORMS
@@ -65,10 +65,13 @@ def measure(repeats: int = 7) -> dict[str, float]:
     return figures
 
 
-def passes(norm: nn.Module, dtype: torch.dtype) -> Callable[[], float]:
+def passes(
+    norm: nn.Module, dtype: torch.dtype, device: torch.device = CPU, shape: tuple[int, ...] = SHAPE
+) -> Callable[[], float]:
     """Return a function that runs forward and backward passes in training mode and returns the seconds of one."""
-    images = torch.randn(SHAPE).to(dtype, memory_format=torch.channels_last)
-    gradient = torch.randn(SHAPE).to(dtype, memory_format=torch.channels_last)
+    norm = norm.to(device)
+    images = torch.randn(shape).to(device, dtype, memory_format=torch.channels_last)
+    gradient = torch.randn(shape).to(device, dtype, memory_format=torch.channels_last)
     images.requires_grad_()
 
     def round_() -> float:
@@ -76,6 +79,7 @@ def passes(norm: nn.Module, dtype: torch.dtype) -> Callable[[], float]:
         for _ in range(STEPS):
             norm(images).backward(gradient)
             images.grad = None
+        wait_for(device)
         return (perf_counter() - began) / STEPS
 
     return round_

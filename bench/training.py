@@ -60,21 +60,33 @@ def trial_config() -> TrialConfig:
 
 def bare_steps(training: Training, steps: int) -> Callable[[], float]:
     """Return a function that repeats forward, backward and step on one loaded batch and returns images per second."""
-    model, optimizer = training.model, training.optimizer
+    model = training.model
     x_NCHW, y_N = next(training.train.epoch(1))
 
     def round_() -> float:
         model.train()
         started = perf_counter()
         for _ in range(steps):
-            with autocast(training.precision, CPU):
-                logits = model(x_NCHW)
-            F.cross_entropy(logits.float(), y_N).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            step(training, x_NCHW, y_N)
+        wait_for(training.device)
         return steps * len(y_N) / (perf_counter() - started)
 
     return round_
+
+
+def step(training: Training, x_NCHW: Tensor, y_N: Tensor) -> None:
+    """Take one step: forward, backward, optimizer, and nothing that `fit` does beside."""
+    with autocast(training.precision, training.device):
+        logits = training.model(x_NCHW)
+    F.cross_entropy(logits.float(), y_N).backward()  # type: ignore[no-untyped-call]
+    training.optimizer.step()
+    training.optimizer.zero_grad(set_to_none=True)
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait for a GPU; the CPU has nothing to wait for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 class PilImages(Dataset[Sample]):
@@ -97,17 +109,20 @@ class PilImages(Dataset[Sample]):
         return self._transform(self._images[index]), self._labels[index]
 
 
-def textbook_epochs(model: nn.Module, dataset: PilImages, workers: int) -> Callable[[], float]:
+def textbook_epochs(
+    model: nn.Module, dataset: PilImages, workers: int, batch: int = BATCH, device: torch.device = CPU
+) -> Callable[[], float]:
     """Return a function that runs one epoch of a usual loop: DataLoader of PIL images, float32, loss read per step."""
     model = model.to(memory_format=torch.contiguous_format)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-    loader = DataLoader(dataset, batch_size=BATCH, shuffle=True, num_workers=workers)
+    loader = DataLoader(dataset, batch_size=batch, shuffle=True, num_workers=workers)
 
     def round_() -> float:
         model.train()
         total_loss, correct = 0.0, 0
         started = perf_counter()
         for x_NCHW, y_N in loader:
+            x_NCHW, y_N = x_NCHW.to(device), y_N.to(device)
             optimizer.zero_grad()
             logits = model(x_NCHW)
             loss = F.cross_entropy(logits, y_N)

@@ -17,7 +17,7 @@ from search_spaces.config.trial import TrialConfig
 from tune_app.data.arrays import ImageArrays
 from tune_app.data.augmentation.policies import Augmentation, build_augmentation
 from tune_app.data.normalization import Normalization, measure_normalization
-from tune_app.data.resident import resident_images
+from tune_app.data.resident import resident_images, to_device
 from tune_app.data.splits import Splits
 from tune_app.draws import keyed_generator
 
@@ -55,7 +55,7 @@ class TrainLoader:
         """Yield images, float32 (N, C, H, W) channels last, and labels, int64 (N,): every image once an epoch."""
         n = len(self._images)
         draw = partial(keyed_generator, self._seed, epoch)
-        order = torch.randperm(n, generator=draw("order")).to(self._device)
+        order = to_device(torch.randperm(n, generator=draw("order")), self._device)
         augment = self._augmentation(n, partial(draw, "augmentation"), self._device)
         for start in range(0, n, self._batch_size):
             batch = slice(start, start + self._batch_size)

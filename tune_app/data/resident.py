@@ -57,6 +57,14 @@ def resident_images(
     return ResidentImages(torch.cat(chunks), all_labels.index_select(0, rows).to(device), own_rows)
 
 
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a CPU tensor on ``device``; neither the host nor the device waits for a copy to a GPU.
+
+    Only from pinned memory is such a copy asynchronous. Torch reuses the pinned memory when the copy is done.
+    """
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 def resize(x_NHWC: Tensor, resolution: int) -> Tensor:
     """Return uint8 images resized to squares of ``resolution`` pixels, bilinear and antialiased."""
     x_NCHW = x_NHWC.permute(0, 3, 1, 2).float()

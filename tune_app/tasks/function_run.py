@@ -17,7 +17,7 @@ from tune_app.storage import BEST, LAST
 from tune_app.tasks.base import NO_DATA, EpochReport, TrialSetup
 from tune_app.tasks.context import Context, Final, split_metrics
 from tune_app.training.checkpoints import CheckpointFolder, CorruptCheckpoint, read_checkpoint
-from tune_app.training.hardware import device_name, resolve_device
+from tune_app.training.hardware import device_name, limit_memory, resolve_device
 from tune_app.training.seeding import GlobalStreams
 from tune_app.user_code import resolve
 
@@ -28,9 +28,7 @@ class FunctionRun:
     def __init__(self, config: FunctionConfig, setup: TrialSetup) -> None:
         self._config, self._setup = config, setup
         self._device = resolve_device("auto" if setup.gpus else "cpu")
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.set_per_process_memory_fraction(min(1.0, setup.gpus), self._device)
+        limit_memory(self._device, setup.gpus)
         self._folder = CheckpointFolder(setup.checkpoints, config.digest(), NO_DATA)
         self._streams = GlobalStreams(config.seed, self._device, strict=False)
         self._context = Context(config.epochs, config.seed, setup, self._folder)

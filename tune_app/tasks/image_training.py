@@ -18,6 +18,7 @@ from tune_app.training import (
     device_name,
     fit,
     keep_freed_memory,
+    limit_memory,
     resolve_device,
     resolve_precision,
     set_threads,
@@ -67,13 +68,6 @@ def _report(config: TrialConfig, arrays: ImageArrays, metrics: EpochMetrics, fix
         columns=columns,
         tables={"quantiles": quantiles, "correct": correct},
     )
-
-
-def limit_memory(device: torch.device, share: float) -> None:
-    """Limit this process to its share of the GPU's memory; nothing on the CPU."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.set_per_process_memory_fraction(min(1.0, share), device)
 
 
 def parameter_count(config: TrialConfig, arrays: ImageArrays) -> int:

@@ -81,6 +81,23 @@ class _Trained:
 
 def _train(training: Training, epoch: int, with_norm: bool) -> _Trained:
     started = perf_counter()
+    sums = train_steps(training, epoch, with_norm)
+    metrics = sums.tally.result()  # waits for the device, so the time below is the training time
+    gradient_norm = float(sums.gradient_norm) / training.train.steps_per_epoch if with_norm else None
+    return _Trained(metrics, sums.learning_rate, gradient_norm, perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What the steps of an epoch leave on the device: the tally and the sum of the gradient norms."""
+
+    tally: Tally
+    gradient_norm: Tensor
+    learning_rate: float
+
+
+def train_steps(training: Training, epoch: int, with_norm: bool) -> Sums:
+    """Take all optimizer steps of an epoch, counted from 1. Nothing in here waits for a GPU."""
     config, steps = training.config, training.train.steps_per_epoch
     warmup = he_warmup_factor(config.schedule, [1 - past.train.accuracy for past in training.history])
     rates = config.optimizer.lr * warmup * training.factors[(epoch - 1) * steps : epoch * steps]
@@ -101,9 +118,7 @@ def _train(training: Training, epoch: int, with_norm: bool) -> _Trained:
         tally.add(logits, y_N, loss)
         if norm is not None:
             norm_sum += norm
-    metrics = tally.result()  # waits for the device, so the time below is the training time
-    gradient_norm = float(norm_sum) / steps if with_norm else None
-    return _Trained(metrics, rates[-1].item(), gradient_norm, perf_counter() - started)
+    return Sums(tally, norm_sum, rates[-1].item())
 
 
 def _clip(parameters: list[nn.Parameter], clip_norm: float | None, with_norm: bool) -> Tensor | None:

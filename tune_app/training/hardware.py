@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from contextlib import AbstractContextManager
+import gc
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 import torch
@@ -24,18 +27,19 @@ MAX_THREADS = 1024
 def resolve_device(name: str | torch.device) -> torch.device:
     """Return the device named ``auto`` (CUDA if available), ``cpu``, ``cuda`` or ``cuda:N``.
 
-    StudyError for any other name, or a CUDA device that does not exist.
+    A CUDA device is returned with its index, which some of torch's functions require; 0 if none is named: Ray shows a
+    worker only the GPU that it may use. StudyError for any other name, or a CUDA device that does not exist.
     """
     text = str(name)
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if text == "auto":
-        return torch.device("cuda" if found else "cpu")
+        return torch.device("cuda", 0) if found else torch.device("cpu")
     kind, _, index = text.partition(":")
     if text != "cpu" and (kind != "cuda" or not (index.isdecimal() or text == "cuda")):
         raise StudyError(f"`device` is {text!r}, but must be auto, cpu, cuda or cuda:N")
     if kind == "cuda" and int(index or 0) >= found:
         raise StudyError(f"`device` is {text!r}, but {found} CUDA devices are available; use device cpu")
-    return torch.device(text)
+    return torch.device(kind, int(index or 0)) if kind == "cuda" else torch.device(kind)
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> UsedPrecision:
@@ -52,6 +56,17 @@ def resolve_precision(precision: Precision, device: torch.device) -> UsedPrecisi
     return "float32"
 
 
+def limit_memory(device: torch.device, share: float) -> None:
+    """Release what earlier trials left on a GPU, and limit this process to a share of its memory; nothing on the CPU.
+
+    The limit is on torch's own allocations. CUDA's context takes some hundred megabytes beside them.
+    """
+    if device.type == "cuda":
+        gc.collect()  # a trial that failed may be held by reference cycles of its traceback
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(min(1.0, share), device)
+
+
 def device_name(device: torch.device) -> str:
     """Return the device's own name, such as "NVIDIA H200" or the processor's."""
     if device.type == "cuda":
@@ -62,6 +77,23 @@ def device_name(device: torch.device) -> str:
 def autocast(precision: UsedPrecision, device: torch.device) -> AbstractContextManager[None]:
     """Return the context of a forward pass: bfloat16 autocast, or autocast disabled for float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+@contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """Compute in float32 on a GPU where float32 is asked for: torch's default for convolutions is TF32, of 11 bits."""
+    if device.type != "cuda":
+        yield
+        return
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch 2.9 announces other names, which mixed with these raise
+        before = cudnn.allow_tf32, matmul.allow_tf32
+        cudnn.allow_tf32 = matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
 def set_threads(threads: int) -> None:

@@ -1,4 +1,4 @@
-"""A split's figures, counted on the device: one small update a step, one copy to the host at the end."""
+"""A split's figures: each step keeps a few numbers per image on the device, which are counted at the end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from search_spaces.metrics import IMAGE_QUANTITIES, Counts
@@ -37,32 +39,38 @@ class SplitMetrics:
 
 
 class Tally:
-    """The sums that a split's figures need, kept on the device and never read before ``result``."""
+    """What a split's figures need, kept on the device and never read before ``result``.
+
+    Counts are made at the end, on the host: adding to a histogram on CUDA is either not deterministic or a sort.
+    """
 
     def __init__(self, num_classes: int, device: torch.device) -> None:
         self._num_classes = num_classes
-        self._confusion = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=device)
-        self._ranks = torch.zeros(num_classes, dtype=torch.int64, device=device)
+        self._cells: list[Tensor] = []
+        self._ranks: list[Tensor] = []
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self._images = 0
 
     def add(self, logits: Tensor, y: Tensor, loss: Tensor) -> None:
-        """Count a batch: logits (N, classes), labels (N,), and the batch's mean loss."""
+        """Note a batch: logits (N, classes), labels (N,), and the batch's mean loss."""
         scores = logits.detach()
-        cells = y * self._num_classes + scores.argmax(1)
-        ones = torch.ones_like(cells)
-        # index_add_, because bincount on CUDA waits for the device to learn its own length.
-        self._confusion.index_add_(0, cells, ones)
-        self._ranks.index_add_(0, (scores > scores.gather(1, y[:, None])).sum(1), ones)
+        self._cells.append(y * self._num_classes + scores.argmax(1))
+        self._ranks.append((scores > scores.gather(1, y[:, None])).sum(1))
         self._loss_sum += loss.detach() * len(y)
         self._images += len(y)
 
     def result(self, with_confusion: bool = False) -> SplitMetrics:
         """Return the figures so far; this waits for the device."""
-        shape = (self._num_classes, self._num_classes)
-        confusion = self._confusion.cpu().numpy().reshape(shape)
-        counts = Counts(confusion, self._ranks.cpu().numpy(), float(self._loss_sum), self._images)
+        classes = self._num_classes
+        confusion = _histogram(self._cells, classes * classes).reshape(classes, classes)
+        counts = Counts(confusion, _histogram(self._ranks, classes), float(self._loss_sum), self._images)
         return SplitMetrics(
             values={name: quantity.compute(counts) for name, quantity in IMAGE_QUANTITIES.items()},
             confusion=tuple(confusion.ravel().tolist()) if with_confusion else None,
         )
+
+
+def _histogram(batches: list[Tensor], size: int) -> NDArray[np.int64]:
+    """Return how often each of 0 to ``size`` - 1 occurs in the batches."""
+    values = torch.cat(batches).cpu().numpy() if batches else np.zeros(0, np.int64)
+    return np.bincount(values, minlength=size)

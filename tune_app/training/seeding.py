@@ -12,11 +12,13 @@ import os
 import random
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
+
+from tune_app.training.hardware import full_float32
 
 State = dict[str, Any]
 
@@ -39,11 +41,14 @@ class GlobalStreams:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Run the block with this training's random state and deterministic algorithms, then restore the old state."""
+        """Run the block with this training's random state and deterministic algorithms, then restore the old state.
+
+        If ``strict``, float32 is not TF32 in the block.
+        """
         outer = _capture(self._device)
         _restore(self.state, self._device)
         try:
-            with _deterministic(self._strict):
+            with _deterministic(self._strict), full_float32(self._device) if self._strict else nullcontext():
                 yield
         finally:
             self.state = _capture(self._device)

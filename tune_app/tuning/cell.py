@@ -22,6 +22,7 @@ from tune_app.tuning.store.rows import REPORTED_TABLES
 from tune_app.user_code import CodeSource, make_importable, user_traceback
 
 OUT_OF_MEMORY, UNWRITABLE = "out_of_memory", "unwritable"
+_NO_GPU_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -164,6 +165,12 @@ class CellRunner:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Return whether a GPU had too little memory; this module does not import torch, the training does."""
+    """Return whether a GPU had too little memory; this module does not import torch, the training does.
+
+    Torch's allocator raises an error type of its own. CUDA itself and its libraries, which allocate beside it, raise
+    other runtime errors that say so.
+    """
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(error, torch.OutOfMemoryError)
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_GPU_MEMORY)

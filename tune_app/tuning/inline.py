@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import FrameType, SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -39,8 +39,9 @@ class InlineExecutor:
         return nullcontext()
 
     def gpu_share(self, spec: StudySpec) -> float:
-        """Return the share of a GPU that each trial gets."""
-        return gpu_share(spec.resources, local_resources())
+        """Return the share of a GPU that each trial gets; ``auto`` is a whole one, since trials run one at a time."""
+        here = local_resources()
+        return min(1.0, here["GPU"]) if spec.resources.gpu == "auto" else gpu_share(spec.resources, here)
 
     def gpus(self) -> float:
         """Return how many GPUs this machine has."""
@@ -62,22 +63,41 @@ class InlineExecutor:
                     config = batch.searcher.suggest(f"inline-{number}")
                     if config == FINISHED or outlet.recorder.should_stop:
                         break
-                    _run_trial(f"inline-{number}", config, runner, batch, stopper, outlet, watchdog)
+                    run_trial(f"inline-{number}", config, runner, batch, stopper, outlet, watchdog)
         finally:
             runner.close()
             torch.set_num_threads(threads)
             _each(outlet, "on_experiment_end", trials=[])
 
 
-def _run_trial(
+class Runner(Protocol):
+    """What trains a job: a `CellRunner`, or something that passes its calls on to one elsewhere."""
+
+    job: Job
+
+    def begin(self, job: Job) -> None:
+        """Take the next job."""
+        ...
+
+    def step(self) -> dict[str, Any]:
+        """Train until there is something to report, and return the report."""
+        ...
+
+    def close(self) -> None:
+        """End the training."""
+        ...
+
+
+def run_trial(
     name: str,
     config: Any,
-    runner: CellRunner,
+    runner: Runner,
     batch: Batch,
     stopper: SerialAsha | None,
     outlet: Outlet,
     watchdog: Watchdog,
 ) -> None:
+    """Run one trial to its end, its early stop, or the end of the run; everything goes to the outlet."""
     trial = SimpleNamespace(trial_id=name, config=config, last_result=None)
     runner.begin(Job.from_json(config["job"]))
     _each(outlet, "on_trial_start", iteration=0, trials=[], trial=trial)

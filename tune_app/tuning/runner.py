@@ -6,7 +6,7 @@ import time
 from collections import ChainMap
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.config import Config, config_from
 from search_spaces.factors import label
@@ -33,11 +33,13 @@ from tune_app.tuning.preparation import (
 )
 from tune_app.tuning.queues import QueueSearcher
 from tune_app.tuning.rounds import cells_ahead, cells_needed, known_plan
-from tune_app.tuning.searchers import OptunaSearcher, holds
 from tune_app.tuning.store.locks import hold
 from tune_app.tuning.store.writer import ResultsStore
 from tune_app.tuning.tensorboard import TensorBoard
 from tune_app.user_code import CodeSource, code_source
+
+if TYPE_CHECKING:
+    from tune_app.tuning.searchers import OptunaSearcher
 
 REPORT_SECONDS = 0.25
 """For how long an ablation collects epochs into one report: no decision there needs each epoch by itself."""
@@ -60,16 +62,16 @@ def run_study(
     address: str | None = None,
     tensorboard: bool = False,
     shared_folder: bool = False,
-    executor: str = "ray",
+    executor: str | Executor = "ray",
     code: CodeSource | None = None,
     accept_code: bool = False,
 ) -> RunSummary:
     """Train every cell of a study that its results store does not hold, and return what was done.
 
-    ``executor``: ``ray``, or ``inline`` for this process. ``tensorboard`` writes event files beside the store, too.
-    ``shared_folder`` says that a local results folder is one that every node of the cluster sees. ``code`` is where the
-    user's code is imported from, the study's own folder if not given. ``accept_code`` records that the present code
-    computes what the stored one did, so that its cells count as done.
+    ``executor``: ``ray``, ``inline`` for this process, or an executor of your own. ``tensorboard`` writes event files
+    beside the store, too. ``shared_folder`` says that a local results folder is one that every node of the cluster
+    sees. ``code`` is where the user's code is imported from, the study's own folder if not given. ``accept_code``
+    records that the present code computes what the stored one did, so that its cells count as done.
 
     Raises StudyError for the user's mistakes before anything is trained: data, resources, a folder that cannot be
     written or that other nodes cannot see, another run that holds the store.
@@ -79,7 +81,7 @@ def run_study(
     store = ResultsStore(results, spec.name)
     store.prepare()
     listeners = (TensorBoard(store),) if tensorboard else ()
-    chosen = make_executor(executor, address, shared_folder)
+    chosen = make_executor(executor, address, shared_folder) if isinstance(executor, str) else executor
     with hold(store.folder) as lease:
         store.require_held = lease.require
         store.sweep()
@@ -153,6 +155,8 @@ class _Run:
 
     def search(self) -> RunSummary:
         """Propose and train until the store holds as many trials as the study asks for."""
+        from tune_app.tuning.searchers import OptunaSearcher  # imports Optuna, which an ablation does without
+
         spec, space = self._spec, self._spec.search_space()
         self._summary.notes += outdated_search(spec, self._store)
         with self._executor.session():
@@ -220,6 +224,8 @@ class _Run:
 
     def _chosen(self, space: SearchSpace, config: Config, fingerprint: str) -> dict[str, Any] | None:
         """Return the values of a space that make a trial; None where it is not of this search or of other data."""
+        from tune_app.tuning.searchers import holds
+
         try:
             values = {path: config.get(path) for path in space.domains}
         except KeyError:

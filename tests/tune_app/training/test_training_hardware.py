@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from search_spaces.errors import StudyError
-from tune_app.training import autocast, keep_freed_memory, resolve_device, resolve_precision, set_threads
+from tune_app.training import (
+    autocast,
+    full_float32,
+    keep_freed_memory,
+    limit_memory,
+    resolve_device,
+    resolve_precision,
+    set_threads,
+)
 
 CPU = torch.device("cpu")
 
@@ -29,7 +37,7 @@ def test_auto_is_the_cpu_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPatch)
 def test_auto_is_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert resolve_device("auto") == torch.device("cuda")
+    assert resolve_device("auto") == resolve_device("cuda") == torch.device("cuda", 0)
     assert resolve_device("cuda:1") == torch.device("cuda:1")
     with pytest.raises(StudyError, match=r"'cuda:2', but 2 CUDA devices"):
         resolve_device("cuda:2")
@@ -104,3 +112,28 @@ def test_where_the_c_library_has_no_mallopt_nothing_happens(monkeypatch: pytest.
     monkeypatch.setattr(ctypes, "CDLL", opened.append)  # which returns None: a library without any function
     keep_freed_memory()
     assert opened == [None]
+
+
+def test_float32_on_cuda_is_not_tf32_within_a_training_and_as_before_after_it() -> None:
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    assert before[0], "torch's default"
+    with full_float32(torch.device("cuda", 0)):
+        assert (cudnn.allow_tf32, matmul.allow_tf32) == (False, False)
+    assert (cudnn.allow_tf32, matmul.allow_tf32) == before
+    with full_float32(CPU):
+        assert (cudnn.allow_tf32, matmul.allow_tf32) == before
+
+
+def test_the_memory_limit_of_a_trial_is_its_share_on_the_device_by_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[tuple[float, torch.device]] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda share, device: limits.append((share, device))
+    )
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for share in (0.25, 2.0):
+        limit_memory(resolve_device("auto"), share)
+    limit_memory(CPU, 0.25)
+    assert [(share, device.index) for share, device in limits] == [(0.25, 0), (1.0, 0)]

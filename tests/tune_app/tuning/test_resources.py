@@ -1,7 +1,9 @@
 import pytest
 
 from search_spaces.errors import StudyError
+from search_spaces.study_files import study_from
 from search_spaces.study_parts import Resources
+from tune_app.tuning import inline
 from tune_app.tuning.resources import concurrency, gpu_share
 
 
@@ -17,6 +19,15 @@ from tune_app.tuning.resources import concurrency, gpu_share
 )
 def test_a_trial_gets_the_share_it_asks_for(asked, cluster, share):
     assert gpu_share(Resources(gpu=asked), cluster) == share
+
+
+def test_a_trial_that_runs_alone_in_this_process_gets_a_whole_gpu_unless_asked_otherwise(monkeypatch):
+    spec = study_from({"name": "alone", "factors": {"model.norm": ["batch", "none"]}})
+    for gpus, share in ((0.0, 0.0), (1.0, 1.0), (4.0, 1.0)):
+        monkeypatch.setattr(inline, "local_resources", lambda gpus=gpus: {"CPU": 4.0, "GPU": gpus})
+        assert inline.InlineExecutor().gpu_share(spec) == share
+    half = study_from({"name": "half", "factors": {"model.norm": ["batch", "none"]}, "resources": {"gpu": 0.5}})
+    assert inline.InlineExecutor().gpu_share(half) == 0.5
 
 
 def test_a_gpu_that_no_machine_has_is_said_before_training():

@@ -73,6 +73,8 @@ def test_a_process_goes_from_one_job_to_the_next(start, job):
     ("error", "status"),
     [
         (torch.OutOfMemoryError("CUDA"), "out_of_memory"),
+        (RuntimeError("CUDA error: out of memory"), "out_of_memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "out_of_memory"),
         (ValueError("no"), "failed"),
         (OSError(5, "Input/output error"), "failed"),
         (OSError(28, "No space left on device"), "unwritable"),

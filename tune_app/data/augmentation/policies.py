@@ -12,6 +12,7 @@ from torch import Tensor
 
 from search_spaces.config.trial import AugmentationConfig
 from tune_app.data.augmentation.crop_flip import crop, draw_flips, draw_offsets, mirror
+from tune_app.data.resident import to_device
 
 BatchAugmentation = Callable[[Tensor, slice], Tensor]
 """(images of a batch, uint8 (N, H, W, C); the batch's positions in the epoch) -> augmented images."""
@@ -36,8 +37,8 @@ def _crop_flip(config: AugmentationConfig) -> Augmentation:
     padding, flip = config.padding, config.flip
 
     def begin(n: int, draw: Draw, device: torch.device) -> BatchAugmentation:
-        offsets = draw_offsets(n, padding, draw("crop")).to(device)
-        flips = draw_flips(n, draw("flip")).to(device) if flip else None
+        offsets = to_device(draw_offsets(n, padding, draw("crop")), device)
+        flips = to_device(draw_flips(n, draw("flip")), device) if flip else None
 
         def augment(x_NHWC: Tensor, batch: slice) -> Tensor:
             x_NHWC = crop(x_NHWC, offsets[batch], padding) if padding else x_NHWC

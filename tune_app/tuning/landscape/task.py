@@ -11,7 +11,7 @@ import ray
 
 from search_spaces.errors import StudyError
 from tune_app.models import ImageClassifier
-from tune_app.training import keep_freed_memory, resolve_device, set_threads
+from tune_app.training import full_float32, keep_freed_memory, resolve_device, set_threads
 from tune_app.training.landscape import (
     Batch,
     EvaluationImages,
@@ -64,10 +64,11 @@ class SurfaceSpec:
 def landscape_part(refs: tuple[Any, Any, Any], spec: SurfaceSpec, stream: str, row: int | None) -> list[dict[str, Any]]:
     """Return, in a worker process, the table rows of one row of the grid, or of the curvature for None."""
     model, batches, surface = _prepared(refs, spec, stream)
-    if row is None:
-        found = top_eigenvalue(model, batches, seed=spec.seed)
-        return [{"top_eigenvalue": found.value, "iterations": found.iterations, "residual": found.residual}]
-    return [{**asdict(point), "split": spec.split} for point in surface.points(spec.axis, spec.axis[row])]
+    with full_float32(next(model.parameters()).device):
+        if row is None:
+            found = top_eigenvalue(model, batches, seed=spec.seed)
+            return [{"top_eigenvalue": found.value, "iterations": found.iterations, "residual": found.residual}]
+        return [{**asdict(point), "split": spec.split} for point in surface.points(spec.axis, spec.axis[row])]
 
 
 @lru_cache(maxsize=1)
