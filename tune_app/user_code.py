@@ -82,15 +82,39 @@ def code_folder(source: CodeSource) -> str:
 
 
 def make_importable(source: CodeSource) -> None:
-    """Let this process import the user's code."""
+    """Let this process import the user's code, before other code of the same name."""
+    global _current
     folder = code_folder(source)
-    if folder and folder not in sys.path:
-        sys.path.insert(0, folder)
+    if folder and sys.path[:1] != [folder]:
+        sys.path[:] = [folder, *(place for place in sys.path if place != folder)]
+    if folder:
         importlib.invalidate_caches()
+    _current = folder, source.fingerprint
     _OBJECTS.update(dict(source.objects))
 
 
 _OBJECTS: dict[str, Any] = {}
+_current = ("", "")
+"""Folder and fingerprint of the code that this process imports from now on."""
+_imported: dict[str, tuple[str, str]] = {}
+"""Top-level package -> folder and fingerprint of the version that this process has imported."""
+
+
+def _forget_other_version(package: str) -> None:
+    """Let a package be imported again where this process has imported another version of it, or another of that name.
+
+    A process may train several studies, or one before and after an edit: `tune_app.run(..., executor="inline")`.
+    """
+    folder, _ = _current
+    if not folder or not any((Path(folder) / name).exists() for name in (package, f"{package}.py")):
+        return
+    module = sys.modules.get(package)
+    places = [*getattr(module, "__path__", ()), getattr(module, "__file__", None) or ""]
+    is_here = any(place.startswith(folder) for place in places)
+    if module is not None and _imported.get(package, _current if is_here else None) != _current:
+        for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+            del sys.modules[name]
+    _imported[package] = _current
 
 
 def cache_folder() -> Path:
@@ -125,6 +149,7 @@ def resolve(reference: str) -> Any:
     if reference in _OBJECTS:
         return _OBJECTS[reference]
     module_name, _, attribute = reference.partition(":")
+    _forget_other_version(module_name.split(".")[0])
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

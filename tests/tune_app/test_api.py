@@ -7,6 +7,7 @@ import pytest
 
 import tune_app
 from search_spaces.errors import StudyError
+from tests.support.own_code import TRAIN, write_package
 from tune_app.function_objects import source_of, with_references
 
 SCALE = 2.0
@@ -80,6 +81,16 @@ def test_what_cannot_be_fingerprinted_is_refused_with_the_remedy():
     exec(compile("def typed(context): yield {}", "<typed>", "exec"), namespace := {"__name__": "__main__"})
     with pytest.raises(StudyError, match="source of typed cannot be read; put it into a module"):
         source_of(namespace["typed"])
+
+
+def test_an_edited_package_and_one_of_the_same_name_are_imported_again(tmp_path):
+    losses = []
+    for folder, code in (("a", TRAIN), ("a", TRAIN.replace("STEP = 0.1", "STEP = 3.0")), ("b", TRAIN)):
+        study = write_package(tmp_path / folder, code, seeds=1, factors={"args.width": [4, 8]})
+        found = tune_app.run(study, tmp_path / f"results-{len(losses)}", executor="inline")
+        losses.append(found.trials["test_loss"].tolist())
+    assert losses[0] == losses[2]
+    assert losses[0] != losses[1]
 
 
 def test_an_unknown_executor_is_refused(tmp_path):
