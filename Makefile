@@ -23,8 +23,8 @@ serve-demo: setup
 
 # A real MLflow server for the tests of `export mlflow`; without it they are skipped.
 .mlflow/.installed: tests/tune_app/exports/mlflow-server.txt $(STAMP)
-	$(BIN)/python -m pip install --quiet --upgrade --target .mlflow --no-deps --requirement tests/tune_app/exports/mlflow-server.txt
-	touch $@
+	$(BIN)/python -m pip install --quiet --upgrade --target .mlflow --no-deps --requirement tests/tune_app/exports/mlflow-server.txt \
+		&& touch $@ || echo "no MLflow server could be installed: its tests are skipped"
 
 test: setup .mlflow/.installed
 	$(BIN)/coverage erase

@@ -71,7 +71,9 @@ def test_epochs_are_joined_with_arm_seed_and_status(results: StudyResults):
 
 
 def test_compacted_store_reads_the_same(tmp_path: Path, results: StudyResults, ablation: Path):
-    for name in TABLES:
+    written = [name for name in TABLES if (ablation / name).exists()]
+    assert {"trials", "epochs", "quantiles"} <= set(written)
+    for name in written:
         (tmp_path / name).mkdir()
         pq.write_table(pq.read_table(ablation / name), tmp_path / name / "compact-7.parquet")
     (tmp_path / "study.yaml").write_text((ablation / "study.yaml").read_text())
