@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo serve-demo test test-cluster chaos hostile fuzz check audit bench bench-service gpu scale verdicts clean
+.PHONY: setup demo serve-demo test test-fast test-cluster chaos hostile fuzz check audit bench bench-service gpu scale verdicts clean
 
 setup: $(STAMP)
 
@@ -26,9 +26,18 @@ serve-demo: setup
 	$(BIN)/python -m pip install --quiet --upgrade --target .mlflow --no-deps --requirement tests/tune_app/exports/mlflow-server.txt \
 		&& touch $@ || echo "no MLflow server could be installed: its tests are skipped"
 
+# Tests of one module run in one process, so that they share its fixtures.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 8 --dist loadscope
+
 test: setup .mlflow/.installed
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest -m "not cluster" --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -m "not cluster and not ray and not browser" $(SIDE_BY_SIDE) --cov --cov-report=
+	$(BIN)/python -m pytest -m "(ray or browser) and not cluster" --cov --cov-append \
+		--cov-report=term-missing:skip-covered --cov-fail-under=90
+
+# What needs neither Ray nor a browser, without coverage: for the inner loop.
+test-fast: setup
+	$(BIN)/python -m pytest -m "not cluster and not ray and not browser" $(SIDE_BY_SIDE)
 
 test-cluster: setup
 	$(BIN)/python -m pytest -m cluster
