@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from search_spaces.errors import StudyError
+
+if TYPE_CHECKING:
+    import torch
 
 GIB = 1024**3
 SHARE = 0.8
@@ -54,6 +56,8 @@ def require_gpu_memory(needed: int, device: torch.device) -> None:
 
 def gpu_memory(device: torch.device) -> int:
     """Return the bytes of memory of a GPU."""
+    import torch  # not at the top: the driver imports this module, and does without torch
+
     return int(torch.cuda.get_device_properties(device).total_memory)
 
 

@@ -79,6 +79,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
     monkeypatch.setattr(Tensor, "backward", backward)
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
     monkeypatch.setattr("tune_app.data.loaders.measure_normalization", lambda *_: Normalization((0.5,), (0.3,)))
+    monkeypatch.setattr("tune_app.data.memory.gpu_memory", lambda device: 2**40)
     monkeypatch.setattr("tune_app.training.seeding._capture", lambda device: {})
     monkeypatch.setattr("tune_app.training.seeding._restore", lambda state, device: None)
     monkeypatch.setattr(randaugment, "_tables", randaugment._tables.__wrapped__)
