@@ -69,12 +69,12 @@ def load_study(path: str | Path, tables: Collection[str] = tuple(TABLES)) -> Stu
         environment=_read_json(filesystem, root, "environment.json", problems),
         trials=_expanded(found.current, problems),
         **others,
-        problems=problems.sentences(),
         other=found.other,
         tuning=_expanded(found.tuning, problems),
         planned_reference=found.reference,
         study_text=text,
         rounds=_read_rounds(filesystem, root, problems),
+        problems=problems.sentences(),  # last: all of the above may add some
     )
 
 
