@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from analysis import load_study
 from search_spaces.plan import make_plan
 from search_spaces.store_schema import METRIC_NAMES, METRICS
 from search_spaces.study_files import study_from
+from tests.support.processes import wait_until  # noqa: F401  (tests take it from here)
 from tune_app.data import load_source
 from tune_app.training import fit, set_threads
 
@@ -99,16 +99,6 @@ def driver(*arguments, **options) -> Iterator[Driver]:
         yield made
     finally:
         made.end()
-
-
-def wait_until(condition, seconds=120, every=0.02):
-    """Return the first true value of a condition; it is an error if there is none in time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(every)
-    raise AssertionError(f"not so within {seconds} s")
 
 
 def figures(row):

@@ -10,11 +10,11 @@ import boto3
 import pytest
 import s3fs
 from drivers import CLI, driver, study, undisturbed, wait_until
-from s3_servers import Gate, free_port, moto_server, s3_environment
 
 from analysis import load_study
 from search_spaces.errors import StudyError
 from search_spaces.study_files import study_from
+from tests.support.s3_gate import Gate, free_port, moto_server, s3_environment
 from tune_app import storage
 from tune_app.storage import Folder, StorageError
 from tune_app.tuning.runner import run_study

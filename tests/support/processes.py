@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -35,3 +38,13 @@ def end_processes(home: Path) -> None:
     for process in processes_of(home):
         process.kill()
     psutil.wait_procs(processes_of(home), timeout=20)
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 120, every: float = 0.02) -> Any:
+    """Return the first true value of a condition; it is an error if there is none in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(every)
+    raise AssertionError(f"not so within {seconds} s")

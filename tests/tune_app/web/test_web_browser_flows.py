@@ -13,6 +13,7 @@ from bench.make_store import write_store
 from search_spaces.study_files import read_study
 from tests.support.browser import needs_chromium
 from tune_app.tuning.runner import run_study
+from tune_app.web.pages import GRID_ARMS
 
 pytestmark = needs_chromium
 SMALL = [
@@ -38,6 +39,7 @@ import time
 from pathlib import Path
 
 import torch
+from tune_app.web.pages import GRID_ARMS
 
 GATE = Path(__file__).parent.with_name("gate")
 
@@ -138,7 +140,7 @@ def test_ten_thousand_trials_stay_usable(browser: Any, large: Served) -> None:
     page.goto(large.url("/studies/many"))
     page.wait_for_selector(".chart canvas")
     assert "10000 of 10000 cells finished" in page.locator("main").inner_text()
-    assert page.locator("table.grid tbody tr").count() == 50
+    assert page.locator("table.grid tbody tr").count() == GRID_ARMS
     assert page.evaluate("document.getElementsByTagName('*').length") < 30_000
     page.get_by_role("link", name="All trials").last.click()
     assert "100 of 10000 matching trials" in page.locator("main").inner_text()

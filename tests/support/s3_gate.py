@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from drivers import wait_until
+from tests.support.processes import wait_until
 
 
 def free_port() -> int:
