@@ -11,6 +11,8 @@ from search_spaces.config.base import MAX_SEED, Part, must
 from search_spaces.metrics import Metric, metric_named
 
 MAX_GPUS = 1024
+AUTO_SHARE = 0.25
+"""Share of a GPU that ``resources.gpu: auto`` gives each trial where there are GPUs."""
 FUTILITY = 0.1
 DesignKind = Literal["one_factor_at_a_time", "leave_one_out", "full_factorial", "fractional_factorial"]
 

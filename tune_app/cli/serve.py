@@ -47,6 +47,8 @@ SharedFolder = Annotated[
 DataFolder = Annotated[
     list[str] | None, typer.Option(help="Folder that studies may read data from; repeatable; any if left out.")
 ]
+MaxCpus = Annotated[float | None, typer.Option(help="Most CPUs that each trial may ask for.", min=0)]
+MaxGpus = Annotated[float | None, typer.Option(help="Largest share of a GPU that each trial may ask for.", min=0)]
 NoUserCode = Annotated[bool, typer.Option("--no-user-code", help="Refuse studies that name code of their own.")]
 PassEnv = Annotated[
     list[str] | None, typer.Option(help="Environment variable that runs get beside the usual ones; repeatable.")
@@ -71,6 +73,8 @@ def serve(
     insecure: Insecure = False,
     shared_folder: SharedFolder = False,
     data_folder: DataFolder = None,
+    max_cpus: MaxCpus = None,
+    max_gpus: MaxGpus = None,
     no_user_code: NoUserCode = False,
     pass_env: PassEnv = None,
     tls_cert: Cert = None,
@@ -87,7 +91,8 @@ def serve(
     settings = Settings(
         results=absolute(results), host=host, port=port, state=state, token_file=token_file,
         hosts=tuple(allow_host or ()), read_only=read_only, behind_proxy=behind_proxy, tls_cert=tls_cert,
-        tls_key=tls_key, max_runs=max_runs, inline=inline, user_code=not no_user_code,
+        tls_key=tls_key, max_runs=max_runs, inline=inline, user_code=not no_user_code, max_cpus=max_cpus,
+        max_gpus=max_gpus,
         data_folders=None if data_folder is None else tuple(data_folder), pass_environment=tuple(pass_env or ()),
         cluster=jobs,
     )  # fmt: skip

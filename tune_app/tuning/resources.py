@@ -6,11 +6,9 @@ import os
 from collections.abc import Mapping
 
 from search_spaces.errors import StudyError
-from search_spaces.study_parts import Resources
+from search_spaces.study_parts import AUTO_SHARE, Resources
 from tune_app.machine import gpu_names
 from tune_app.storage import Folder
-
-AUTO_SHARE = 0.25
 
 
 def cluster_resources() -> dict[str, float]:

@@ -43,7 +43,8 @@ class Settings:
 
     ``results``: folder or URL that holds a store for each study. ``state``: local folder for the SQLite database, logs
     and study files of runs; beside local results if None. ``hosts``: further values of the Host header that are
-    allowed. ``data_folders``: where a submitted study may read data from; anywhere if None. ``pass_environment``:
+    allowed. ``data_folders``: where a submitted study may read data from; anywhere if None. ``max_cpus``,
+    ``max_gpus``: the most that each trial of a submitted study may ask for; no bound if None. ``pass_environment``:
     names of environment variables that runs get beside the usual ones. ``inline``: train without Ray. ``cluster``:
     run studies as its jobs, on this machine if None.
     """
@@ -62,6 +63,8 @@ class Settings:
     inline: bool = False
     data_folders: tuple[str, ...] | None = None
     user_code: bool = True
+    max_cpus: float | None = None
+    max_gpus: float | None = None
     pass_environment: tuple[str, ...] = ()
     cluster: Cluster | None = None
     limits: Limits = field(default_factory=Limits)

@@ -18,6 +18,7 @@ from search_spaces.errors import StudyError
 from search_spaces.plan import Plan, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.study_files import ready_studies, references_in
+from search_spaces.study_parts import AUTO_SHARE
 from tune_app.studies import read_study
 from tune_app.tuning.rounds import counts_by_arm
 from tune_app.web.costs import usage
@@ -54,6 +55,7 @@ def read(submission: StudySubmission, settings: Settings) -> StudySpec:
         except StudyError as error:
             raise StudyError(str(error).replace(f"{path}: ", "").replace(str(path), FILE)) from None
     _refuse_data_folders(spec, settings)
+    _refuse_resources(spec, settings)
     return spec
 
 
@@ -72,6 +74,19 @@ def _refuse_data_folders(spec: StudySpec, settings: Settings) -> None:
         if not any(Path(value).expanduser().resolve().is_relative_to(folder) for folder in allowed):
             names = ", ".join(map(str, allowed)) or "none"
             raise StudyError(f"`{place}` is {value!r}, but must be inside a folder that this server allows: {names}")
+
+
+def _refuse_resources(spec: StudySpec, settings: Settings) -> None:
+    gpu = spec.resources.gpu
+    asked = {
+        "cpu": (spec.resources.cpu, settings.max_cpus),
+        "gpu": (AUTO_SHARE if gpu == "auto" else gpu, settings.max_gpus),
+    }
+    for name, (amount, most) in asked.items():
+        if most is not None and float(amount) > most:
+            raise StudyError(
+                f"`resources.{name}` is {getattr(spec.resources, name)}, but this server gives a trial at most {most:g}"
+            )
 
 
 def _paths(tree: Any, place: str = "", is_path: bool = False) -> Iterator[tuple[str, str]]:

@@ -355,6 +355,19 @@ def test_data_folders_can_be_bounded(make_site, stores, tmp_path):
         assert "inside a folder" in check(path)["mistakes"][0]["message"]
 
 
+def test_what_a_trial_may_ask_for_can_be_bounded(make_site, stores):
+    client = make_site(stores, max_cpus=2, max_gpus=0.25).client("run")
+    study = {"name": "x", "factors": {"model.norm": ["batch", "none"]}}
+
+    def check(**resources):
+        return client.post(f"{API}/validate", json={"study": {**study, "resources": resources}}).json()
+
+    assert check(cpu=2, gpu=0.25)["valid"]
+    assert check()["valid"], "auto is a quarter of a GPU"
+    assert "`resources.cpu` is 3.0, but this server gives a trial at most 2" in check(cpu=3)["mistakes"][0]["message"]
+    assert "`resources.gpu` is 0.5, but" in check(gpu=0.5)["mistakes"][0]["message"]
+
+
 MINE = {
     "name": "x",
     "task": {"run": "mine:train"},
