@@ -52,7 +52,7 @@ def measure(arms: int = ARMS, seeds: int = SEEDS, epochs: int = EPOCHS, seconds:
     with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
         results = Path(folder) / "results"
         factors = {"optimizer.lr": [round(0.01 * step, 2) for step in range(1, arms + 1)]}
-        write_store(results / "many", name="many", factors=factors, seeds=seeds, epochs=epochs, extras=False)
+        write_store(results / "many", name="many", factors=factors, seeds=seeds, epochs=epochs, extras=False, compact=True)
         found = {"service.trials": float(arms * seeds)}
         with _served(results) as (http, process), _live_state(results / "many"):
             found |= _index(http, "cold") | _endpoints(http, seconds)
@@ -286,7 +286,7 @@ def text(found: Mapping[str, float], load: float) -> str:
             f"with 1 client (p50) and {times[0] / times[1]:.0f} times with {CLIENTS} (p95)."
         )
     where = f"{os.cpu_count()} cores, Python {platform.python_version()}; load average before {load:.1f}"
-    size = f"{int(found['service.trials']):,} trials of {EPOCHS} epochs, a file for each trial and table"
+    size = f"{int(found['service.trials']):,} trials of {EPOCHS} epochs, files merged as runs merge them"
     note = f"Milliseconds. {size}; {where}."
     return "\n".join([*lines, "", note, "", *single])
 
