@@ -52,7 +52,9 @@ def measure(arms: int = ARMS, seeds: int = SEEDS, epochs: int = EPOCHS, seconds:
     with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
         results = Path(folder) / "results"
         factors = {"optimizer.lr": [round(0.01 * step, 2) for step in range(1, arms + 1)]}
-        write_store(results / "many", name="many", factors=factors, seeds=seeds, epochs=epochs, extras=False, compact=True)
+        write_store(
+            results / "many", name="many", factors=factors, seeds=seeds, epochs=epochs, extras=False, compact=True
+        )
         found = {"service.trials": float(arms * seeds)}
         with _served(results) as (http, process), _live_state(results / "many"):
             found |= _index(http, "cold") | _endpoints(http, seconds)
