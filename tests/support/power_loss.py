@@ -40,6 +40,8 @@ class Recording:
     root: Path
     operations: list[Operation] = field(default_factory=list)
     known: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+    """Names of the files' contents. Not the file system's inodes: ext4 gives that of a removed file to the next one."""
 
     def mark(self, text: str) -> None:
         """Note that something has returned."""
@@ -49,9 +51,10 @@ class Recording:
     def scan(self) -> None:
         """Record new folders, files and content that were written since the last operation."""
         for path in sorted(self.root.rglob("*")):
-            name, inode = str(path.relative_to(self.root)), path.stat().st_ino
+            name = str(path.relative_to(self.root))
             content = b"" if path.is_dir() else path.read_bytes()
             before = self.known.get(name)
+            inode = next(self.numbers) if before is None else before[0]
             if before is None:
                 kind = "folder" if path.is_dir() else "link"
                 self.operations.append(Operation(kind, str(Path(name).parent), ((path.name, inode),)))
@@ -67,7 +70,8 @@ class Recording:
         if path.is_dir():
             self.operations.append(Operation("flush folder", str(path.relative_to(self.root))))
         else:
-            self.operations.append(Operation("flush", inode=os.fstat(handle).st_ino, content=path.read_bytes()))
+            inode, _ = self.known[str(path.relative_to(self.root))]
+            self.operations.append(Operation("flush", inode=inode, content=path.read_bytes()))
 
     def renamed(self, source: Path, target: Path) -> None:
         """Record a rename inside one folder."""
