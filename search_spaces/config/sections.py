@@ -244,7 +244,7 @@ class WeightDecayConfig(Part):
 
 
 class AugmentationConfig(Part):
-    """What is done to training images, drawn anew in every epoch."""
+    """What is done to training images, with new draws in every epoch."""
 
     has_effect: ClassVar = {
         "padding": ("policy", frozenset({"crop_flip", "randaugment"})),

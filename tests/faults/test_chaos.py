@@ -8,18 +8,15 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-import threading
 import time
 from contextlib import suppress
 
-import boto3
 import psutil
 import pytest
-import s3fs
 from drivers import driver, figures, finished_at, stored, study, undisturbed, wait_until
 
 from analysis import load_study
-from tests.support.s3_gate import Gate, moto_server, s3_environment
+from tests.support.s3_gate import moto_server, open_gate
 from tune_app.storage import Folder
 from tune_app.tuning.store.live import read_live
 
@@ -155,17 +152,8 @@ def test_killed_at_random_moments_a_study_ends_as_if_undisturbed(place, tmp_path
 @pytest.fixture
 def gate(monkeypatch):
     """A bucket on loopback behind a gate."""
-    with moto_server() as port:
-        made = Gate(port)
-        threading.Thread(target=made.serve_forever, args=(0.05,), daemon=True).start()
-        for name, value in s3_environment(made.url).items():
-            monkeypatch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
-        boto3.client("s3").create_bucket(Bucket="bucket")
+    with moto_server() as port, open_gate(port, monkeypatch) as made:
         yield made
-        made.shutdown()
-        made.server_close()
-        s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.mark.cluster  # with the longer ones

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 
-import boto3
 import pytest
 import s3fs
 from drivers import CLI, driver, study, undisturbed, wait_until
@@ -14,7 +13,7 @@ from drivers import CLI, driver, study, undisturbed, wait_until
 from analysis import load_study
 from search_spaces.errors import StudyError
 from search_spaces.study_files import study_from
-from tests.support.s3_gate import Gate, free_port, moto_server, s3_environment
+from tests.support.s3_gate import free_port, moto_server, open_gate
 from tune_app import storage
 from tune_app.storage import Folder, StorageError
 from tune_app.tuning.runner import run_study
@@ -33,16 +32,8 @@ def server():
 
 @pytest.fixture
 def gate(server, monkeypatch):
-    made = Gate(server)
-    threading.Thread(target=made.serve_forever, args=(0.05,), daemon=True).start()
-    for name, value in s3_environment(made.url).items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    boto3.client("s3").create_bucket(Bucket="bucket")
-    yield made
-    made.shutdown()
-    made.server_close()
-    s3fs.S3FileSystem.clear_instance_cache()
+    with open_gate(server, monkeypatch) as made:
+        yield made
 
 
 @pytest.mark.cluster  # two whole runs
@@ -202,6 +193,7 @@ def test_a_lease_survives_a_server_that_is_away_for_a_while(gate):
     folder.filesystem.retries, gate.refuse = 1, 10_000
     clock.now += 1000
     lease.renew()
+    assert gate.refused, "the server was asked"
     gate.refuse = 0
     lease.require()
 

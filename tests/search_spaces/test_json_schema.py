@@ -83,7 +83,7 @@ def test_schema_is_a_schema_and_plain_json():
     assert SCHEMA["$schema"].endswith("2020-12/schema")
 
 
-def test_schema_is_made_anew_each_time():
+def test_each_schema_is_a_new_object():
     first = json_schema()
     first["properties"].clear()
     assert json_schema() == SCHEMA

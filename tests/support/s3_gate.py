@@ -6,10 +6,15 @@ import http.client
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import boto3
+import pytest
+import s3fs
 
 from tests.support.processes import wait_until
 
@@ -112,3 +117,18 @@ class Request(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+@contextmanager
+def open_gate(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """Put a gate before a server, make a bucket behind it, and let this process and its children use it."""
+    gate = Gate(port)
+    threading.Thread(target=gate.serve_forever, args=(0.05,), daemon=True).start()
+    for name, value in s3_environment(gate.url).items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    boto3.client("s3").create_bucket(Bucket="bucket")
+    yield gate
+    gate.shutdown()
+    gate.server_close()
+    s3fs.S3FileSystem.clear_instance_cache()

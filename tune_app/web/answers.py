@@ -101,7 +101,7 @@ class Answers:
             self._pending.discard(study.name)
 
     def report(self, study: StudyIndex) -> Path:
-        """Return the file of the study's report page, written anew when the store has changed."""
+        """Return the file of the study's report page, written again when the store has changed."""
         if not study.trials:
             raise ProblemError(404, "the study has no finished trial yet, so there is no report")
         version = ":".join([study.finished_version, *_confirmed_trials(study)])

@@ -82,7 +82,7 @@ def _open(file: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(file)
     except (OSError, pa.ArrowException) as error:
-        raise StudyError(f"{file}: not a Parquet file that can be read ({error}): write or copy it anew") from None
+        raise StudyError(f"{file}: not a Parquet file that can be read ({error}): write or copy it again") from None
 
 
 def _columns(file: Path) -> pa.Table:
