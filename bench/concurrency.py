@@ -20,7 +20,7 @@ from bench import scale
 from bench.scale import NoWorkRunner
 from search_spaces.config import TrialConfig
 from search_spaces.study_files import study_from
-from tune_app.tuning import ray_executor, runner
+from tune_app.tuning import runner, tuner
 from tune_app.tuning.cell import CellRunner
 from tune_app.tuning.trainable import CellTrainable
 
@@ -66,7 +66,7 @@ def measure() -> dict[str, float]:
     """Return the mean number of running trials over the number of slots, for each length, place and mode."""
     for module in (scale, sys.modules[__name__]):
         cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call] # workers need not find this folder
-    setattr(ray_executor, "CellTrainable", SleepTrainable)  # noqa: B010
+    setattr(tuner, "CellTrainable", SleepTrainable)  # noqa: B010
     figures: dict[str, float] = {}
     for place, slots in (("local", CPUS), ("cluster", CPUS * NODES)):
         for mode in ("ablation", "search"):

@@ -24,7 +24,7 @@ import ray
 from analysis import load_study
 from search_spaces.store_schema import METRICS
 from search_spaces.study_files import study_from
-from tune_app.tuning import ray_executor, runner
+from tune_app.tuning import runner, tuner
 from tune_app.tuning.cell import CellRunner
 from tune_app.tuning.store.compact import compact
 from tune_app.tuning.store.writer import ResultsStore
@@ -73,7 +73,7 @@ class NoWorkTrainable(CellTrainable):
 
 def measure(trials: int) -> dict[str, float]:
     """Return the figures of a study of ``trials`` trials that do no work, on two CPUs."""
-    ray_executor.CellTrainable = NoWorkTrainable  # type: ignore[attr-defined]
+    tuner.CellTrainable = NoWorkTrainable  # type: ignore[attr-defined]
     spec = study_from(
         {
             "name": "scale",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -42,7 +43,11 @@ def load_arrays(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def networks(request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the notes about each network, or why it cannot be built."""
+    """Return the notes about each network, or why it cannot be built.
+
+    At a low priority: a run starts Ray meanwhile, which is what its user waits for.
+    """
+    os.nice(10)
     from tune_app.models.registry import describe_networks  # imports torch
 
     return describe_networks(request["networks"])

@@ -16,7 +16,7 @@ from analysis import load_study
 from search_spaces.errors import StudyError
 from search_spaces.study_files import study_from
 from tune_app.storage import Folder
-from tune_app.tuning import ray_executor
+from tune_app.tuning import tuner
 from tune_app.tuning.queues import QueueSearcher
 from tune_app.tuning.runner import run_study
 from tune_app.tuning.trainable import CellTrainable
@@ -109,7 +109,7 @@ def test_a_process_that_lost_its_gpu_trains_no_further_cell(tmp_path, monkeypatc
                 (tmp_path / f"trained-{os.getpid()}").touch()
             return super().step()
 
-    monkeypatch.setattr(ray_executor, "CellTrainable", LosesGpu)
+    monkeypatch.setattr(tuner, "CellTrainable", LosesGpu)
     summary = run_study(study_from(study(seeds=2)), str(tmp_path))
     assert dict(summary.counts) == {"completed": 4}
     pid = (tmp_path / "lost").read_text()
@@ -128,7 +128,7 @@ def test_an_error_outside_training_is_noted_as_what_it_was(tmp_path, monkeypatch
                 (tmp_path / "failed").touch()
                 raise ValueError("no such thing")
 
-    monkeypatch.setattr(ray_executor, "CellTrainable", FailsOnce)
+    monkeypatch.setattr(tuner, "CellTrainable", FailsOnce)
     summary = run_study(study_from(study(seeds=1, max_failures=0)), str(tmp_path))
     assert dict(summary.counts) == {"completed": 2}
     histories = {history for history in load_study(tmp_path / "tiny").trials.history if history != "[]"}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from tune_app.cli.common import Results, Set, Size, Study, console
 from tune_app.cli.report import store_of
-from tune_app.cli.run import conclude
+from tune_app.cli.run import conclude, show_summary
 from tune_app.studies import read_study
 
 
@@ -37,6 +38,7 @@ def confirm(
     confirmation = confirmation_study(spec, found, top, seeds)
     out = console()
     out.print(f"{confirmation.name}: {confirmation.question}", soft_wrap=True)
-    summary = run_study(confirmation, results, address, executor="inline" if inline else "ray")
-    conclude(summary, out)
+    executor = "inline" if inline else "ray"
+    summary = run_study(confirmation, results, address, executor=executor, show=partial(show_summary, out=out))
+    conclude(summary)
     out.print(f"`tune-app report {spec.name}` begins with the verdicts", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,13 +56,14 @@ def run(
     if inline and address is not None:
         raise StudyError("`--inline` trains in this process, so it takes no --address; leave one of them out")
     executor = "inline" if inline else "ray"
-    summary = run_study(spec, results, address, tensorboard, shared_folder, executor, accept_code=accept_code)
-    conclude(summary, out)
+    show = partial(show_summary, out=out)
+    conclude(
+        run_study(spec, results, address, tensorboard, shared_folder, executor, accept_code=accept_code, show=show)
+    )
 
 
-def conclude(summary: RunSummary, out: Console) -> None:
-    """Print what a run did and how to go on; exit code 130: interrupted, 3: budget spent, 1: trials failed."""
-    _show(summary, out)
+def conclude(summary: RunSummary) -> None:
+    """End with the exit code of a run: 130 if interrupted, 3 if its budget is spent, 1 if trials failed, else 0."""
     if summary.interrupted:
         raise typer.Exit(130)
     if summary.budget_spent:
@@ -70,7 +72,8 @@ def conclude(summary: RunSummary, out: Console) -> None:
         raise typer.Exit(1)
 
 
-def _show(summary: RunSummary, out: Console) -> None:
+def show_summary(summary: RunSummary, out: Console) -> None:
+    """Print what a run did and how to go on."""
     for note in summary.notes:
         out.print(f"note: {note}")
     counts = ", ".join(f"{count} {status}" for status, count in summary.counts.items())

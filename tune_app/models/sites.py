@@ -24,17 +24,41 @@ class NormSite:
 
 
 def norm_sites(network: ImageClassifier, in_channels: int, resolution: int) -> list[NormSite]:
-    """Return the sites of a network that was built with ``torch_batch`` norms on the meta device, in forward order."""
+    """Return the sites of a network that was built with ``torch_batch`` norms on the meta device, in forward order.
+
+    Zero images go through it, and its layers with weights return shapes; the network is of no use after that. A forward
+    pass on the meta device would import torch's compiler and sympy, which takes longer than many a trial.
+    """
     sites: list[NormSite] = []
 
-    def record(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        sites.append(NormSite(name, inputs[0].shape[1], inputs[0].shape[2] * inputs[0].shape[3]))
+    def record(name: str, features: Tensor) -> Tensor:
+        sites.append(NormSite(name, features.shape[1], features.shape[2] * features.shape[3]))
+        return features
 
     for name, module in network.named_modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.register_forward_pre_hook(partial(record, name))
-    network.eval()(torch.empty(1, in_channels, resolution, resolution, device="meta"))
+            module.forward = partial(record, name)  # type: ignore[method-assign]
+        elif isinstance(module, nn.Conv2d):
+            module.forward = partial(_convolved, module)  # type: ignore[method-assign]
+        elif isinstance(module, nn.Linear):
+            module.forward = partial(_projected, module)  # type: ignore[method-assign]
+    network.eval()(torch.empty(0, in_channels, resolution, resolution, device="cpu"))
     return sites
+
+
+def _convolved(layer: nn.Conv2d, features: Tensor) -> Tensor:
+    """Return a tensor of the shape that a convolution gives."""
+    assert not isinstance(layer.padding, str)
+    places = zip(features.shape[2:], layer.kernel_size, layer.stride, layer.padding, layer.dilation, strict=True)
+    sizes = [
+        (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1 for size, kernel, stride, pad, dilation in places
+    ]
+    return features.new_empty(len(features), layer.out_channels, *sizes)
+
+
+def _projected(layer: nn.Linear, features: Tensor) -> Tensor:
+    """Return a tensor of the shape that a linear layer gives."""
+    return features.new_empty(*features.shape[:-1], layer.out_features)
 
 
 def check_sites(config: ModelConfig, sites: list[NormSite]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.config import Config, config_from
@@ -65,13 +66,15 @@ def run_study(
     executor: str | Executor = "ray",
     code: CodeSource | None = None,
     accept_code: bool = False,
+    show: Callable[[RunSummary], None] | None = None,
 ) -> RunSummary:
     """Train every cell of a study that its results store does not hold, and return what was done.
 
     ``executor``: ``ray``, ``inline`` for this process, or an executor of your own. ``tensorboard`` writes event files
     beside the store, too. ``shared_folder`` says that a local results folder is one that every node of the cluster
     sees. ``code`` is where the user's code is imported from, the study's own folder if not given. ``accept_code``
-    records that the present code computes what the stored one did, so that its cells count as done.
+    records that the present code computes what the stored one did, so that its cells count as done. ``show`` is called
+    with the summary when all is stored: Ray takes another second to end.
 
     Raises StudyError for the user's mistakes before anything is trained: data, resources, a folder that cannot be
     written or that other nodes cannot see, another run that holds the store.
@@ -93,13 +96,16 @@ def run_study(
             note_round(spec, store)
         store.write_study(study_to_store(spec), describe_environment())
         run = _Run(spec, store, shared, chosen, source, listeners)
-        try:
-            summary = run.ablation() if spec.mode == "ablation" else run.search()
-            store.merge()
-        finally:
-            store.sweep()  # what a killed trial left
-    summary.notes += store.damage
-    summary.seconds = time.monotonic() - began
+        with ExitStack() as session:
+            try:
+                summary = run.ablation(session) if spec.mode == "ablation" else run.search(session)
+                store.merge()
+            finally:
+                store.sweep()  # what a killed trial left
+            summary.notes += store.damage
+            summary.seconds = time.monotonic() - began
+            if show is not None:
+                show(summary)
     return summary
 
 
@@ -118,9 +124,13 @@ class _Run:
         self._task = task_of(spec)
         self._objective, self._mode = objective(spec)
         self._summary = RunSummary(spec.name, store.folder.url)
+        self._share = 0.0
 
-    def ablation(self) -> RunSummary:
-        """Train the cells that the study needs and the store lacks, round after round, until it needs none."""
+    def ablation(self, session: ExitStack) -> RunSummary:
+        """Train the cells that the study needs and the store lacks, round after round, until it needs none.
+
+        What the executor starts, such as Ray, ends with ``session``.
+        """
         plan = make_plan(self._spec)
         stored = stored_results(plan, self._store, self._fingerprint)
         known = known_plan(self._spec, plan, stored)
@@ -131,13 +141,13 @@ class _Run:
         self._summary.notes += outdated(self._spec, self._store, first)
         with ThreadPoolExecutor(1) as beside:
             notes = beside.submit(self._task.notes, self._spec, self._shared)  # takes seconds, as the session does
-            with self._executor.session():
-                self._summary.notes += notes.result()
-                self._rounds(plan, stored)
+            session.enter_context(self._executor.session())
+            self._summary.notes += notes.result()
+        self._rounds(plan, stored)
         return self._summary
 
     def _rounds(self, plan: Plan, stored: dict[str, Mapping[str, float | None]]) -> None:
-        share = self._share()
+        share = self._gpu_share()
         with self._passes(REPORT_SECONDS) as passes:
             results = ChainMap(passes.recorder.results, stored)
 
@@ -153,26 +163,25 @@ class _Run:
                 assert passes.recorder.should_stop or len(results) > before, "a round ended without a result"
             passes.is_complete = not jobs
 
-    def search(self) -> RunSummary:
+    def search(self, session: ExitStack) -> RunSummary:
         """Propose and train until the store holds as many trials as the study asks for."""
         from tune_app.tuning.searchers import OptunaSearcher  # imports Optuna, which an ablation does without
 
         spec, space = self._spec, self._spec.search_space()
         self._summary.notes += outdated_search(spec, self._store)
-        with self._executor.session():
-            share = self._share()
-            searcher = OptunaSearcher(
-                space, spec.search, self._mode, lambda config, values: self._proposed(config, values, share)
-            )
-            curves = self._learn(searcher)
-            self._summary.already = searcher.proposed
-            if searcher.proposed < searcher.limit:
-                stopping = Stopping(spec.search.asha, spec.baseline.epochs, curves)
-                total = searcher.limit - searcher.proposed
-                with self._passes(0.0) as passes:
-                    passes.expect(total)
-                    passes.train(Batch(searcher, total, share, stopping))
-                    passes.is_complete = sum(passes.recorder.counts.values()) >= total
+        searcher = OptunaSearcher(space, spec.search, self._mode, self._proposed)
+        curves = self._learn(searcher)
+        self._summary.already = searcher.proposed
+        if searcher.proposed >= searcher.limit:
+            return self._summary
+        total = searcher.limit - searcher.proposed
+        session.enter_context(self._executor.session())
+        self._share = self._gpu_share()
+        stopping = Stopping(spec.search.asha, spec.baseline.epochs, curves)
+        with self._passes(0.0) as passes:
+            passes.expect(total)
+            passes.train(Batch(searcher, total, self._share, stopping))
+            passes.is_complete = sum(passes.recorder.counts.values()) >= total
         return self._summary
 
     def _passes(self, report_seconds: float) -> Passes:
@@ -191,7 +200,7 @@ class _Run:
         )
         return Passes(self._spec, self._store, self._executor, self._shared, settings, self._summary, self._listeners)
 
-    def _share(self) -> float:
+    def _gpu_share(self) -> float:
         self._executor.check_folder(self._store.folder)
         share = self._executor.gpu_share(self._spec)
         if not share and self._spec.resources.gpu == "auto":
@@ -201,11 +210,11 @@ class _Run:
     def _fingerprint(self, config: Config) -> str:
         return self._task.fingerprint(config, self._shared)
 
-    def _proposed(self, config: Config, values: Mapping[str, Any], share: float) -> Job:
+    def _proposed(self, config: Config, values: Mapping[str, Any]) -> Job:
         config = config.model_copy(update={"seed": self._spec.seeds[0]})
         levels = {path: f"{v:.6g}" if isinstance(v, float) else label(v) for path, v in values.items()}
         name = ", ".join(f"{path.rsplit('.', 1)[-1]}={value}" for path, value in levels.items())
-        return Job(name, config == self._spec.baseline, levels, config, self._fingerprint(config), share)
+        return Job(name, config == self._spec.baseline, levels, config, self._fingerprint(config), self._share)
 
     def _learn(self, searcher: OptunaSearcher) -> list[dict[int, float]]:
         """Let the searcher learn what the store holds of this search; return the objective by epoch of each trial."""

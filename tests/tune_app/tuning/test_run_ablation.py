@@ -149,7 +149,7 @@ class Short(CellTrainable):
 def test_trials_shorter_than_the_start_of_a_worker_still_run_side_by_side(tiny_tree, tmp_path, monkeypatch):
     """With one pending trial the first worker takes all of them, one after the other: 60 s here."""
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
-    monkeypatch.setattr("tune_app.tuning.ray_executor.CellTrainable", Short)
+    monkeypatch.setattr("tune_app.tuning.tuner.CellTrainable", Short)
     summary = run(tiny_tree, tmp_path, seeds=150)
     assert summary.counts["failed"] == 300
     assert len(list((tmp_path / "tiny" / "processes").iterdir())) == 2

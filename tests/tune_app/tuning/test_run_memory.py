@@ -8,7 +8,7 @@ from ray import cloudpickle
 
 from analysis import load_study
 from search_spaces.study_files import study_from
-from tune_app.tuning import ray_executor, runner
+from tune_app.tuning import runner, tuner
 from tune_app.tuning.trainable import CellTrainable
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -25,7 +25,7 @@ class Hungry(CellTrainable):
 
 def test_what_runs_out_of_memory_is_tried_again_alone_at_twice_the_share(tiny_tree, tmp_path, monkeypatch):
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    monkeypatch.setattr(ray_executor, "CellTrainable", Hungry)
+    monkeypatch.setattr(tuner, "CellTrainable", Hungry)
     summary = runner.run_study(study_from(tiny_tree | {"resources": {"gpu": 0.5}, "max_failures": 0}), str(tmp_path))
     assert dict(summary.counts) == {"completed": 4}
     trials = load_study(tmp_path / "tiny").trials
