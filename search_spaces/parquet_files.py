@@ -7,6 +7,7 @@ names and, where repeated text is stored once (dictionary encoding), the text as
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from threading import Lock
@@ -66,8 +67,16 @@ def read_within_budget(content: bytes, columns: list[str] | None = None) -> pa.T
 
 
 def open_parquet(source: Any, **options: Any) -> pq.ParquetFile:
-    """Open a Parquet file whose footer may have no more than a limited size."""
-    return pq.ParquetFile(source, **_LIMITS, **options)
+    """Open a Parquet file whose footer may have no more than a limited size.
+
+    Raises Arrow's errors for a damaged file, and for one that has two columns of the same name.
+    """
+    file = pq.ParquetFile(source, **_LIMITS, **options)
+    repeated = [name for name, count in Counter(file.schema_arrow.names).items() if count > 1]
+    if repeated:
+        file.close()
+        raise pa.ArrowInvalid(f"it has several columns named {repeated[0]!r}")
+    return file
 
 
 def read_columns(

@@ -1,14 +1,18 @@
 """Compaction changes no figure, at whatever moment it is killed; clocks that step back change no order."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from drivers import study
 from typer.testing import CliRunner
 
 from analysis import load_study
+from search_spaces.errors import StudyError
 from search_spaces.plan import make_plan
 from search_spaces.store_schema import METRICS
 from search_spaces.study_files import study_from, study_to_store
@@ -166,3 +170,24 @@ def test_of_two_merged_rows_of_a_trial_the_later_counts(tmp_path):
     for path in Path(store.folder.root).rglob("*.kept"):
         path.rename(path.with_suffix(""))
     assert [trial.status for trial in ResultsStore(str(tmp_path), "tiny").trials()] == ["completed"]
+
+
+def test_a_column_of_another_type_stops_compaction_with_its_place(store):
+    digest, fingerprint = next(iter(store.finished()))
+    path = Path(store.folder.root) / "epochs" / f"{digest}-{fingerprint}.parquet"
+    table = pq.read_table(path)
+    text = pa.array(["[816]"] * len(table))
+    pq.write_table(table.set_column(table.column_names.index("val_loss"), "val_loss", text), path)
+    before = {file: file.read_bytes() for file in Path(store.folder.root).rglob("*.parquet")}
+    with pytest.raises(StudyError, match=rf"{path.name}: is damaged \(its column val_loss is string, not double\)"):
+        compact(store)
+    assert {file: file.read_bytes() for file in Path(store.folder.root).rglob("*.parquet")} == before
+
+
+def test_a_pipe_in_the_place_of_a_table_counts_its_cell_as_missing(store):
+    digest, fingerprint = next(iter(store.finished()))
+    path = Path(store.folder.root) / "epochs" / f"{digest}-{fingerprint}.parquet"
+    path.unlink()
+    os.mkfifo(path)
+    assert len(store.finished()) == 4
+    assert any(path.name in place for place in store.damage)

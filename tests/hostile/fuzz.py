@@ -213,7 +213,7 @@ def _change_columns(dice: random.Random, store: Path) -> None:
         case 2:
             table = table.append_column(names[index], table.column(index))
         case _:
-            table = pa.concat_tables([table] * dice.choice((0, 2, 1000))) if dice.random() < 0.8 else table.slice(0, 0)
+            table = pa.concat_tables([table] * dice.choice((2, 1000))) if dice.random() < 0.5 else table.slice(0, 0)
     pq.write_table(table, file)
 
 

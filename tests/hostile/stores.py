@@ -82,6 +82,26 @@ def _same(value: object) -> Callable[[pa.Table], pa.Array]:
     return lambda table: pa.array([value] * len(table))
 
 
+def _twice(table: str, column: str) -> Change:
+    """Repeat a column of every file of a table."""
+
+    def change(store: Path) -> None:
+        for path in (store / table).iterdir():
+            read = pq.read_table(path)
+            pq.write_table(read.append_column(column, read[column]), path)
+
+    return change
+
+
+def _pipes(table: str) -> Change:
+    def change(store: Path) -> None:
+        for path in (store / table).iterdir():
+            path.unlink()
+            os.mkfifo(path)
+
+    return change
+
+
 def _files(table: str, content: bytes) -> Change:
     def change(store: Path) -> None:
         for path in (store / table).iterdir():
@@ -130,6 +150,11 @@ def changes() -> Mapping[str, Change]:
         "epochs nulls": _nulls,
         "trials pipe": _pipe("trials/a.parquet"),
         "trials link": _link("trials/a.parquet", "/dev/zero"),
+        "trials twice": _twice("trials", "config"),
+        "epochs twice": _twice("epochs", "val_loss"),
+        "epochs text": _column("epochs", "val_loss", _same("[816]")),
+        "epochs lists": _column("epochs", "val_loss", _same([None])),
+        "epochs pipes": _pipes("epochs"),
         "epochs loop": _link("epochs/a.parquet", "a.parquet"),
         "config broken": _column("trials", "config", _same("{")),
         "config list": _column("trials", "config", _same("[]")),

@@ -73,3 +73,11 @@ def test_files_of_one_table_share_a_budget() -> None:
 def test_an_absent_column_is_a_key_error() -> None:
     with pytest.raises(KeyError, match="b"):
         read_within_budget(written(a=pa.array([1])), ["a", "b"])
+
+
+def test_two_columns_of_one_name_are_damage() -> None:
+    table = pa.table({"a": pa.array([1])})
+    sink = io.BytesIO()
+    pq.write_table(table.append_column("a", table["a"]), sink)
+    with pytest.raises(pa.ArrowInvalid, match="several columns named 'a'"):
+        read_within_budget(sink.getvalue())

@@ -32,7 +32,9 @@ def merge_files(folder: Folder, table: str, contents: Mapping[str, bytes]) -> No
     metrics = dict.fromkeys(name for part in parts for name in metric_columns(table, part.schema))
     schema = pa.schema([field.remove_metadata().with_nullable(True) for field in table_schema(table, metrics)])
     sink = io.BytesIO()
-    pq.write_table(pa.concat_tables([_conformed(part, schema) for part in parts]), sink, compression="zstd")
+    places = [f"{folder.url}/{name}" for name in contents]
+    conformed = [_conformed(place, part, schema) for place, part in zip(places, parts, strict=True)]
+    pq.write_table(pa.concat_tables(conformed), sink, compression="zstd")
     identity = hashlib.sha256("".join(contents).encode()).hexdigest()[:16]
     folder.write(f"{COMPACT}{identity}.parquet", sink.getvalue())
     folder.remove_files(list(contents))
@@ -47,14 +49,22 @@ def _table(place: str, content: bytes) -> pa.Table:
         detail = f"it has no column {min(missing)}"
     except (pa.ArrowException, OSError, OverBudgetError) as error:
         detail = str(error).splitlines()[0]
-    raise StudyError(
+    raise _damaged(place, detail)
+
+
+def _conformed(place: str, part: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns = []
+    for field in schema:
+        try:
+            column = part[field.name].cast(field.type) if field.name in part.column_names else None
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            found = part[field.name].type
+            raise _damaged(place, f"its column {field.name} is {found}, not {field.type}") from None
+        columns.append(pa.nulls(len(part), field.type) if column is None else column)
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _damaged(place: str, detail: str) -> StudyError:
+    return StudyError(
         f"{place}: is damaged ({detail}), so nothing was merged: remove the files of that name and run the study again"
     )
-
-
-def _conformed(part: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns = [
-        part[field.name].cast(field.type) if field.name in part.column_names else pa.nulls(len(part), field.type)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)

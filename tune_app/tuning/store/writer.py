@@ -20,6 +20,7 @@ import yaml
 
 from search_spaces._yaml import mapping_in, parse_json
 from search_spaces.errors import StudyError
+from search_spaces.files import open_regular
 from search_spaces.metrics import IMAGE_METRICS
 from search_spaces.parquet_files import open_parquet, read_within_budget
 from search_spaces.store_schema import TABLES, check_version, key, metric_columns, table_schema
@@ -205,10 +206,16 @@ class ResultsStore:
             return True
         places = [f"{table}/{name}.parquet" for table in TABLES]
         paths = {place: Path(self.folder.root) / place for place in places}
-        cut = [place for place, path in paths.items() if path.exists() and not _ends_well(path)]
-        for place in cut:
-            self._note(place, "its end is missing")
-        return not cut
+        damaged = False
+        for place, path in paths.items():
+            try:
+                damage = "" if not path.exists() or _ends_well(path) else "its end is missing"
+            except StudyError as error:  # no regular file
+                damage = str(error)
+            if damage:
+                damaged = True
+                self._note(place, damage)
+        return not damaged
 
     def _note(self, place: str, reason: str) -> None:
         self._damage[place] = f"{place} of {self.folder.url} cannot be read ({reason}): its cells count as missing"
@@ -238,7 +245,7 @@ class ResultsStore:
 
 
 def _ends_well(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 4))
         return size > 12 and file.read(4) == b"PAR1"
