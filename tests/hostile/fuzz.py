@@ -170,7 +170,10 @@ def _change_document(dice: random.Random, store: Path) -> None:
     file = dice.choice([store / "study.yaml", store / "environment.json"])
     if not file.is_file():
         return
-    tree = yaml.safe_load(file.read_bytes().decode(errors="replace"))
+    try:
+        tree = yaml.safe_load(file.read_bytes().decode(errors="replace"))
+    except (yaml.YAMLError, ValueError, RecursionError):  # an earlier change broke it
+        return
     for _ in range(3):
         _mutate_tree(dice, tree)
     file.write_text(yaml.safe_dump(tree))

@@ -54,7 +54,12 @@ class EpochReport:
 
 
 class Task(Protocol):
-    """A kind of training. What `prepare` returns is shared by all trials of a run and travels to every worker."""
+    """A kind of training. What `prepare` returns is shared by all trials of a run and travels to every worker.
+
+    ``trainer`` names the module that `train` imports: workers import it as soon as they start.
+    """
+
+    trainer: str
 
     def prepare(self, spec: StudySpec, code: CodeSource) -> Mapping[str, Any]:
         """Return what the trials share, such as decoded data by source; StudyError where it cannot be had."""

@@ -15,6 +15,8 @@ from tune_app.user_code import CodeSource
 class FunctionTask:
     """A user's training function. The trials share nothing but the code."""
 
+    trainer = "tune_app.tasks.function_run"
+
     def prepare(self, spec: StudySpec, code: CodeSource) -> dict[str, Any]:
         """Return nothing: the function reads its own data."""
         return {}

@@ -20,6 +20,8 @@ from tune_app.user_code import CodeSource
 class ImageClassification:
     """Image classification. The trials share the decoded images of every source, by `source_key`."""
 
+    trainer = "tune_app.tasks.image_training"
+
     def prepare(self, spec: StudySpec, code: CodeSource) -> dict[str, ImageArrays]:
         """Return the decoded sources of all arms."""
         configs = make_plan(spec).configs() if spec.mode == "ablation" else _searched(spec)

@@ -59,8 +59,8 @@ class Executor(Protocol):
         """Whether workers may lack the folder of the user's code, so that it has to travel."""
         ...
 
-    def session(self) -> AbstractContextManager[None]:
-        """Return the context in which trials can run, such as a Ray that is started and ended."""
+    def session(self, spec: StudySpec, trials: int) -> AbstractContextManager[None]:
+        """Return the context in which up to so many trials can run, such as a Ray that is started and ended."""
         ...
 
     def gpu_share(self, spec: StudySpec) -> float:

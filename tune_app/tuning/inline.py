@@ -34,7 +34,7 @@ class InlineExecutor:
         """Whether the user's code has to travel: no."""
         return False
 
-    def session(self) -> nullcontext[None]:
+    def session(self, spec: StudySpec, trials: int) -> nullcontext[None]:
         """Return a context that does nothing."""
         return nullcontext()
 

@@ -9,9 +9,16 @@ from typing import Any
 
 from search_spaces.study import StudySpec
 from tune_app.storage import Folder
+from tune_app.tasks import task_of
 from tune_app.tuning.cell import TrialSettings
 from tune_app.tuning.executor import Batch, Outlet
-from tune_app.tuning.resources import cluster_resources, concurrency, gpu_share, must_share_storage
+from tune_app.tuning.resources import (
+    cluster_resources,
+    concurrency,
+    gpu_share,
+    local_resources,
+    must_share_storage,
+)
 
 PENDING = {"ablation": 64, "search": 8}
 """How many trials wait for a place on a cluster, which is what its autoscaler sees: a search proposes few ahead.
@@ -19,6 +26,9 @@ PENDING = {"ablation": 64, "search": 8}
 On a local Ray it is the number of trials that fit side by side. With fewer, a reused worker takes the next trial before
 another worker is up, and trials shorter than a worker's start (about 3 s) run one at a time.
 """
+
+
+TRAINABLE = "tune_app.tuning.trainable"
 
 
 class RayExecutor:
@@ -37,11 +47,16 @@ class RayExecutor:
         """Whether workers may lack the folder of the user's code."""
         return self._address is not None
 
-    def session(self) -> AbstractContextManager[None]:
-        """Return the context in which Ray runs."""
+    def session(self, spec: StudySpec, trials: int) -> AbstractContextManager[None]:
+        """Return the context in which Ray runs.
+
+        Ray starts a process for each CPU. Where trials take at least half of them, all import what trains at once.
+        """
         from tune_app.tuning.session import ray_session
 
-        return ray_session(self._address)
+        here = local_resources()
+        used = min(trials, concurrency(spec.resources.cpu, 0.0, here))
+        return ray_session(self._address, (TRAINABLE, task_of(spec).trainer) if 2 * used >= here["CPU"] else ())
 
     def gpu_share(self, spec: StudySpec) -> float:
         """Return the share of a GPU that each trial gets."""

@@ -141,7 +141,7 @@ class _Run:
         self._summary.notes += outdated(self._spec, self._store, first)
         with ThreadPoolExecutor(1) as beside:
             notes = beside.submit(self._task.notes, self._spec, self._shared)  # takes seconds, as the session does
-            session.enter_context(self._executor.session())
+            session.enter_context(self._executor.session(self._spec, len(first)))
             self._summary.notes += notes.result()
         self._rounds(plan, stored)
         return self._summary
@@ -175,7 +175,7 @@ class _Run:
         if searcher.proposed >= searcher.limit:
             return self._summary
         total = searcher.limit - searcher.proposed
-        session.enter_context(self._executor.session())
+        session.enter_context(self._executor.session(spec, total))
         self._share = self._gpu_share()
         stopping = Stopping(spec.search.asha, spec.baseline.epochs, curves)
         with self._passes(0.0) as passes:

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path
@@ -33,18 +33,21 @@ os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.it
 
 import ray  # noqa: E402  (Ray reads the environment when it is imported)
 
-from search_spaces.errors import StudyError  # noqa: E402
+from search_spaces.errors import StudyError, headline  # noqa: E402
 from search_spaces.files import require_writable_place  # noqa: E402
 from tune_app.tuning.session_folder import own_token, session_folder  # noqa: E402
 
+_PRELOAD = "RAY_preload_python_modules"
 _SILENT: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 @contextmanager
-def ray_session(address: str | None = None) -> Iterator[None]:
+def ray_session(address: str | None = None, preload: Sequence[str] = ()) -> Iterator[None]:
     """Join the Ray at ``address`` (``auto``: the one running here), or start one on this machine and end it after.
 
-    A Ray that this process has already started is used as it is. Raises StudyError where there is none to join.
+    The worker processes of a Ray that is started here, one for each CPU, import the modules ``preload`` at once. A Ray
+    that this process has already started is used as it is. Raises StudyError where there is none to join, or it does
+    not start.
     """
     if ray.is_initialized():
         yield
@@ -53,8 +56,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         with session_folder() as folder, own_token(folder):
             beside = threading.Thread(target=import_module, args=("pandas",))  # which Ray Tune imports
             beside.start()
-            with _without_dashboard():
-                ray.init(address="local", include_dashboard=False, _temp_dir=str(folder), **_SILENT)
+            _start_ray(folder, preload)
             beside.join()
             try:
                 yield
@@ -71,6 +73,21 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_ray(folder: Path, preload: Sequence[str]) -> None:
+    os.environ[_PRELOAD] = ",".join(preload)
+    try:
+        with _without_dashboard():
+            ray.init(address="local", include_dashboard=False, _temp_dir=str(folder), **_SILENT)
+    except Exception as error:  # Ray raises a plain Exception where one of its processes does not start
+        ray.shutdown()
+        raise StudyError(
+            f"Ray did not start on this machine ({headline(str(error))}): is the machine overloaded, or are its memory "
+            f"or the disk of {folder.parents[1]} full? Run the same command again"
+        ) from error
+    finally:
+        del os.environ[_PRELOAD]
 
 
 @contextmanager
