@@ -13,12 +13,14 @@ from analysis.plots.style import LIGHT, PAGE, Theme, new_figure, shorten, themed
 def confusion_data(trials: pd.DataFrame, arm: str) -> pd.DataFrame:
     """Return counts by true class (rows) and predicted class (columns), summed over the arm's trials.
 
-    ``attrs["n"]`` is the number of trials. The table is empty where no trial has a matrix.
+    ``attrs["n"]`` is the number of trials. The table is empty where no trial has a matrix. A matrix that is not of the
+    classes that the first trial names is left out: its file is damaged.
     """
-    known = trials[(trials["arm"] == arm) & trials["test_confusion"].notna()]
+    known = trials[(trials["arm"] == arm) & trials["test_confusion"].notna() & trials["classes"].notna()]
+    classes = [str(name) for name in known["classes"].iloc[0]] if len(known) else []
+    known = known[[len(matrix) == len(classes) ** 2 for matrix in known["test_confusion"]]]
     if not len(known):
         return pd.DataFrame()
-    classes = [str(name) for name in known["classes"].iloc[0]]
     flat = np.stack([np.asarray(matrix, dtype=np.int64) for matrix in known["test_confusion"]])
     table = pd.DataFrame(flat.sum(axis=0).reshape(len(classes), len(classes)), index=classes, columns=classes)
     table.attrs["n"] = len(known)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.config import Config, config_from
 from search_spaces.factors import label
-from search_spaces.plan import MAX_CELLS, Plan, make_plan
+from search_spaces.plan import Plan, make_plan
 from search_spaces.space import SearchSpace
 from search_spaces.store_schema import key
 from search_spaces.study import StudySpec
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 0.25
 """For how long an ablation collects epochs into one report: no decision there needs each epoch by itself."""
+
+TRIALS_PER_BATCH = 2_000
+"""Trials of an ablation in one run of Ray Tune, which keeps an object for each until it ends."""
 
 
 def make_executor(name: str, address: str | None = None, shared_folder: bool = False) -> Executor:
@@ -156,11 +159,11 @@ class _Run:
                 cells += cells_ahead(self._spec, plan, results) if cells else []
                 return [cell_job(cell, self._fingerprint(cell.config), share) for cell in cells]
 
+            searcher = QueueSearcher(needed, on_new=passes.expect)
             while (jobs := needed()) and not passes.recorder.should_stop:
                 before = len(results)
-                searcher = QueueSearcher(needed, on_new=passes.expect)
-                passes.train(Batch(searcher, MAX_CELLS, share, at_once=len(jobs)))
-                assert passes.recorder.should_stop or len(results) > before, "a round ended without a result"
+                passes.train(Batch(searcher, TRIALS_PER_BATCH, share, at_once=min(len(jobs), TRIALS_PER_BATCH)))
+                assert passes.recorder.should_stop or len(results) > before, "a batch ended without a result"
             passes.is_complete = not jobs
 
     def search(self, session: ExitStack) -> RunSummary:

@@ -113,6 +113,12 @@ def test_confusion_is_summed_over_seeds_by_true_and_predicted_class() -> None:
     assert confusion_data(table, "b").empty
 
 
+def test_a_damaged_confusion_matrix_is_left_out() -> None:
+    matrices = [[3, 1, 0, 4], [2, 2], [1, 1, 1, 1]]
+    table = trials(arm=["a"] * 3, test_confusion=matrices, classes=[["x", "y"], ["x", "y"], None])
+    assert confusion_data(table, "a").to_numpy().tolist() == [[3, 1], [0, 4]]
+
+
 @pytest.mark.parametrize(
     ("metric", "values", "front"),
     [("test_accuracy", [0.7, 0.9, 0.8, 0.7], ["a", "b"]), ("test_loss", [0.1, 0.1, 0.2, 0.05], ["a", "d"])],

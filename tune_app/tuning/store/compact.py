@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tune_app.tuning.store.merging import IN_ORDER, MERGED, merge_files
+from tune_app.tuning.store.merging import IN_ORDER, MERGED, merge_files, read_part
 from tune_app.tuning.store.writer import ResultsStore
 
 TRIALS_PER_FILE = 10_000
@@ -20,5 +20,5 @@ def compact(store: ResultsStore) -> int:
         merged = len(here)
         for start in range(0, len(here), TRIALS_PER_FILE):
             names = here[start : start + TRIALS_PER_FILE]
-            merge_files(folder, table, {name: folder.read(name) for name in names})
+            merge_files(folder, table, {name: read_part(folder, name) for name in names})
     return merged

@@ -22,27 +22,28 @@ IN_ORDER = sorted(TABLES, key=lambda name: name == "trials")
 """Tables in the order in which they are merged: a trial's own row last."""
 
 
-def merge_files(folder: Folder, table: str, contents: Mapping[str, bytes]) -> None:
+def merge_files(folder: Folder, table: str, parts: Mapping[str, pa.Table]) -> None:
     """Replace files of a table, of any schema version and any metrics, by one; an absent column is null.
 
-    The merged file is there whole before the others go. So a reader sees every row at every moment, at worst twice,
-    which readers count once. Raises StudyError for a damaged file; then nothing is merged.
+    ``parts`` has their contents by name. The merged file is there whole before the others go. So a reader sees every
+    row at every moment, at worst twice, which readers count once. Raises StudyError for a damaged file; then nothing is
+    merged.
     """
-    parts = [_table(f"{folder.url}/{name}", content) for name, content in contents.items()]
-    metrics = dict.fromkeys(name for part in parts for name in metric_columns(table, part.schema))
+    metrics = dict.fromkeys(name for part in parts.values() for name in metric_columns(table, part.schema))
     schema = pa.schema([field.remove_metadata().with_nullable(True) for field in table_schema(table, metrics)])
+    conformed = [_conformed(f"{folder.url}/{name}", part, schema) for name, part in parts.items()]
     sink = io.BytesIO()
-    places = [f"{folder.url}/{name}" for name in contents]
-    conformed = [_conformed(place, part, schema) for place, part in zip(places, parts, strict=True)]
     pq.write_table(pa.concat_tables(conformed), sink, compression="zstd")
-    identity = hashlib.sha256("".join(contents).encode()).hexdigest()[:16]
+    identity = hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
     folder.write(f"{COMPACT}{identity}.parquet", sink.getvalue())
-    folder.remove_files(list(contents))
+    folder.remove_files(list(parts))
 
 
-def _table(place: str, content: bytes) -> pa.Table:
+def read_part(folder: Folder, name: str) -> pa.Table:
+    """Return a file of a table for `merge_files`; StudyError where it is damaged."""
+    place = f"{folder.url}/{name}"
     try:
-        table = read_within_budget(content)
+        table = read_within_budget(folder.read(name))
         missing = {"digest", "fingerprint"} - set(table.column_names)
         if not missing:
             return table
@@ -53,6 +54,8 @@ def _table(place: str, content: bytes) -> pa.Table:
 
 
 def _conformed(place: str, part: pa.Table, schema: pa.Schema) -> pa.Table:
+    if part.schema.names == schema.names and part.schema.types == schema.types:
+        return part.cast(schema)
     columns = []
     for field in schema:
         try:

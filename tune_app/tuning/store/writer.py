@@ -69,7 +69,7 @@ class ResultsStore:
         self.require_held: Callable[[], None] = lambda: None
         """Raises StorageError where another run has taken the store over; set by the run that holds it."""
         self._damage: dict[str, str] = {}
-        self._unmerged: dict[str, dict[str, bytes]] = {table: {} for table in IN_ORDER}
+        self._unmerged: dict[str, dict[str, pa.Table]] = {table: {} for table in IN_ORDER}
 
     @property
     def damage(self) -> list[str]:
@@ -123,8 +123,8 @@ class ResultsStore:
         name = f"{key(row['digest'], row['fingerprint'])}.parquet"
         for table, rows in [*tables.items(), ("trials", [row])]:
             if rows:
-                content = parquet_bytes(table, rows, metrics)
-                self.folder.write(f"{table}/{name}", content)
+                content = arrow_table(table, rows, metrics)
+                self.folder.write(f"{table}/{name}", encoded(content))
                 if row["status"] in MERGED:
                     self._unmerged[table][name] = content
         self.merge(TRIALS_PER_SEGMENT)
@@ -134,9 +134,9 @@ class ResultsStore:
         if len(self._unmerged["trials"]) < least:
             return
         for table in IN_ORDER:
-            contents, self._unmerged[table] = self._unmerged[table], {}
-            if contents:
-                merge_files(self.folder / table, table, contents)
+            parts, self._unmerged[table] = self._unmerged[table], {}
+            if parts:
+                merge_files(self.folder / table, table, parts)
 
     def trials(self) -> list[Stored]:
         """Return every trial that the store holds, of any schema version up to this release's.
@@ -267,16 +267,28 @@ def _stored(row: Mapping[str, Any]) -> Stored | None:
     )
 
 
-def parquet_bytes(
+def arrow_table(
     table: str, rows: Sequence[Mapping[str, Any]], metrics: Iterable[str] = tuple(IMAGE_METRICS)
-) -> bytes:
-    """Return rows of a table as a Parquet file with a column for each of ``metrics``.
+) -> pa.Table:
+    """Return rows of a table of the store with a column for each of ``metrics``.
 
     A column that is neither in the schema nor a metric is our mistake (AssertionError).
     """
     schema = pa.schema([field.remove_metadata() for field in table_schema(table, metrics)])
     unknown = {column for row in rows for column in row} - set(schema.names)
     assert not unknown, f"{table} has no column {sorted(unknown)}"
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+
+
+def parquet_bytes(
+    table: str, rows: Sequence[Mapping[str, Any]], metrics: Iterable[str] = tuple(IMAGE_METRICS)
+) -> bytes:
+    """Return rows of a table of the store, as `arrow_table`, as a Parquet file."""
+    return encoded(arrow_table(table, rows, metrics))
+
+
+def encoded(table: pa.Table) -> bytes:
+    """Return a table as a Parquet file."""
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
