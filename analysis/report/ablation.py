@@ -16,7 +16,6 @@ from analysis.report.pairing import correlation_sentence, image_table
 from analysis.report.pictures import ablation_gallery, reported_gallery
 from analysis.report.tuned import tuned_context, tuned_method
 from analysis.report.words import p_text
-from analysis.stats.anova import anova
 from analysis.stats.flatness import landscape_measures
 from analysis.stats.means import mean_data, seed_data
 from analysis.store._rows import rows_of
@@ -85,6 +84,8 @@ def factor_table(results: StudyResults) -> dict[str, Any] | None:
     """Return the analysis of variance of a factorial study as printed; None for other designs."""
     if results.spec is None or not results.spec.design.kind.endswith("factorial"):
         return None
+    from analysis.stats.anova import anova  # statsmodels takes a fifth of a second to import
+
     try:
         found = anova(results)
     except StudyError:

@@ -19,7 +19,6 @@ from analysis.report.ablation import reference_row
 from analysis.report.facts import by_rank
 from analysis.report.pictures import Gallery, add_timeline
 from analysis.stats.effects import effects
-from analysis.stats.importance import importances
 from analysis.stats.pruning import SURVIVORS, estimated_ends, rank_correlations
 from analysis.store._rows import rows_of
 from analysis.store.load import FACTOR, StudyResults
@@ -137,6 +136,8 @@ def search_gallery(results: StudyResults) -> Gallery:
             gallery.limits.append(
                 f"Of {len(search)} trials, some plots show a part and say so; every trial is in the results store."
             )
+    from analysis.stats.importance import importances  # Optuna's take half a second to import
+
     found = importances(results, metric.name)
     if len(found.table):
         gallery.add(draw_importance(found.table, found.trials, notes=found.warnings))
