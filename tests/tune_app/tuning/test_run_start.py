@@ -1,0 +1,111 @@
+"""What a run does before its first trial and after its last one: what it imports, starts, and shows."""
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+import yaml
+
+from search_spaces.errors import StudyError
+from search_spaces.study_files import study_from
+from tune_app.tuning import runner, session
+from tune_app.tuning.inline import InlineExecutor
+from tune_app.tuning.runner import run_study
+
+TRAIN = """
+import sys
+from search_spaces.study_files import study_from
+from tune_app.tuning.runner import run_study
+
+tree = {tree!r}
+tree["factors"] = {{"optimizer.name": ["nesterov", "adam", "adamw"], "model.norm": ["batch", "layer", "instance"]}}
+tree["seeds"] = 1
+summary = run_study(study_from(tree), {folder!r}, executor="inline")
+assert summary.trained == 6, summary
+print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
+"""
+RUN = """
+import sys
+sys.argv = ["tune-app", "run", *sys.argv[1:]]
+from tune_app.cli import main
+try:
+    main()
+finally:
+    print([name for name in ("ray", "torch", "optuna") if name in sys.modules])
+"""
+
+
+def printed(code, *arguments):
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_training_does_not_import_the_compiler(tiny_tree, tmp_path):
+    assert printed(TRAIN.format(tree=tiny_tree, folder=str(tmp_path)))[-1] == "[]"
+
+
+def test_a_run_that_finds_nothing_to_train_imports_no_ray(tiny_tree, tmp_path):
+    run_study(study_from(tiny_tree), str(tmp_path), executor="inline")
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump(tiny_tree))
+    lines = printed(RUN, str(file), "--results", str(tmp_path))
+    assert "nothing to train" in lines[-2]
+    assert lines[-1] == "[]"
+
+
+class Recorded(InlineExecutor):
+    def __init__(self):
+        self.events, self.batches = [], []
+
+    @contextmanager
+    def session(self, spec, trials):
+        self.events.append(f"start for {trials}")
+        yield
+        self.events.append("end")
+
+    def run(self, batch, *arguments):
+        self.batches.append(batch.total)
+        super().run(batch, *arguments)
+
+
+def test_the_summary_is_shown_before_the_executor_ends(tiny_tree, tmp_path):
+    executor = Recorded()
+    summary = run_study(
+        study_from(tiny_tree),
+        str(tmp_path),
+        executor=executor,
+        show=lambda found: executor.events.append(f"trained {found.trained} in {found.seconds > 0}"),
+    )
+    assert executor.events == ["start for 4", "trained 4 in True", "end"]
+    assert summary.trained == 4
+
+
+def test_a_large_ablation_is_trained_in_batches(tiny_tree, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "TRIALS_PER_BATCH", 3)
+    executor = Recorded()
+    assert run_study(study_from(tiny_tree | {"seeds": 4}), str(tmp_path), executor=executor).trained == 8
+    assert executor.batches == [3, 3, 3]
+    assert "[8/8]" in capsys.readouterr().out
+
+
+def test_a_ray_that_does_not_start_is_one_message(monkeypatch):
+    def fails(**options):
+        assert os.environ[session._PRELOAD] == "json,csv"
+        raise Exception("The current node timed out during startup.")  # as Ray does
+
+    monkeypatch.setattr(session.ray, "init", fails)
+    with pytest.raises(StudyError, match=r"Ray did not start on this machine \(The current node timed out"):
+        session.ray_session(preload=("json", "csv")).__enter__()
+    assert session._PRELOAD not in os.environ
+
+
+def test_ray_is_started_as_without_the_dashboards_packages_and_only_then():
+    from ray._private import utils
+
+    before = utils.get_dashboard_dependency_error
+    with session._without_dashboard():
+        assert isinstance(utils.get_dashboard_dependency_error(), ImportError)
+    assert utils.get_dashboard_dependency_error is before
