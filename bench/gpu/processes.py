@@ -45,7 +45,7 @@ class ProcessExecutor:
         """Whether the user's code has to travel: no."""
         return False
 
-    def session(self) -> nullcontext[None]:
+    def session(self, spec: StudySpec, trials: int) -> nullcontext[None]:
         """Return a context that does nothing."""
         return nullcontext()
 
