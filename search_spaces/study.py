@@ -100,7 +100,7 @@ class StudySpec(Part):
     trial_timeout: float | str | None = Field(
         "auto",
         description="seconds without a report after which the process of a trial is ended and the trial resumed; "
-        "auto: 20 times its longest epoch, at least 300; never if null",
+        "auto: 20 times its longest epoch, at least 300; the start of a process is limited, too; never if null",
     )
     max_failed_trials: int | None = Field(None, ge=1, description="failed trials that stop the study; no limit if null")
     budget: Budget | None = Field(None, description="what the study may use in all; no limit if null")
@@ -304,6 +304,11 @@ class StudySpec(Part):
     def metric_record(self, name: str | None = None) -> Metric:
         """Return the record of a metric, the study's own if no name is given; see `metrics.metric_named`."""
         return metric_named(name or self.metric, self.metric_records())
+
+    @property
+    def replicate(self) -> str:
+        """What one paired difference comes from: ``repeat`` in a tuned ablation, else ``seed``."""
+        return "seed" if self.tune is None else "repeat"
 
     def choose_by_metric(self) -> str:
         """Return the metric by which the best epoch, ASHA's rungs and the winner are chosen."""

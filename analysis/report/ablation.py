@@ -43,14 +43,14 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
         "summary": words.summary(table),
         "verdicts": rows,
         "effect_rows": rows,
-        "checks": words.check_table(table, metric),
+        "checks": words.check_table(table, metric, results.replicate),
         "reference_row": reference_row(results),
         "effects_caption": f"{sentence_case(metric.label)} of each arm and its difference from the reference arm, "
-        "paired by seed, with the 95 % t interval of each one (of “equivalent”: the 90 % interval that its test rests "
-        "on). An arm's mean is over its pairs, the reference arm's over all its completed trials.",
+        f"paired by {results.replicate}, with the 95 % t interval of each one (of “equivalent”: the 90 % interval that "
+        "its test rests on). An arm's mean is over its pairs, the reference arm's over all its completed trials.",
         "difference_unit": metric.difference,
-        "correlations": correlation_sentence(table),
-        "test_images": image_table(table),
+        "correlations": correlation_sentence(table, results.replicate),
+        "test_images": image_table(table, results.replicate),
         "factors": factor_table(results),
         "claims": words.claim_rows(results),
         "clean": clean_table(results),
@@ -67,7 +67,7 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
         ],
         "extra_facts": [
             ("Arms", str(len(results.arms))),
-            ("Repeats" if results.is_tuned else "Seeds", str(results.trials["seed"].nunique())),
+            (f"{sentence_case(results.replicate)}s", str(results.trials["seed"].nunique())),
             ("Verdicts about", metric.label),
             ("Epochs chosen by", results.metric_record(results.choose_by).label),
             ("Too small to matter", f"within {rope * metric.scale:g} {metric.difference}" if rope else "not set"),

@@ -131,6 +131,7 @@ class StudyDetail(StudySummary):
     metrics: list[MetricInfo]
     arms: list[str]
     seeds: list[int]
+    replicate: str = Field("seed", description="what a paired difference comes from: seed, or repeat if arms are tuned")
     cells: list[GridCell] = Field(description="planned cells, at most 5,000")
     failures: list[TrialFailure]
     problems: list[str]
