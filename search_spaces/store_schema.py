@@ -22,7 +22,7 @@ Versions. A reader treats an absent nullable column as null and ignores unknown 
 1. Image classification alone: the metrics are fixed columns.
 2. One float column for each metric that the task declares (`table_schema`), so files may differ in their columns; new
    columns ``task``, ``code``, ``choose_by`` and ``artifacts`` of ``trials``. Later, without a new version: table
-   ``correct`` and column ``run_id``, which older stores do not have and older releases ignore.
+   ``correct`` and columns ``run_id`` and ``log_lines``, which older stores do not have and older releases ignore.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ _TRIALS_TAIL = [
     _column("code", pa.string(), "fingerprint of the user's code, 16 hexadecimal digits; null where there is none"),
     _column("choose_by", pa.string(), "metric that chose the best epoch; null: val_accuracy"),
     _column("artifacts", pa.string(), "JSON list of the files that the training kept"),
+    _column("log_lines", pa.string(), "the last lines that the training wrote by `context.log`"),
     _RUN_ID,
 ]
 """Metrics of a trial are those of its best epoch (by ``choose_by``, the earliest of equals): train as measured while

@@ -195,7 +195,8 @@ def user_traceback(error: BaseException, roots: Sequence[str]) -> str:
         root = next((root for root in places if frame.filename.startswith(f"{root.rstrip('/')}/")), None)
         if root is not None:
             file = os.path.relpath(frame.filename, root)
-            message = "".join(traceback.format_exception_only(error)).strip()
+            notes = sum(note.count("\n") + 1 for note in getattr(error, "__notes__", ()))
+            message = "".join(traceback.format_exception_only(error)[: -notes or None]).strip()
             return f"{file}, line {frame.lineno}, in {frame.name}: {message}\n\n{whole}"
     return whole
 

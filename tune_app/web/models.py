@@ -181,6 +181,7 @@ class TrialDetail(TrialRow):
     device_name: str | None
     precision: str | None
     parameters: int | None
+    log_lines: str | None = Field(None, description="the last lines that the training wrote by context.log")
     files: list[str]
 
 
