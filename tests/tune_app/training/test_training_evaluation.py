@@ -45,7 +45,7 @@ def test_features_are_kept_only_where_asked_for(config_with: Callable[..., Trial
 def test_the_training_images_are_evaluated_without_augmentation_at_the_end_and_no_other_figure_changes(
     config_with: Callable[..., TrialConfig], arrays: ImageArrays, tmp_path: Path
 ) -> None:
-    """A learning rate that grows makes the last model worse than the best one, so both are told apart."""
+    """A learning rate that grows makes the last model worse than the best one, so the test distinguishes them."""
     config = config_with(augmentation__policy="crop_flip", epochs=4, optimizer__lr=2.0)
     plain = list(fit(config, arrays))
     probed = list(fit(config, arrays, checkpoints=tmp_path, probes=Probes(train_clean=True)))
