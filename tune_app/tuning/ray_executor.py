@@ -18,7 +18,8 @@ from search_spaces.study import StudySpec
 from tune_app.storage import Folder
 from tune_app.tuning.cell import TrialSettings
 from tune_app.tuning.executor import Batch, Outlet
-from tune_app.tuning.ray_adapters import Forwarded, Proposals
+from tune_app.tuning.jobs import Job
+from tune_app.tuning.ray_adapters import Actors, Forwarded, Proposals
 from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.resources import cluster_resources, concurrency, gpu_share, must_share_storage
 from tune_app.tuning.schedulers import ray_scheduler
@@ -89,13 +90,14 @@ class RayExecutor:
                 tune.with_parameters(CellTrainable, shared=shared, settings=settings, gate=gate),
                 {"cpu": settings.cpus, "gpu": batch.gpus},
             )
-            watchdog = Watchdog(settings.trial_timeout, lambda trial, why: _end(trial, why, outlet.recorder))
+            scheduler = ray_scheduler(batch.stopping.asha, batch.stopping.epochs, mode, batch.stopping.known)
+            watchdog = self._watchdog(settings, Actors(scheduler), outlet)
             listeners = (watchdog, *outlet.listeners, outlet.recorder, outlet.progress)
             tuner = tune.Tuner(
                 trainable,
                 tune_config=TuneConfig(
                     search_alg=search,
-                    scheduler=ray_scheduler(batch.stopping.asha, batch.stopping.epochs, mode, batch.stopping.known),
+                    scheduler=scheduler,
                     num_samples=batch.total,
                     reuse_actors=True,
                     trial_name_creator=lambda trial: str(trial.trial_id),
@@ -114,6 +116,21 @@ class RayExecutor:
             with noise_to(outlet.store.log_file), interruptible(outlet.recorder.interrupt):
                 tuner.fit()
 
+    def _watchdog(self, settings: TrialSettings, actors: Actors, outlet: Outlet) -> Watchdog:
+        def end(trial: Any, reason: str) -> None:
+            actor = actors.of(trial)
+            if actor is not None:
+                outlet.recorder.count_attempt(trial, reason)
+                end_worker(actor)
+
+        return Watchdog(
+            settings.trial_timeout,
+            end,
+            starts=lambda trial: actors.of(trial) is not None,
+            arm=lambda trial: Job.from_json(trial.config["job"]).arm,
+            say=outlet.progress.note,
+        )
+
     def _gate(self, scratch: Path, workers: int) -> tuple[str, int] | None:
         """Return the folder in which local workers note that they are up, and how many to wait for."""
         if self._address is not None or workers < 2:
@@ -121,11 +138,6 @@ class RayExecutor:
         folder = scratch / "workers"
         folder.mkdir()
         return str(folder), workers
-
-
-def _end(trial: Any, reason: str, recorder: Recorder) -> None:
-    recorder.count_attempt(trial, reason)
-    end_worker(trial)
 
 
 class _Stopper(tune.Stopper):
