@@ -239,9 +239,11 @@ def in_child(what: str, root: Path, payload: dict[str, Any], seconds: float | No
                 timeout=seconds,
             )
         except subprocess.TimeoutExpired:
+            remedy = "keep training and downloads out of the module's top level"
+            if what == "load":
+                remedy = f"see why {payload['reference']} takes longer, such as a server that does not answer"
             raise StudyError(
-                f"the code in {root} did not finish importing or answering within {seconds:.0f} s; "
-                "keep training and downloads out of the module's top level"
+                f"the code in {root} did not finish importing or answering within {seconds:.0f} s; {remedy}"
             ) from None
         if not answer.exists():
             said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])

