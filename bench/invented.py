@@ -16,6 +16,7 @@ from search_spaces.study import StudySpec
 
 CLASSES = ("zero", "one", "two", "three", "four")
 FINGERPRINT = "f" * 16
+RUN_ID = "1" * 16
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -152,7 +153,9 @@ def _extras(cells: Sequence[Cell], trained: np.ndarray, rng: np.random.Generator
 def _with_keys(cells: Sequence[Cell], of_trial: np.ndarray, columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
     digests = pa.array([cell.digest for cell in cells], pa.string()).take(pa.array(of_trial))
     fingerprints = pa.repeat(pa.scalar(FINGERPRINT), len(of_trial))
-    return pa.table({"digest": digests, "fingerprint": fingerprints} | dict(columns)).select(schema.names).cast(schema)
+    run_ids = pa.repeat(pa.scalar(RUN_ID), len(of_trial))
+    keys = {"digest": digests, "fingerprint": fingerprints, "run_id": run_ids}
+    return pa.table(keys | dict(columns)).select(schema.names).cast(schema)
 
 
 def _trials(
@@ -170,6 +173,7 @@ def _trials(
         row = dict.fromkeys(TRIALS.names) | {
             "digest": cell.digest,
             "fingerprint": FINGERPRINT,
+            "run_id": RUN_ID,
             "schema_version": SCHEMA_VERSION,
             "study": study.name,
             "mode": study.mode,

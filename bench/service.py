@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import socket
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ import httpx
 import psutil
 
 from bench.make_store import write_store
+from bench.optuna_study import write_optuna
 from tune_app.storage import Folder
 from tune_app.tuning.store.live import LiveWriter, RunningTrial
 
@@ -194,7 +194,7 @@ def _dashboard(folder: Path, trials: int, epochs: int, seconds: float) -> dict[s
     except ImportError:
         return {}
     url = f"sqlite:///{folder}/optuna.sqlite"
-    _write_optuna(url, folder / "optuna.sqlite", trials, epochs)
+    write_optuna(url, folder / "optuna.sqlite", trials, epochs)
     port = _free_port()
     program = "import sys; from optuna_dashboard._cli import main; sys.argv[0] = 'optuna-dashboard'; main()"
     command = [sys.executable, "-W", "ignore", "-c", program, url, "--host", "127.0.0.1", "--port", str(port)]
@@ -215,31 +215,6 @@ def _dashboard(folder: Path, trials: int, epochs: int, seconds: float) -> dict[s
         server.terminate()
         server.wait()
     return found
-
-
-def _write_optuna(url: str, file: Path, trials: int, epochs: int) -> None:
-    """Write a study of finished trials with a value for each epoch: one by Optuna, the others by SQL from its rows."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(storage=url, study_name="many", direction="maximize")
-    lr: optuna.distributions.BaseDistribution = optuna.distributions.FloatDistribution(0.01, 1.0)
-    values = {epoch: epoch / epochs for epoch in range(1, epochs + 1)}
-    study.add_trial(
-        optuna.trial.create_trial(params={"lr": 0.5}, distributions={"lr": lr}, value=0.5, intermediate_values=values)
-    )
-    with sqlite3.connect(file) as database:
-        for number in range(1, trials):
-            _copy_trial(database, number + 1, number)
-
-
-def _copy_trial(database: sqlite3.Connection, new: int, number: int) -> None:
-    for table in ("trials", "trial_params", "trial_values", "trial_intermediate_values"):
-        columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
-        replaced = {"trial_id": str(new), "number": str(number), columns[0]: str(new) if table == "trials" else "NULL"}
-        chosen = ", ".join(replaced.get(column, column) for column in columns)
-        names = ", ".join(columns)
-        database.execute(f"INSERT INTO {table} ({names}) SELECT {chosen} FROM {table} WHERE trial_id = 1")
 
 
 def _peak(pid: int) -> float:

@@ -189,17 +189,35 @@ Roughness is log10 of the variance of the discrete Laplacian, over all of the pl
 centre; sharpness is log10 of the largest eigenvalue of the Hessian at the centre. Lower is flatter.
 """
 
+CLEAN_METRICS: Mapping[str, Metric] = {
+    f"train_clean_{name}": replace(
+        IMAGE_METRICS[f"train_{name}"],
+        name=f"train_clean_{name}",
+        label=f"{IMAGE_METRICS[f'train_{name}'].label} without augmentation",
+    )
+    for name in ("loss", "accuracy")
+}
+"""Column -> metric on the training images without augmentation, in eval mode, where `probes.train_clean` asks for it.
+
+In ``trials`` they are of the model kept, in ``epochs`` of the model after the last epoch, null in the others. Unlike
+``train_loss`` and ``train_accuracy``, which are measured while training, they compare arms that augment differently.
+"""
+
 CLAIM_METRICS: Mapping[str, Metric] = {
     **LANDSCAPE_METRICS,
+    **CLEAN_METRICS,
     "accuracy_gap": Metric("accuracy_gap", "gap between training and validation accuracy", False, "%", 100.0),
+    "clean_accuracy_gap": Metric(
+        "clean_accuracy_gap", "gap between training (without augmentation) and validation accuracy", False, "%", 100.0
+    ),
     "feature_spread": Metric("feature_spread", "spread of the features", False, "decades", digits=2),
     "feature_drift": Metric("feature_drift", "drift of the feature quantiles", False, "decades", digits=2),
 }
-"""Name -> metric that is computed from the store's tables, and that only claims and the report are about.
+"""Name -> metric that only claims and the report are about; most are computed from the store's tables.
 
-The gap is training minus validation accuracy. The spread is log10 of the distance from the 1st to the 99th percentile
-of the features after the last epoch. The drift is log10 of the mean change of the percentiles from epoch to epoch, as a
-share of that distance.
+The gap is training minus validation accuracy, ``clean_accuracy_gap`` that with ``train_clean_accuracy``. The spread is
+log10 of the distance from the 1st to the 99th percentile of the features after the last epoch. The drift is log10 of
+the mean change of the percentiles from epoch to epoch, as a share of that distance.
 """
 
 

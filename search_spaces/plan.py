@@ -73,12 +73,12 @@ def _arm(spec: StudySpec, factors: tuple[Factor, ...], row: designs.Row) -> Arm:
 
 
 def _short(name: str, factors: tuple[Factor, ...]) -> str:
-    """Return the telling word of a factor's path where it is clear, else the path: norm, schedule, optimizer.lr."""
-    last = _telling_word(name)
-    return last if sum(_telling_word(factor.name) == last for factor in factors) == 1 else name
+    """Return a factor's short name where no other factor has it, else its path: norm, schedule, optimizer.lr."""
+    last = _short_name(name)
+    return last if sum(_short_name(factor.name) == last for factor in factors) == 1 else name
 
 
-def _telling_word(name: str) -> str:
+def _short_name(name: str) -> str:
     *parents, last = name.split(".")
     return parents[-1] if parents and last in ("kind", "name", "policy") and parents[-1] != "args" else last
 
@@ -89,7 +89,7 @@ def _refuse_twins(arms: list[Arm]) -> None:
         twin = seen.setdefault(arm.config.digest(), arm)
         if twin is not arm:
             raise StudyError(
-                f"arms {twin.name!r} and {arm.name!r} would train the very same thing: a field that tells them apart "
+                f"arms {twin.name!r} and {arm.name!r} would train the very same thing: a field in which they differ "
                 "has no effect there; drop one of them from `factors`, or choose another `design`"
             )
 

@@ -14,14 +14,15 @@ A store is a folder (or an ``s3://`` prefix) ``results/<study>/``::
     report/
 
 KEY is ``<digest>-<fingerprint>`` (trial config, data). The files of a trial are written atomically, ``trials`` last:
-a trial whose row can be read has all its other rows. Fractions are 0 to 1, times are UTC, durations are seconds.
+a trial whose row can be read has all its other rows. Those have its ``run_id``; rows with another do not count.
+Fractions are 0 to 1, times are UTC, durations are seconds.
 
 Versions. A reader treats an absent nullable column as null and ignores unknown columns; a newer version is refused.
 
 1. Image classification alone: the metrics are fixed columns.
 2. One float column for each metric that the task declares (`table_schema`), so files may differ in their columns; new
    columns ``task``, ``code``, ``choose_by`` and ``artifacts`` of ``trials``. Later, without a new version: table
-   ``correct``, which older stores do not have and older releases ignore.
+   ``correct`` and columns ``run_id`` and ``log_lines``, which older stores do not have and older releases ignore.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ _KEYS = [
         nullable=False,
     ),
 ]
+_RUN_ID = _column("run_id", pa.string(), "16 hexadecimal digits drawn by the run that wrote the row")
 CONFIRMATION = "-confirm"
 """End of the name of the study that confirms the best configurations of a search."""
 METRICS = tuple(IMAGE_QUANTITIES)
@@ -118,6 +120,8 @@ _TRIALS_TAIL = [
     _column("code", pa.string(), "fingerprint of the user's code, 16 hexadecimal digits; null where there is none"),
     _column("choose_by", pa.string(), "metric that chose the best epoch; null: val_accuracy"),
     _column("artifacts", pa.string(), "JSON list of the files that the training kept"),
+    _column("log_lines", pa.string(), "the last lines that the training wrote by `context.log`"),
+    _RUN_ID,
 ]
 """Metrics of a trial are those of its best epoch (by ``choose_by``, the earliest of equals): train as measured while
 training, val after the epoch, test once at the end with the model kept. A pruned, diverged or failed trial has no test
@@ -131,6 +135,7 @@ _EPOCHS_TAIL = [
     _column("dead_fraction", pa.float64(), "share of features before the classifier that are 0 on every probed image"),
     _column("images_per_second", pa.float64(), "training images per second of training time"),
     _column("seconds", pa.float64(), "the epoch's duration, validation included"),
+    _RUN_ID,
 ]
 _AROUND = {"trials": (_TRIALS_HEAD, _TRIALS_TAIL), "epochs": (_EPOCHS_HEAD, _EPOCHS_TAIL)}
 
@@ -183,6 +188,7 @@ QUANTILES = pa.schema(
         _column("layer", pa.string(), "'features' (before the classifier) or a norm layer's name", nullable=False),
         _column("percentile", pa.float64(), "1, 20, 80 or 99", nullable=False),
         _column("value", pa.float64(), "that percentile of the layer's values"),
+        _RUN_ID,
     ]
 )
 
@@ -198,6 +204,7 @@ CORRECT = pa.schema(
             "one bit for each image in the order of the source, 1 where it was classified correctly; eight to a byte, "
             "the first in the highest bit (numpy.packbits, bitorder big), the last byte filled with 0",
         ),
+        _RUN_ID,
     ]
 )
 

@@ -18,18 +18,10 @@ from search_spaces.config.trial import TrialConfig
 from search_spaces.domains import Domain
 from search_spaces.errors import StudyError
 from search_spaces.factors import Factor, expand_names, read_factors
-from search_spaces.metrics import (
-    CLAIM_METRICS,
-    COMMON_METRICS,
-    IMAGE_METRICS,
-    Metric,
-    metric_named,
-    split_of,
-    unknown_metric,
-    validation_counterpart,
-)
+from search_spaces.metrics import Metric, metric_named, split_of, unknown_metric, validation_counterpart
 from search_spaces.published import Reference
 from search_spaces.space import SearchSpace
+from search_spaces.study_checks import RESERVED, check_looks, check_published, known_metrics, with_direction
 from search_spaces.study_parts import Design, MetricSpec, ProbeConfig, Resources, Search, Sequential, TaskSpec
 from search_spaces.tune import Tune, with_repeats_as_seeds
 
@@ -100,7 +92,7 @@ class StudySpec(Part):
     trial_timeout: float | str | None = Field(
         "auto",
         description="seconds without a report after which the process of a trial is ended and the trial resumed; "
-        "auto: 20 times its longest epoch, at least 300; never if null",
+        "auto: 20 times its longest epoch, at least 300; the start of a process is limited, too; never if null",
     )
     max_failed_trials: int | None = Field(None, ge=1, description="failed trials that stop the study; no limit if null")
     budget: Budget | None = Field(None, description="what the study may use in all; no limit if null")
@@ -188,22 +180,22 @@ class StudySpec(Part):
         if metrics and info.data.get("task") is None:
             raise must("", list(metrics), "left out without `task`: those of image classification are built in")
         for name in metrics:
-            if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or name in _RESERVED:
+            if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or name in RESERVED:
                 raise refused(name, name, "is not a usable name: take a-z, 0-9 and '_', and no column of the store")
         return metrics
 
     @field_validator("metric")
     @classmethod
     def _known_metric(cls, metric: str, info: ValidationInfo) -> str:
-        known = _known_metrics(info.data)
+        known = known_metrics(info.data)
         if metric not in known:
             raise must("", metric, unknown_metric(metric, known) if known else "declared under `metrics`")
-        return _with_direction(metric, known)
+        return with_direction(metric, known)
 
     @field_validator("choose_by")
     @classmethod
     def _chosen_by(cls, choose_by: str | None, info: ValidationInfo) -> str | None:
-        known, metric = _known_metrics(info.data), info.data.get("metric")
+        known, metric = known_metrics(info.data), info.data.get("metric")
         if choose_by is None and metric is not None:
             counterpart = validation_counterpart(metric)
             if counterpart not in known:
@@ -214,7 +206,7 @@ class StudySpec(Part):
             rule = unknown_metric(choose_by, [name for name in known if split_of(name) != "test"])
             raise must("", choose_by, f"{rule}; the test split takes no part in a choice")
         if (chosen := choose_by or (metric and validation_counterpart(metric))) in known:
-            _with_direction(chosen, known)
+            with_direction(chosen, known)
         return choose_by
 
     @field_validator("baseline", mode="wrap")
@@ -259,51 +251,25 @@ class StudySpec(Part):
             raise refused("metrics", sorted(taken), f"has {min(taken)!r}, a column of tuned ablations; rename it")
         if self.baseline.seed:
             raise must("baseline.seed", self.baseline.seed, "left out: list seeds under `seeds`")
-        self._check_looks()
+        check_looks(self)
         asha = self.search.asha
         if self.mode == "search" and asha and asha.grace_period > self.baseline.epochs:
             raise must("search.asha.grace_period", asha.grace_period, f"at most the {self.baseline.epochs} epochs")
-        self._check_published()
+        check_published(self)
         return self
-
-    def _check_looks(self) -> None:
-        if self.sequential is None:
-            return
-        if self.mode == "search":
-            raise refused(
-                "sequential", None, "is given, but a study of mode search has no arms to compare; leave it out"
-            )
-        if self.tune is not None:
-            raise refused("sequential", None, "is given with `tune`, whose repeats are not added by rule; drop one")
-        if len(self.seeds) < 2:
-            raise must("seeds", list(self.seeds), "2 or more with `sequential`: one seed shows no spread; take 20")
-        looks, most = self.sequential.looks or (), len(self.seeds)
-        if looks and looks[-1] > most:
-            raise must("sequential.looks", list(looks), f"at most {most}, the number of seeds; raise `seeds`")
-
-    def _check_published(self) -> None:
-        """Refuse published figures and claims about metrics that this study does not have, or in another unit."""
-        known, reference = _known_metrics(self.__dict__), self.reference
-        for i, figure in enumerate(reference.figures if reference else ()):
-            if figure.metric not in known:
-                raise must(f"reference.figures.{i}.metric", figure.metric, unknown_metric(figure.metric, known))
-            low, high = known[figure.metric].bounds
-            if (low is not None and figure.value < low) or (high is not None and figure.value > high):
-                allowed = "a fraction from 0 to 1" if (low, high) == (0, 1) else f"from {low} to {high}"
-                raise must(
-                    f"reference.figures.{i}.value", figure.value, f"{allowed} for {figure.metric}: 0.8957, not 89.57"
-                )
-        for i, claim in enumerate(reference.claims if reference else ()):
-            if claim.metric not in ("", *CLAIM_METRICS) and claim.metric not in known:
-                raise must(f"reference.claims.{i}.metric", claim.metric, unknown_metric(claim.metric, known))
 
     def metric_records(self) -> dict[str, Metric]:
         """Return every metric that this study can be about, by name: those of its task, and the declared ones."""
-        return _known_metrics(self.__dict__)
+        return known_metrics(self.__dict__)
 
     def metric_record(self, name: str | None = None) -> Metric:
         """Return the record of a metric, the study's own if no name is given; see `metrics.metric_named`."""
         return metric_named(name or self.metric, self.metric_records())
+
+    @property
+    def replicate(self) -> str:
+        """What one paired difference comes from: ``repeat`` in a tuned ablation, else ``seed``."""
+        return "seed" if self.tune is None else "repeat"
 
     def choose_by_metric(self) -> str:
         """Return the metric by which the best epoch, ASHA's rungs and the winner are chosen."""
@@ -318,25 +284,6 @@ class StudySpec(Part):
         if self.space is None:
             raise StudyError("`space` is missing: a study of mode search names the fields to search over")
         return SearchSpace(self.space, self.baseline)
-
-
-_RESERVED = frozenset({"epoch", "seed", "arm", "status", "config", "levels", "study", "mode", "node", "error", "task"})
-
-
-def _with_direction(name: str, known: Mapping[str, Metric]) -> str:
-    """Return the name of a metric with a declared direction; refuse one that has none."""
-    if known[name].higher_is_better is None:
-        remedy = f"metrics: {{{name}: {{better: higher}}}}"
-        raise refused("", name, f"is {name!r}, whose direction is not declared; declare it: {remedy}")
-    return name
-
-
-def _known_metrics(data: Mapping[str, Any]) -> dict[str, Metric]:
-    """Return the metrics of a study's task by name, from its fields read so far."""
-    if data.get("task") is None:
-        return dict(IMAGE_METRICS)
-    declared = {name: spec.record(name) for name, spec in (data.get("metrics") or {}).items()}
-    return declared | {name: COMMON_METRICS[name] for name in ("seconds",) if name not in declared}
 
 
 def _mapping_or_names(value: Any) -> Any:

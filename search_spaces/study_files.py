@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -14,12 +13,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from search_spaces._yaml import mapping_in, parse_value, parse_yaml, read_text
+from search_spaces._yaml import mapping_in, parse_yaml, read_text
 from search_spaces.code import Code, code_files, fingerprint, package_versions
 from search_spaces.config.base import Config, Part, is_reference, set_path
 from search_spaces.config.function import FunctionConfig
 from search_spaces.config.trial import TrialConfig, field_paths
 from search_spaces.errors import Location, StudyError, explain, nearest, shown
+from search_spaces.overrides import options_named, overridden, split_override
 from search_spaces.plan import make_plan
 from search_spaces.space import MAX_TRIED
 from search_spaces.study import StudySpec
@@ -67,8 +67,8 @@ def checked_study(
     functions that live in no file, by reference.
     """
     written = {**tree, "training_version": None}
-    with _options_named(place, size, overrides):
-        changes = dict(map(_split_override, overrides))
+    with options_named(place, size, overrides):
+        changes = dict(map(split_override, overrides))
         for path in [path for path in changes if path.split(".")[0] == "code"]:
             set_path(written, path, changes.pop(path))
     try:
@@ -180,7 +180,7 @@ def _part_from(kind: type[Code], tree: Mapping[str, Any], place: str) -> Code:
 def trial_from(overrides: Sequence[str], base: TrialConfig | None = None) -> TrialConfig:
     """Return a trial config with ``path=value`` overrides; StudyError where one is refused."""
     tree = (base or TrialConfig()).model_dump(mode="json")
-    for path, value in map(_split_override, overrides):
+    for path, value in map(split_override, overrides):
         set_path(tree, path, value)
     try:
         return TrialConfig.model_validate(tree)
@@ -240,18 +240,8 @@ def _check_search(spec: StudySpec) -> None:
 def _read_sized(
     place: str, tree: Mapping[str, Any], written: StudySpec, size: str | None, overrides: Sequence[str]
 ) -> StudySpec:
-    with _options_named(place, size, overrides):
-        return _study_within(_overridden(tree, written, size, overrides))
-
-
-@contextmanager
-def _options_named(place: str, size: str | None, overrides: Sequence[str]) -> Iterator[None]:
-    """Put the place and the options of the command line before the message of a StudyError."""
-    try:
-        yield
-    except StudyError as error:
-        options = [f"--size {size}"] * (size is not None) + [f"--set {text}" for text in overrides]
-        raise StudyError(f"{place} with {' '.join(options)}: {error}") from None
+    with options_named(place, size, overrides):
+        return _study_within(overridden(tree, written, size, overrides))
 
 
 def _study_within(tree: Mapping[str, Any]) -> StudySpec:
@@ -276,43 +266,3 @@ def _find(study: str | Path) -> Path:
         f"no study {shown(str(study))}: neither a file (looked in {Path.cwd()}) nor a ready study"
         f"{nearest(study, ready)}; `tune-app studies` lists the ready ones"
     )
-
-
-def _overridden(
-    tree: Mapping[str, Any], written: StudySpec, size: str | None, overrides: Sequence[str]
-) -> dict[str, Any]:
-    if size is not None and size not in written.sizes:
-        names = ", ".join(written.sizes) or "none"
-        raise StudyError(f"`--size` is {size!r}, but this study has {names}{nearest(size, written.sizes)}")
-    changed = copy.deepcopy(dict(tree))
-    for part in ("factors", "space"):
-        if isinstance(tree.get(part), list):  # names of the catalog, which an override is added to
-            changed[part] = dict(getattr(written, part))
-    chosen = written.sizes[size].items() if size is not None else ()
-    for path, value in [*chosen, *map(_split_override, overrides)]:
-        _override(changed, path, value)
-    return changed
-
-
-def _override(tree: dict[str, Any], path: str, value: Any) -> None:
-    """Set what a path of a study, or of a trial config, leads to; null takes a factor or a domain away."""
-    first, _, rest = path.partition(".")
-    if path.startswith("tune.space.") and isinstance(tree.get("tune"), dict):
-        rest = path.removeprefix("tune.space.")
-        entries = {**(tree["tune"].get("space") or {}), rest: value}
-        tree["tune"]["space"] = {name: domain for name, domain in entries.items() if domain is not None}
-    elif first in ("factors", "space") and rest and isinstance(tree.get(first), dict | None):
-        entries = {**(tree.get(first) or {}), rest: value}
-        tree[first] = {name: levels for name, levels in entries.items() if levels is not None}
-    elif first == "design" and rest and isinstance(tree.get(first), str):
-        tree[first] = {"kind": tree[first], rest: value}
-    else:
-        config: type[Config] = TrialConfig if tree.get("task") is None else FunctionConfig
-        set_path(tree, f"baseline.{path}" if first in config.model_fields else path, value)
-
-
-def _split_override(text: str) -> tuple[str, Any]:
-    path, equals, value = text.partition("=")
-    if not equals or not path.strip():
-        raise StudyError(f"`--set {text}` must be path=value, such as --set model.depth=20")
-    return path.strip(), parse_value(value, f"--set {text}")

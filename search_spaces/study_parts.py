@@ -105,6 +105,10 @@ class ProbeConfig(Part):
     quantiles: bool = Field(True, description="1, 20, 80, 99 % quantiles of the features before the classifier")
     norm_inputs: bool = Field(False, description="the same quantiles of every norm layer's input")
     norms: bool = Field(True, description="gradient norm, weight norm, share of dead features")
+    train_clean: bool = Field(
+        False,
+        description="once, at the end: loss and accuracy on the training images without augmentation, in eval mode",
+    )
 
 
 class TaskSpec(Part):

@@ -21,9 +21,11 @@ BEST, LAST = "best.pt", "last.pt"
 
 _PACKAGES = {"s3": "`pip install 'tune-app[s3]'`", "gs": "`pip install gcsfs`", "gcs": "`pip install gcsfs`"}
 # botocore retries temporary failures (503, throttling, connections, no answer) with exponential backoff. A server that
-# refuses is asked for about two minutes, one that never answers for about seven.
-_S3 = {
-    "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 10}, "connect_timeout": 10, "read_timeout": 20}
+# refuses is asked for about two minutes, one that never answers for about ten.
+_S3: dict[str, Any] = {
+    "retries": {"mode": "standard", "max_attempts": 10},
+    "connect_timeout": 10,
+    "read_timeout": 20,
 }
 _ROUNDS = 2
 """How often s3fs asks again after all of botocore's attempts."""
@@ -39,8 +41,8 @@ class Folder:
     def __init__(self, url: str | Path) -> None:
         """Open the folder at a path or URL; StudyError for a scheme that is not allowed or whose package is missing."""
         scheme = url_scheme(str(url))
-        options: dict[str, Any] = _S3 if scheme in ("s3", "s3a") else {}
         try:
+            options = _s3_options() if scheme in ("s3", "s3a") else {}
             self.filesystem, self.root = fsspec.core.url_to_fs(str(url), use_listings_cache=False, **options)
         except (ImportError, ValueError) as error:
             remedy = f"; {scheme}:// needs {_PACKAGES[scheme]}" if scheme in _PACKAGES else ""
@@ -182,6 +184,12 @@ class Folder:
                 f"{self.url} cannot be {action}: {type(error).__name__}: {error}; check the address, the credentials "
                 "and the network (AWS_ENDPOINT_URL for your own server)"
             ) from error
+
+
+def _s3_options() -> dict[str, Any]:
+    from tune_app.s3_requests import LimitedSession  # needs the package of s3://
+
+    return {"config_kwargs": _S3 | {"http_session_cls": LimitedSession}}
 
 
 def _condition_failed(error: BaseException | None) -> bool:

@@ -195,7 +195,8 @@ def user_traceback(error: BaseException, roots: Sequence[str]) -> str:
         root = next((root for root in places if frame.filename.startswith(f"{root.rstrip('/')}/")), None)
         if root is not None:
             file = os.path.relpath(frame.filename, root)
-            message = "".join(traceback.format_exception_only(error)).strip()
+            notes = sum(note.count("\n") + 1 for note in getattr(error, "__notes__", ()))
+            message = "".join(traceback.format_exception_only(error)[: -notes or None]).strip()
             return f"{file}, line {frame.lineno}, in {frame.name}: {message}\n\n{whole}"
     return whole
 
@@ -238,9 +239,11 @@ def in_child(what: str, root: Path, payload: dict[str, Any], seconds: float | No
                 timeout=seconds,
             )
         except subprocess.TimeoutExpired:
+            remedy = "keep training and downloads out of the module's top level"
+            if what == "load":
+                remedy = f"see why {payload['reference']} takes longer, such as a server that does not answer"
             raise StudyError(
-                f"the code in {root} did not finish importing or answering within {seconds:.0f} s; "
-                "keep training and downloads out of the module's top level"
+                f"the code in {root} did not finish importing or answering within {seconds:.0f} s; {remedy}"
             ) from None
         if not answer.exists():
             said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])

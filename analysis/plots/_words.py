@@ -11,10 +11,10 @@ def span(counts: Iterable[int]) -> str:
     return f"{low}" if low == high else f"{low} to {high}"
 
 
-def seed_count(counts: Iterable[int]) -> str:
-    """Return how many seeds there were: "1 seed", "5 seeds", "4 to 5 seeds"."""
+def replicate_count(counts: Iterable[int], replicate: str = "seed") -> str:
+    """Return how many seeds (or repeats) there were: "1 seed", "5 seeds", "4 to 5 seeds"."""
     written = span(counts)
-    return f"{written} {'seed' if written == '1' else 'seeds'}"
+    return f"{written} {replicate}{'' if written == '1' else 's'}"
 
 
 def sentence_case(text: str) -> str:

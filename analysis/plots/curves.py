@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
-from analysis.plots._words import seed_count
+from analysis.plots._words import span
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
 from analysis.store.load import StudyResults
@@ -236,7 +236,7 @@ def curve_caption(curves: pd.DataFrame, stopped: bool) -> str:
     """Return what the lines, bands and crosses are, with the numbers of trials."""
     sizes = curves[curves["kind"] == "mean"].groupby(["metric", "arm"], observed=True)["n"].max()
     if len(sizes):
-        words = f"Lines: mean over the completed trials of an arm (n = {seed_count(sizes)}); "
+        words = f"Lines: mean over the completed trials of an arm (n = {span(sizes)}); "
         words += "bands: 95 % t interval of that mean."
     else:
         words = "No trial was completed."

@@ -22,10 +22,14 @@ def draw_effects(
     *,
     metric: Metric,
     rope: float = 0.0,
+    replicate: str = "seed",
     width: float = PAGE,
     theme: Theme = LIGHT,
 ) -> Picture:
-    """Draw the table of `stats.effects` as a forest plot; ``rope`` in the metric's own unit, shaded."""
+    """Draw the table of `stats.effects` as a forest plot; ``rope`` in the metric's own unit, shaded.
+
+    ``replicate``: what the caption calls a seed, such as the repeat of a tuned ablation.
+    """
     rows = effects.reset_index(drop=True)
     figure = new_figure(width, 0.65 + 0.24 * max(len(rows), 2))
     ax = figure.subplots()
@@ -46,7 +50,8 @@ def draw_effects(
     ax.grid(False, axis="y")
     ax.set_xlabel(f"difference in {metric.label}" + (f" ({metric.difference})" if metric.difference else ""))
     _verdicts(ax, rows, theme)
-    return Picture(figure, "Difference from the reference arm", _caption(rows, metric, rope), _alt(rows, metric))
+    caption = _caption(rows, metric, rope, replicate)
+    return Picture(figure, "Difference from the reference arm", caption, _alt(rows, metric))
 
 
 def _interval(row: Any) -> tuple[float, float]:
@@ -62,7 +67,7 @@ def _verdicts(ax: Axes, rows: pd.DataFrame, theme: Theme) -> None:
     right.spines["right"].set_visible(False)
 
 
-def _caption(rows: pd.DataFrame, metric: Metric, rope: float) -> str:
+def _caption(rows: pd.DataFrame, metric: Metric, rope: float, replicate: str) -> str:
     reference = rows["reference"].iloc[0] if len(rows) else "none"
     kind = "the 95 % t interval of each difference, not corrected for the number of arms"
     if (rows["verdict"] == "equivalent").any():
@@ -71,7 +76,7 @@ def _caption(rows: pd.DataFrame, metric: Metric, rope: float) -> str:
         kind += "; thin lines: simultaneous 95 % intervals (max-t), which hold for all arms at once"
     shaded = f" Shaded: too small to matter (within {rope * metric.scale:g} {metric.difference})." if rope else ""
     return (
-        f"Mean difference in {metric.label} from “{reference}”, paired by seed (n = {span(rows['n'])} pairs), "
+        f"Mean difference in {metric.label} from “{reference}”, paired by {replicate} (n = {span(rows['n'])} pairs), "
         f"with {kind}.{shaded}"
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots._words import seed_count
+from analysis.plots._words import span
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, literal, new_figure, shorten, themed
 
@@ -52,7 +52,7 @@ def draw_quantiles(
         figure,
         f"Evolution of {layer} quantiles",
         f"Lines from below: percentiles 1, 20, 80 and 99 of the values of {layer} in each epoch, mean over the "
-        f"completed trials of an arm (n = {seed_count(table['n'])}; no interval). Darker: the middle 60 %.",
+        f"completed trials of an arm (n = {span(table['n'])}; no interval). Darker: the middle 60 %.",
         f"Fan charts of four percentiles against epochs, one for each arm. Range from the lowest to the highest at the "
         f"last epoch: {said}.",
     )

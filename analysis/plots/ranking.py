@@ -10,7 +10,9 @@ from analysis.stats.ranking import Ranking
 
 
 @themed
-def draw_ranking(found: Ranking, styles: Styles, *, width: float = PAGE, theme: Theme = LIGHT) -> Picture:
+def draw_ranking(
+    found: Ranking, styles: Styles, *, replicate: str = "seed", width: float = PAGE, theme: Theme = LIGHT
+) -> Picture:
     """Draw a ranking of at least three arms: the best on the left, bars under groups within the critical difference."""
     ranks = found.mean_ranks.sort_values(kind="stable")
     k = len(ranks)
@@ -38,7 +40,7 @@ def draw_ranking(found: Ranking, styles: Styles, *, width: float = PAGE, theme: 
     joined = "; ".join(" and ".join(group) for group in found.groups) or "none"
     notes = " ".join(f"{note[0].upper()}{note[1:]}." for note in found.notes)
     caption = (
-        f"Mean rank of each arm over n = {len(found.seeds)} seeds, 1 being the best (Friedman's p = "
+        f"Mean rank of each arm over n = {len(found.seeds)} {replicate}s, 1 being the best (Friedman's p = "
         f"{found.friedman_p:.3g}). Arms joined by a bar lie within Nemenyi's critical difference at 5 %. {notes}"
     )
     alt = f"Critical-difference diagram. Mean ranks: {said}. Not significantly different: {joined}."

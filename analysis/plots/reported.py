@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.plots._words import seed_count
+from analysis.plots._words import span
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
 from analysis.store._rows import rows_of
@@ -47,7 +47,7 @@ def draw_reported(
         figure,
         f"Published and measured {metric.label}",
         "Open bars: published, mostly from a single run. Filled bars: our mean with its 95 % t interval "
-        f"(n = {seed_count(rows['n'])}). Settings differ, so the order of the arms is what can be compared.",
+        f"(n = {span(rows['n'])}). Settings differ, so the order of the arms is what can be compared.",
         f"Bars. {said}.",
     )
 

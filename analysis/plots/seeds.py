@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.plots._words import seed_count, sentence_case
+from analysis.plots._words import replicate_count, sentence_case
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
 from analysis.stats.means import mean_data
@@ -14,9 +14,18 @@ from search_spaces.metrics import Metric
 
 @themed
 def draw_seeds(
-    seeds: pd.DataFrame, styles: Styles, *, metric: Metric, width: float = PAGE, theme: Theme = LIGHT
+    seeds: pd.DataFrame,
+    styles: Styles,
+    *,
+    metric: Metric,
+    replicate: str = "seed",
+    width: float = PAGE,
+    theme: Theme = LIGHT,
 ) -> Picture:
-    """Draw `analysis.stats.means.seed_data` as a strip for each arm; thin lines join the trials of one seed."""
+    """Draw `analysis.stats.means.seed_data` as a strip for each arm; thin lines join the trials of one seed.
+
+    ``replicate``: what the caption calls a seed, such as the repeat of a tuned ablation.
+    """
     means = mean_data(seeds)
     rows = {arm: place for place, arm in enumerate(means["arm"])}
     figure = new_figure(width, 0.65 + 0.27 * max(len(rows), 2))
@@ -42,15 +51,15 @@ def draw_seeds(
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.grid(False, axis="y")
     ax.set_xlabel(metric.axis)
-    return Picture(figure, "Every seed of every arm", _caption(means, metric), _alt(means, metric))
+    return Picture(figure, f"Every {replicate} of every arm", _caption(means, metric, replicate), _alt(means, metric))
 
 
-def _caption(means: pd.DataFrame, metric: Metric) -> str:
+def _caption(means: pd.DataFrame, metric: Metric, replicate: str) -> str:
     gone = int(means["missing"].sum())
     lost = f" {gone} trials have no value and are not drawn." if gone else ""
     return (
-        f"{sentence_case(metric.label)} of each trial (n = {seed_count(means['n'])} per arm). Bars "
-        f"below the points: mean and 95 % t interval. Thin lines join trials of the same seed.{lost}"
+        f"{sentence_case(metric.label)} of each trial (n = {replicate_count(means['n'], replicate)} per arm). Bars "
+        f"below the points: mean and 95 % t interval. Thin lines join trials of the same {replicate}.{lost}"
     )
 
 

@@ -16,12 +16,13 @@ from analysis.report.pairing import correlation_sentence, image_table
 from analysis.report.pictures import ablation_gallery, reported_gallery
 from analysis.report.tuned import tuned_context, tuned_method
 from analysis.report.words import p_text
+from analysis.stats.derived import with_metric
 from analysis.stats.flatness import landscape_measures
 from analysis.stats.means import mean_data, seed_data
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError
-from search_spaces.metrics import LANDSCAPE_METRICS
+from search_spaces.metrics import LANDSCAPE_METRICS, Metric
 
 
 def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, Any]:
@@ -41,16 +42,17 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
         "summary": words.summary(table),
         "verdicts": rows,
         "effect_rows": rows,
-        "checks": words.check_table(table, metric),
+        "checks": words.check_table(table, metric, results.replicate),
         "reference_row": reference_row(results),
         "effects_caption": f"{sentence_case(metric.label)} of each arm and its difference from the reference arm, "
-        "paired by seed, with the 95 % t interval of each one (of “equivalent”: the 90 % interval that its test rests "
-        "on). An arm's mean is over its pairs, the reference arm's over all its completed trials.",
+        f"paired by {results.replicate}, with the 95 % t interval of each one (of “equivalent”: the 90 % interval that "
+        "its test rests on). An arm's mean is over its pairs, the reference arm's over all its completed trials.",
         "difference_unit": metric.difference,
-        "correlations": correlation_sentence(table),
-        "test_images": image_table(table),
+        "correlations": correlation_sentence(table, results.replicate),
+        "test_images": image_table(table, results.replicate),
         "factors": factor_table(results),
         "claims": words.claim_rows(results),
+        "clean": clean_table(results),
         "landscapes": landscape_table(results),
         "reported": reported_gallery(results, styles).figures,
         "reference_note": _reference_note(results),
@@ -64,7 +66,7 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
         ],
         "extra_facts": [
             ("Arms", str(len(results.arms))),
-            ("Repeats" if results.is_tuned else "Seeds", str(results.trials["seed"].nunique())),
+            (f"{sentence_case(results.replicate)}s", str(results.trials["seed"].nunique())),
             ("Verdicts about", metric.label),
             ("Epochs chosen by", results.metric_record(results.choose_by).label),
             ("Too small to matter", f"within {rope * metric.scale:g} {metric.difference}" if rope else "not set"),
@@ -103,6 +105,32 @@ def factor_table(results: StudyResults) -> dict[str, Any] | None:
     }
 
 
+def clean_table(results: StudyResults) -> dict[str, Any] | None:
+    """Return each arm's mean figures on the training images without augmentation as printed; None without any."""
+    shown = ("train_clean_loss", "train_clean_accuracy", "val_accuracy", "clean_accuracy_gap")
+    trials = with_metric(with_metric(results, "train_clean_loss"), "clean_accuracy_gap").trials
+    if trials["train_clean_loss"].isna().all():
+        return None
+    metrics = [results.metric_record(name) for name in shown]
+    means = {metric.name: mean_data(seed_data(trials, metric.name)).set_index("arm") for metric in metrics}
+    return {
+        "heads": ("Arm", "n", *(sentence_case(metric.label) for metric in metrics), "95 % interval of the gap"),
+        "rows": [
+            [
+                arm,
+                str(gap.n),
+                *(_shown(metric, means[metric.name]["mean"][arm]) for metric in metrics),
+                "–" if np.isnan(gap.low) else f"{metrics[-1].shows(gap.low)} to {metrics[-1].shows(gap.high)}",
+            ]
+            for arm, gap in ((str(row.Index), row) for row in means["clean_accuracy_gap"].itertuples())
+        ],
+    }
+
+
+def _shown(metric: Metric, value: float) -> str:
+    return "–" if np.isnan(value) else metric.show(value)
+
+
 def landscape_table(results: StudyResults) -> dict[str, Any] | None:
     """Return each arm's measures of its loss landscapes as printed, means over trials; None without landscapes."""
     measures = landscape_measures(results).assign(arm=results.trials["arm"]).dropna(subset=["centre_loss"])
@@ -113,7 +141,7 @@ def landscape_table(results: StudyResults) -> dict[str, Any] | None:
         [
             str(arm),
             str(len(of_arm)),
-            *("–" if np.isnan(v := of_arm[name].mean()) else m.show(v) for name, m in metrics.items()),
+            *(_shown(metric, of_arm[name].mean()) for name, metric in metrics.items()),
         ]
         for arm, of_arm in measures.groupby("arm", sort=False)
     ]

@@ -60,10 +60,10 @@ def ablation_gallery(results: StudyResults, table: pd.DataFrame, styles: Styles,
     """Return the pictures of an ablation; ``table`` is that of `analysis.stats.effects.effects`."""
     gallery, metric = Gallery(), results.metric_record()
     if len(table):
-        gallery.add(draw_effects(table, styles, metric=metric, rope=rope))
+        gallery.add(draw_effects(table, styles, metric=metric, rope=rope, replicate=results.replicate))
     seeds = seed_data(results.trials, metric.name)
     if seeds["value"].notna().any():
-        gallery.add(draw_seeds(seeds, styles, metric=metric))
+        gallery.add(draw_seeds(seeds, styles, metric=metric, replicate=results.replicate))
     _add_power(gallery, table, metric, rope)
     _add_factor_pairs(gallery, results)
     drawn = _drawn_arms(results, styles)
@@ -148,7 +148,7 @@ def _add_ranking(gallery: Gallery, results: StudyResults, styles: Styles) -> Non
         gallery.limits.append(f"Ranks are drawn for up to {MOST_RANKED} arms; this study has {len(results.arms)}.")
         return
     try:
-        gallery.add(draw_ranking(ranking(results), styles))
+        gallery.add(draw_ranking(ranking(results), styles, replicate=results.replicate))
     except StudyError as reason:
         gallery.limits.append(f"Ranks are not drawn: {reason}.")
 

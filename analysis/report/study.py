@@ -28,6 +28,7 @@ SECTIONS = {
     "tuned": "Untuned and tuned",
     "factors": "Factors",
     "claims": "Published results",
+    "clean": "Training images without augmentation",
     "landscapes": "Loss landscapes",
     "pictures": "Plots",
     "trials": "Trials",
@@ -50,6 +51,7 @@ _EMPTY: dict[str, Any] = {
     "correlations": "",
     "test_images": None,
     "claims": [],
+    "clean": None,
     "landscapes": None,
     "reported": [],
     "reference_note": "",
@@ -95,7 +97,7 @@ def write_report(
 
 
 def _is_shown(section: str, context: dict[str, Any]) -> bool:
-    names = ("best", "audit", "looks", "tuned", "factors", "landscapes", "method", "other", "partial")
+    names = ("best", "audit", "looks", "tuned", "factors", "clean", "landscapes", "method", "other", "partial")
     fillings = {name: name for name in names} | {"effects": "effect_rows"}
     if section == "claims":
         return bool(context["claims"] or context["reported"])

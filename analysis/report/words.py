@@ -60,7 +60,7 @@ def effect_rows(table: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
     ]
 
 
-def check_table(table: pd.DataFrame, metric: Metric) -> dict[str, Any]:
+def check_table(table: pd.DataFrame, metric: Metric, replicate: str = "seed") -> dict[str, Any]:
     """Return the figures beside the paired comparison as printed: simultaneous intervals, Welch's test, correlation.
 
     Counts of collapsed and lost runs are columns only where there are any. Keys: heads, rows, note.
@@ -78,9 +78,9 @@ def check_table(table: pd.DataFrame, metric: Metric) -> dict[str, Any]:
     }
     note = (
         "The max-t intervals hold for all arms of the table at once with 95 %; the intervals above are of one arm "
-        "each. Welch's test ignores the pairing by seed. The correlation is that of the arm with the reference arm "
-        "over seeds; pairing makes a comparison more precise where it is clearly above 0. These p are not corrected "
-        "for the number of arms."
+        f"each. Welch's test ignores the pairing by {replicate}. The correlation is that of the arm with the reference "
+        f"arm over {replicate}s; pairing makes a comparison more precise where it is clearly above 0. These p are not "
+        "corrected for the number of arms."
     )
     counts: dict[str, Callable[[Any], str]] = {}
     if (table["collapsed"] + table["reference_collapsed"]).any():
@@ -137,15 +137,15 @@ def claim_rows(results: StudyResults) -> list[dict[str, str]]:
 def method(results: StudyResults, rope: float) -> list[tuple[str, str]]:
     """Return (name, sentence) pairs that describe how the figures were computed."""
     metric = results.metric_record()
-    replicates = "repeats" if results.is_tuned else "seeds"
     seeds = results.spec.seeds if results.spec is not None else sorted(set(results.trials["seed"]))
     return [
         *_training(results),
         (
             "Comparison",
-            f"Each arm against the reference arm “{results.reference_arm}” in {metric.label}, paired by seed "
-            f"({len(seeds)} {replicates} planned). Shown: the mean difference and the 95 % t interval of the "
-            "paired differences; p is that of the paired t test, corrected over all arms by Holm's method.",
+            f"Each arm against the reference arm “{results.reference_arm}” in {metric.label}, paired by "
+            f"{results.replicate} ({len(seeds)} {results.replicate}s planned). Shown: the mean difference and the "
+            "95 % t interval of the paired differences; p is that of the paired t test, corrected over all arms by "
+            "Holm's method.",
         ),
         ("Verdicts", f"Region of practical equivalence: ±{rope * metric.scale:g} {metric.difference}. {VERDICT_RULE}"),
         ("Missing values", " ".join(missing_rule(results))),

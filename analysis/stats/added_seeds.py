@@ -71,9 +71,10 @@ def added_seeds_words(results: StudyResults) -> str:
     error = error_of_looks(looks) if len(looks) > 1 else ALPHA
     if len(steps) < 2 and error <= ALPHA + 0.005:
         return ""
-    what = f"seeds were added after results could be seen, not by a rule ({', then '.join(steps)} seeds)"
+    each = f"{results.replicate}s"
+    what = f"{each} were added after results could be seen, not by a rule ({', then '.join(steps)} {each})"
     if len(steps) < 2:
         what = "the rule by which seeds are added was changed after results could be seen"
     elif all(one.looks for one in results.rounds):
-        what = f"seeds were added beyond the rule after results could be seen ({', then '.join(steps)} seeds)"
+        what = f"{each} were added beyond the rule after results could be seen ({', then '.join(steps)} {each})"
     return f"{what}: the error can be {100 * error:.1f} % instead of 5 %"

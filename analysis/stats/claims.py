@@ -119,6 +119,7 @@ def _absent(claim: Claim, measured: list[str]) -> str:
         what, remedy = "loss landscape", " (`tune-app landscape` computes them)"
     elif claim.metric in CLAIM_METRICS:
         what = claim.metric
+        remedy = " (`probes: {train_clean: true}` measures it)" if "clean" in claim.metric else ""
     return f"cannot tell: there is no {what} of {' and '.join(missing)}{remedy}"
 
 

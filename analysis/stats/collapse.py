@@ -75,7 +75,7 @@ class Collapses:
 
         Those whose other runs do not differ in mean from the arm's at 1 % (Welch's test), and whose share of collapses
         does not differ from the arm's at 5 % (Fisher's exact test). Arms that train differently well when they do not
-        collapse tell nothing about each other's collapses.
+        collapse say nothing about each other's collapses.
         """
         own = int(self.count[arm]), int(self.runs[arm])
         alike = [

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.stats.flatness import landscape_measures
 from analysis.store.load import StudyResults
-from search_spaces.metrics import CLAIM_METRICS, LANDSCAPE_METRICS
+from search_spaces.metrics import CLAIM_METRICS, CLEAN_METRICS, LANDSCAPE_METRICS
 
 
 def with_metric(results: StudyResults, metric: str) -> StudyResults:
@@ -19,11 +19,20 @@ def with_metric(results: StudyResults, metric: str) -> StudyResults:
     trials = results.trials
     if metric in LANDSCAPE_METRICS:
         values = landscape_measures(results)[metric]
+    elif metric in CLEAN_METRICS:
+        values = _stored(trials, metric)
     elif metric == "accuracy_gap":
         values = trials["train_accuracy"] - trials["val_accuracy"]
+    elif metric == "clean_accuracy_gap":
+        values = _stored(trials, "train_clean_accuracy") - trials["val_accuracy"]
     else:
         values = trials["digest"].map(feature_measures(results.quantiles)[metric]).astype(float)
     return dataclasses.replace(results, trials=trials.assign(**{metric: values}))
+
+
+def _stored(trials: pd.DataFrame, column: str) -> pd.Series:
+    """Return a column of trials; NaN where the store has none."""
+    return trials[column].astype(float) if column in trials else pd.Series(np.nan, trials.index)
 
 
 def feature_measures(quantiles: pd.DataFrame) -> pd.DataFrame:

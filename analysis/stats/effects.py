@@ -29,7 +29,7 @@ from analysis.stats.verdict_words import Comparison, verdict_words
 from analysis.stats.verdicts import Judged, judge
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError, nearest
-from search_spaces.metrics import Metric, require_direction
+from search_spaces.metrics import require_direction
 
 VERDICTS = ("better", "worse", "equivalent", "undecided")
 VERDICT_RULE = (
@@ -120,9 +120,7 @@ def compare_arms(
     if decisions is not None:
         table[["p_holm", "equivalent_holm", "beyond_holm"]] = np.nan  # of a fixed number of seeds
     table = table.assign(**image_columns(results, pairs, metric))
-    table["words"] = _words(
-        table, judged, results.metric_record(metric), rope, chance_level(results, metric) is not None
-    )
+    table["words"] = _words(results, table, judged, metric, rope)
     if course is not None:
         table["words"] += "; " + _about_looks(results, course, table, by_rule)
     if added := added_seeds_words(results):
@@ -230,18 +228,19 @@ def bootstrap_interval(differences: Floats, *, alpha: float = ALPHA, seed: int =
     return float(found.low), float(found.high), note
 
 
-def _words(table: pd.DataFrame, judged: Judged, metric: Metric, rope: float | None, chance_known: bool) -> list[str]:
+def _words(results: StudyResults, table: pd.DataFrame, judged: Judged, metric: str, rope: float | None) -> list[str]:
     family = int(np.isfinite(judged.effects.p_t).sum())
     sentences = []
     for row in table.to_dict("records"):
         figures = {name: row[name] for name in Comparison.__dataclass_fields__ if name in row}
         comparison = Comparison(
             **figures,
-            metric=metric,
+            metric=results.metric_record(metric),
             rope=rope,
             family=family,
             study_collapsed=judged.study_collapsed,
-            chance_known=chance_known,
+            chance_known=chance_level(results, metric) is not None,
+            replicate=results.replicate,
         )
         sentences.append(verdict_words(comparison))
     return sentences

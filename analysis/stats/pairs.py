@@ -45,8 +45,8 @@ def missing_rule(results: StudyResults, reference: str | None = None) -> list[st
     needed = pd.DataFrame(wanted, seeds.index, seeds.columns)
     completed = metric_table(results, "epochs_trained").notna().reindex(columns=seeds.columns, fill_value=False)
     rule = [
-        "A pair counts where both arms completed that seed. A pruned, diverged or failed cell is not filled in, and "
-        "the same seed of the other arm is left out of that comparison."
+        f"A pair counts where both arms completed that {results.replicate}. A pruned, diverged or failed cell is not "
+        f"filled in, and the same {results.replicate} of the other arm is left out of that comparison."
     ]
     for arm in seeds.index.drop(chosen):
         planned = (seeds.loc[arm] | seeds.loc[chosen]) & needed.loc[arm] & needed.loc[chosen]

@@ -1,10 +1,10 @@
-"""How many seeds tell a difference, and which difference a number of seeds can tell: t tests, two-sided.
+"""How many seeds detect a difference, and which difference a number of seeds can detect: t tests, two-sided.
 
 ``sd`` is, for paired runs (the same seeds in both arms), the standard deviation of the paired *differences*; for
 unpaired runs that of one arm's runs. With independent arms the first is sqrt(2) times the second; pairing gains
 whatever the seeds have in common.
 
-Jordan (2023) is unpaired: to tell 0.4 points apart at 80 % power and 5 % error takes 5 runs per arm at a standard
+Jordan (2023) is unpaired: to detect 0.4 points at 80 % power and 5 % error takes 5 runs per arm at a standard
 deviation of 0.19 points, 9 at a level of 5 % / 15 (Bonferroni for 15 pairs); at 0.56 points 32 and 59. The two-sample
 t test gives all four.
 """
@@ -64,7 +64,9 @@ def seeds_needed(
 ) -> int:
     """Return the fewest seeds (per arm) with which a true ``difference`` is found with chance ``power``."""
     if not difference:
-        raise StudyError("`difference` is 0, but must be other than 0: no number of seeds tells nothing from nothing")
+        raise StudyError(
+            "`difference` is 0, but must be other than 0: no number of seeds detects a difference that is not there"
+        )
 
     def enough(n: int) -> bool:
         return achieved_power(n, difference, sd, alpha=alpha, comparisons=comparisons, paired=paired) >= power
@@ -73,7 +75,9 @@ def seeds_needed(
     while not enough(high):
         high *= 2
         if high > _MOST_SEEDS:
-            raise StudyError(f"telling {difference:g} apart at a spread of {sd:g} takes over {_MOST_SEEDS:,} seeds")
+            raise StudyError(
+                f"detecting a difference of {difference:g} at a spread of {sd:g} takes over {_MOST_SEEDS:,} seeds"
+            )
     low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
@@ -136,7 +140,7 @@ def _check(sd: float, alpha: float, comparisons: int) -> None:
 def seed_table(
     results: StudyResults, metric: str | None = None, reference: str | None = None, target: float | None = None
 ) -> pd.DataFrame:
-    """Return for each arm what its seeds can tell, and how many would tell ``target`` (the study's rope if None).
+    """Return for each arm what its seeds can detect, and how many would detect ``target`` (the study's rope if None).
 
     Columns: arm, n, sd (of the paired differences), sd_low, sd_high (95 % by chi-squared: from five seeds the spread is
     known only within a factor of three or so), smallest_difference (at 80 % power, 5 % error over all arms by

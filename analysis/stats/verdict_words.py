@@ -16,7 +16,8 @@ class Comparison:
     """One row of the table of effects, with what the sentence needs beside it.
 
     ``study_collapsed``: collapsed and completed runs of the whole table. ``chance_known``: whether lost runs were
-    counted at chance level; else at the worst value of the table.
+    counted at chance level; else at the worst value of the table. ``replicate``: "seed", or "repeat" of a tuned
+    ablation.
     """
 
     n: int
@@ -44,6 +45,7 @@ class Comparison:
     family: int
     study_collapsed: tuple[int, int]
     chance_known: bool
+    replicate: str = "seed"
 
 
 def verdict_words(comparison: Comparison) -> str:
@@ -86,15 +88,16 @@ def _losses(c: Comparison) -> str:
 
 def _finding(c: Comparison) -> str:
     if c.n == 0:
-        return "cannot tell: no seed was completed in both arms"
+        return f"cannot tell: no {c.replicate} was completed in both arms"
     if c.n == 1:
         found = _signed(c, c.difference)
-        return f"cannot tell: the difference is {found}, but one seed does not show how much of it is chance"
+        return f"cannot tell: the difference is {found}, but one {c.replicate} does not show how much of it is chance"
     same = not np.isfinite(c.low)
     if same and abs(c.difference) < 1e-12:
-        return _flat(c, f"identical results in all {c.n} seeds")
+        return _flat(c, f"identical results in all {c.n} {c.replicate}s")
     if same:
-        return _flat(c, f"all {c.n} seeds differ by {_signed(c, c.difference)}, so the spread over seeds is not known")
+        found = f"all {c.n} {c.replicate}s differ by {_signed(c, c.difference)}"
+        return _flat(c, f"{found}, so the spread over {c.replicate}s is not known")
     if c.verdict in ("better", "worse"):
         return f"{c.verdict} by {_size(c, abs(c.difference))} ({_interval(c)}, n = {c.n})"
     if c.verdict == "equivalent":
@@ -117,9 +120,9 @@ def _flat(c: Comparison, found: str) -> str:
 def _undecided(c: Comparison) -> str:
     least = smallest_difference(c.n, c.sd, comparisons=max(c.family, 1))
     low, high = smallest_difference_interval(c.n, c.sd, comparisons=max(c.family, 1))
-    text = f"cannot tell with {c.n} seeds ({_interval(c)}); "
-    text += f"the smallest difference these seeds can detect is about {_size(c, least)}"
-    text += f" (from {_size(c, low)} to {_size(c, high)}, since {c.n} seeds give only a rough spread)"
+    text = f"cannot tell with {c.n} {c.replicate}s ({_interval(c)}); "
+    text += f"the smallest difference these {c.replicate}s can detect is about {_size(c, least)}"
+    text += f" (from {_size(c, low)} to {_size(c, high)}, since {c.n} {c.replicate}s give only a rough spread)"
     if c.low > 0 or c.high < 0:
         text += f"; this interval alone leaves out zero, but among {c.family} comparisons that can be chance"
     return text

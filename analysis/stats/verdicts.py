@@ -113,7 +113,6 @@ def judge(
         "",
     )
     verdict = np.where(withheld == "", found.verdict, "undecided")
-    unpaired = np.array([welch(values[arm], values[reference], alpha) for arm, reference in pairs]).reshape(-1, 3)
     return Judged(
         effects=replace(found, verdict=verdict),
         withheld=withheld.tolist(),
@@ -121,16 +120,31 @@ def judge(
             "; ".join([*one, *["runs of all arms are skewed"] * bool(also)])
             for one, also in zip(warnings, skewed, strict=True)
         ],
-        **_counts("collapsed", collapses.count, collapses.runs, arms, references),
-        **_counts("lost", gone.sum(axis=1), collapses.runs + gone.sum(axis=1), arms, references),
-        runs=collapses.runs[arms],
-        reference_runs=collapses.runs[references],
-        study_collapsed=(int(collapses.count.sum()), int(collapses.runs.sum())),
-        welch_p=unpaired[:, 0],
-        welch_low=unpaired[:, 1],
-        welch_high=unpaired[:, 2],
-        correlation=np.array([correlation(values[arm], values[reference]) for arm, reference in pairs]),
+        **_runs(collapses, gone, arms, references),
+        **_beside(values, pairs, alpha),
     )
+
+
+def _runs(collapses: Collapses, lost: Bools, arms: Ints, references: Ints) -> dict[str, Any]:
+    """Return the counts of completed, collapsed and lost runs."""
+    return {
+        **_counts("collapsed", collapses.count, collapses.runs, arms, references),
+        **_counts("lost", lost.sum(axis=1), collapses.runs + lost.sum(axis=1), arms, references),
+        "runs": collapses.runs[arms],
+        "reference_runs": collapses.runs[references],
+        "study_collapsed": (int(collapses.count.sum()), int(collapses.runs.sum())),
+    }
+
+
+def _beside(values: Floats, pairs: list[tuple[int, int]], alpha: float) -> dict[str, Any]:
+    """Return what is shown beside the paired comparison: Welch's test and the correlation."""
+    unpaired = np.array([welch(values[arm], values[reference], alpha) for arm, reference in pairs]).reshape(-1, 3)
+    return {
+        "welch_p": unpaired[:, 0],
+        "welch_low": unpaired[:, 1],
+        "welch_high": unpaired[:, 2],
+        "correlation": np.array([correlation(values[arm], values[reference]) for arm, reference in pairs]),
+    }
 
 
 def _counts(name: str, counts: Ints, runs: Ints, arms: Ints, references: Ints) -> dict[str, Any]:

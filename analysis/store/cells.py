@@ -70,7 +70,7 @@ def _one_row_per_trial(trials: pd.DataFrame, problems: Problems) -> pd.DataFrame
 
     Between two compacted files, which may hold a trial that was pruned and later trained in full, the later row counts.
     """
-    columns = [name for name in trials.columns if name not in (FILE, "test_confusion", "classes")]
+    columns = [name for name in trials.columns if name not in (FILE, "test_confusion", "classes", "run_id")]
     order = ["_own", "finished_at", FILE]
     trials = trials.assign(_own=trials[FILE] >= 0).sort_values(order, kind="stable", na_position="first")
     trials = trials.drop(columns="_own")

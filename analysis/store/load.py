@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
 from analysis.store._rows import rows_of
@@ -28,7 +29,7 @@ from analysis.store.results import FACTOR, StudyResults
 from search_spaces._yaml import mapping_in, parse_json, parse_stored
 from search_spaces.errors import StudyError
 from search_spaces.rounds import ROUNDS_FILE, Round, rounds_from_json
-from search_spaces.store_schema import CONFIRMATION, TABLES
+from search_spaces.store_schema import CONFIRMATION, TABLES, key
 from search_spaces.study import StudySpec
 from search_spaces.study_files import study_from_store
 
@@ -130,7 +131,8 @@ def _joined(raw: pa.Table, name: str, trials: pd.DataFrame, seen: set[str], prob
     unknown = set(trial_keys(raw.filter(position < 0)).unique().to_pylist()) - seen
     if unknown:
         problems.add(f"{len(unknown)} trials have rows in `{name}` but none in `trials` (unfinished): left out")
-    columns = [column for column in raw.column_names if column not in ("digest", "fingerprint", FILE)]
+    raw, position = _of_the_same_run(raw, position, name, trials, problems)
+    columns = [column for column in raw.column_names if column not in ("digest", "fingerprint", "run_id", FILE)]
     frame = raw.select(columns).to_pandas(split_blocks=True).assign(_trial=position)
     frame = _in_order(frame if (position >= 0).all() else frame[position >= 0])
     identity = ["_trial", *(f.name for f in TABLES[name] if not f.nullable and f.name in columns)]
@@ -143,6 +145,26 @@ def _joined(raw: pa.Table, name: str, trials: pd.DataFrame, seen: set[str], prob
         frame[column] = trials[column].take(of_trial).array
     joined: pd.DataFrame = frame.reset_index(drop=True)
     return joined
+
+
+def _of_the_same_run(
+    raw: pa.Table, position: np.ndarray, name: str, trials: pd.DataFrame, problems: Problems
+) -> tuple[pa.Table, np.ndarray]:
+    """Return the rows, and their positions in ``trials``, without those that another run wrote than the trial's row.
+
+    Where a trial was trained again, rows of both runs may be there. A trial that has only rows of another run is
+    damaged. Rows without ``run_id`` are of an earlier release.
+    """
+    if "run_id" not in raw.column_names or not len(trials):
+        return raw, position
+    expected = pa.array(trials["run_id"], pa.string()).take(pa.array(np.maximum(position, 0)))
+    differs = pc.fill_null(pc.not_equal(raw["run_id"], expected), False).to_numpy() & (position >= 0)
+    if not differs.any():
+        return raw, position
+    for lost in np.setdiff1d(position[differs], position[~differs]):
+        place = f"{name}/{key(trials['digest'].iloc[lost], trials['fingerprint'].iloc[lost])}.parquet"
+        problems.add(f"rows of `{name}` were written by another run than their trial's own row: left out", place)
+    return raw.filter(pa.array(~differs)), position[~differs]
 
 
 def _order_of(frame: pd.DataFrame) -> list[str]:

@@ -65,6 +65,11 @@ class StudyResults:
         return self.spec is not None and self.spec.tune is not None
 
     @property
+    def replicate(self) -> str:
+        """What one paired difference comes from: ``repeat`` in a tuned ablation, else ``seed``."""
+        return self.spec.replicate if self.spec is not None else "seed"
+
+    @property
     def trained(self) -> pd.DataFrame:
         """Every trial of the current study: ``trials`` and, of a tuned ablation, ``tuning``."""
         return pd.concat([self.tuning, self.trials], ignore_index=True) if len(self.tuning) else self.trials

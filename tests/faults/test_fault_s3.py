@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from analysis import load_study
 from search_spaces.errors import StudyError
 from search_spaces.study_files import study_from
 from tests.support.s3_gate import free_port, moto_server, open_gate
-from tune_app import storage
+from tune_app import s3_requests, storage
 from tune_app.storage import Folder, StorageError
 from tune_app.tuning.runner import run_study
 from tune_app.tuning.store.lease import EXPIRY_SECONDS, FRESH_SECONDS, LEASE, Lease
@@ -106,13 +107,28 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
         Folder("gs://bucket/results")
 
 
+HASTY = {"retries": {"mode": "standard", "max_attempts": 2}, "connect_timeout": 1, "read_timeout": 0.3}
+
+
 def test_a_server_that_never_answers_ends_a_request(gate, monkeypatch):
-    hasty = {"retries": {"mode": "standard", "max_attempts": 2}, "connect_timeout": 1, "read_timeout": 0.3}
-    monkeypatch.setattr(storage, "_S3", {"config_kwargs": hasty})
+    monkeypatch.setattr(storage, "_S3", HASTY)
     s3fs.S3FileSystem.clear_instance_cache()
     gate.delay = 3600
     with pytest.raises(StorageError, match=r"s3://bucket/silent cannot be read: .*[Tt]ime"):
         Folder("s3://bucket/silent").read("x")
+
+
+@pytest.mark.parametrize("size", [10, 10_000_000])
+def test_a_put_to_a_server_that_reads_nothing_ends_after_all_attempts(size, gate, monkeypatch):
+    """It does not even answer `100 Continue`, and a large body does not fit into the buffers of the connection."""
+    monkeypatch.setattr(storage, "_S3", HASTY)
+    monkeypatch.setattr(storage, "_ROUNDS", 1)
+    monkeypatch.setattr(s3_requests, "SLOWEST_UPLOAD", 10_000_000)
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        s3fs.S3FileSystem.clear_instance_cache()
+        with pytest.raises(StorageError, match=r"s3://bucket/silent cannot be written: .*[Tt]ime"):
+            Folder("s3://bucket/silent").write("x", bytes(size))
 
 
 class Clock:

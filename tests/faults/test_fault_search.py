@@ -85,7 +85,7 @@ def test_a_resumed_tpe_search_ends_near_the_optimum_and_never_worse_than_before(
 
 
 @pytest.mark.parametrize(
-    ("status", "curve", "state", "value", "told"),
+    ("status", "curve", "state", "value", "reported"),
     [
         ("completed", {1: 0.5, 2: 0.75, 3: 0.6}, optuna.trial.TrialState.COMPLETE, 0.75, {1: 0.5, 2: 0.75, 3: 0.6}),
         ("pruned", {1: 0.25}, optuna.trial.TrialState.PRUNED, 0.25, {1: 0.25}),
@@ -93,7 +93,7 @@ def test_a_resumed_tpe_search_ends_near_the_optimum_and_never_worse_than_before(
         ("failed", {1: 0.9}, optuna.trial.TrialState.FAIL, None, {}),
     ],
 )
-def test_optuna_is_told_the_same_of_a_stored_trial_as_of_one_just_trained(status, curve, state, value, told):
+def test_optuna_gets_the_same_report_of_a_stored_trial_as_of_one_just_trained(status, curve, state, value, reported):
     live, stored = searcher_of(spec()), searcher_of(spec())
     config = Job.from_json(live.suggest("t")["job"]).config
     for epoch, objective in curve.items():
@@ -102,7 +102,7 @@ def test_optuna_is_told_the_same_of_a_stored_trial_as_of_one_just_trained(status
     stored.learn({path: config.get(path) for path in SPACE}, config.digest(), status, curve)
     (one,), (other,) = live._study.trials, stored._study.trials
     assert (one.state, one.intermediate_values, one.params) == (other.state, other.intermediate_values, other.params)
-    assert (one.state, one.intermediate_values) == (state, told)
+    assert (one.state, one.intermediate_values) == (state, reported)
     assert one.value == other.value or state == optuna.trial.TrialState.PRUNED
     if state == optuna.trial.TrialState.COMPLETE:
         assert one.value == value
@@ -158,7 +158,7 @@ def test_a_config_that_is_being_trained_is_not_proposed_again():
 
 
 class Tune:
-    """As much of Ray Tune as a scheduler is told of."""
+    """As much of Ray Tune as a scheduler is given."""
 
 
 def decisions(scheduler, curves, first=0):

@@ -1,5 +1,6 @@
 """A trial's process is killed; the disk is full; files are damaged; the driver itself is at fault."""
 
+import functools
 import json
 import os
 import subprocess
@@ -15,8 +16,10 @@ from ray.tune import TuneError
 from analysis import load_study
 from search_spaces.errors import StudyError
 from search_spaces.study_files import study_from
+from tests.support.own_code import TRAIN, write_package
 from tune_app.storage import Folder
-from tune_app.tuning import tuner
+from tune_app.studies import read_study
+from tune_app.tuning import tuner, watchdog
 from tune_app.tuning.queues import QueueSearcher
 from tune_app.tuning.runner import run_study
 from tune_app.tuning.trainable import CellTrainable
@@ -73,13 +76,33 @@ def test_a_killed_trial_goes_on_from_its_checkpoint_and_no_failure_is_counted(tm
     assert set(epochs[epochs.digest.isin(cut)].groupby("digest").epoch.count()) == {150}
 
 
-def test_a_stopped_trial_is_ended_counted_and_resumed(tmp_path):
+@pytest.fixture
+def time_runs_while(monkeypatch):
+    """Return a function that lets the watchdog's clock run only while a condition holds, and then fast.
+
+    On a busy machine a process that does not hang may start and report slowly.
+    """
+
+    def install(condition):
+        now = [0.0]
+
+        def clock():
+            now[0] += watchdog.STEP_SECONDS * condition()
+            return now[0]
+
+        monkeypatch.setattr(watchdog, "START_SECONDS", 0.0)
+        monkeypatch.setattr(tuner, "Watchdog", functools.partial(watchdog.Watchdog, clock=clock))
+
+    return install
+
+
+def test_a_stopped_trial_is_ended_counted_and_resumed(tmp_path, time_runs_while):
     """SIGSTOP: the process is there, holds its CPU, and reports nothing."""
-    tree, stopped = study(epochs=150, seeds=1, trial_timeout=2), []
+    tree, stopped = study(epochs=150, seeds=1, trial_timeout=100), []
+    time_runs_while(lambda: any(map(psutil.Process.is_running, stopped)))
 
     def stop():
         wait_until(lambda: list((tmp_path / "tiny").rglob("last.pt")))
-        time.sleep(0.5)
         for process in trial_processes()[:1]:
             process.suspend()
             stopped.append(process)
@@ -92,8 +115,53 @@ def test_a_stopped_trial_is_ended_counted_and_resumed(tmp_path):
     assert dict(summary.counts) == {"completed": 2}
     assert stored(tmp_path / "tiny") == undisturbed(tree)
     histories = [json.loads(history) for history in load_study(tmp_path / "tiny").trials.history]
-    expected = "error: no report for 2 s (`trial_timeout`): its process was ended; went on from the last checkpoint"
+    expected = "error: no report for 100 s (`trial_timeout`): its process was ended; went on from the last checkpoint"
     assert [expected] in histories
+
+
+HANGS_ONCE = """
+import os, pathlib, sys, threading
+
+def _hang_once(name):
+    marker = pathlib.Path(__file__).parent / name
+    if "ray" in sys.modules and not marker.exists():
+        marker.write_text(str(os.getpid()))
+        threading.Event().wait()
+
+_hang_once("import")
+_plain = train
+
+
+def train(config: Config, context):
+    _hang_once("data")
+    yield from _plain(config, context)
+"""
+
+
+def test_a_hung_import_and_a_data_source_that_never_answers_are_ended_counted_and_tried_again(
+    tmp_path, time_runs_while
+):
+    places = [tmp_path / "own_pkg" / name for name in ("import", "data")]
+    time_runs_while(lambda: any(path.exists() and psutil.pid_exists(int(path.read_text() or 0)) for path in places))
+    study_file = write_package(tmp_path, TRAIN + HANGS_ONCE, seeds=1, trial_timeout=100, max_failures=50)
+    summary = run_study(read_study(study_file), str(tmp_path / "results"))
+    assert dict(summary.counts) == {"completed": 2}
+    trials = load_study(tmp_path / "results/own").trials
+    history = {entry for entries in trials.history for entry in json.loads(entries)}
+    ended = "for 100 s (`trial_timeout`): its process was ended; went on from the last checkpoint"
+    assert {f"error: its process did not start {ended}", f"error: no report {ended}"} <= history
+    assert not any(psutil.pid_exists(int(path.read_text())) for path in places)
+
+
+def test_a_process_that_never_starts_fails_its_trial_after_the_attempts_of_the_study(tmp_path, monkeypatch):
+    monkeypatch.setattr(watchdog, "START_SECONDS", 0.0)
+    hangs = TRAIN + '\nimport sys, threading\nif "ray" in sys.modules:\n    threading.Event().wait()\n'
+    study_file = write_package(tmp_path, hangs, seeds=1, trial_timeout=1, max_failures=0)
+    summary = run_study(read_study(study_file), str(tmp_path / "results"))
+    assert dict(summary.counts) == {"failed": 2}
+    assert {error for _, error in summary.failed} == {
+        "its process did not start for 1 s (`trial_timeout`): its process was ended"
+    }
 
 
 def test_a_process_that_lost_its_gpu_trains_no_further_cell(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The verbs of jobs without a cluster: what they pass on, and the mistakes told before or instead of an answer."""
+"""The verbs of jobs without a cluster: what they pass on, and the mistakes reported before or instead of an answer."""
 
 import json
 import os
@@ -132,15 +132,15 @@ def test_nobody_there_and_a_token_file_that_is_not_there_are_reported(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         ("Request failed with status code 500: Job with submission_id x already exists", "there is a job of this id"),
         ("Request failed with status code 404: Job x does not exist", "there is no job of this id"),
         ("something\nelse", "the job server refuses: else"),
     ],
 )
-def test_what_the_server_refuses_is_explained(error, told):
-    assert _explained(error).startswith(told)
+def test_what_the_server_refuses_is_explained(error, message):
+    assert _explained(error).startswith(message)
 
 
 HOSTILE_IDS = ["../../nodes", "a/b", "..", "", "-x", "a?view=b", "a#b", "a b", "a\n", "a%2fb", "é", "x" * 129]

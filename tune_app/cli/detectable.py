@@ -47,7 +47,7 @@ def find_spread(spec: StudySpec, store: ResultsStore, results: str, plan: Plan) 
 
 def show_detectable(spec: StudySpec, spread: Spread | None, plan: Plan, out: Console) -> None:
     """Print the smallest difference that the seeds (or repeats) of a study detect, and its interval."""
-    comparisons, what, n = len(plan.arms) - 1, "repeat" if plan.tuning else "seed", len(spec.seeds)
+    comparisons, what, n = len(plan.arms) - 1, spec.replicate, len(spec.seeds)
     if n < 2:
         remedy = "tune.repeats" if plan.tuning else "seeds"
         out.print(f"with 1 {what} no difference can be distinguished from chance; give `{remedy}: 5` or more")

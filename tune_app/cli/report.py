@@ -36,47 +36,87 @@ def report(
         bool,
         typer.Option("--partial", help="Also show trials that have not ended, from checkpoints and live.json."),
     ] = False,
+    log: Annotated[
+        str | None,
+        typer.Option(help="Only print what a trial wrote by context.log; DIGEST or its beginning.", metavar="DIGEST"),
+    ] = None,
 ) -> None:
     """Print the verdicts of a study and write its report, one self-contained page.
 
     Example: `tune-app report quickstart`
     """
     from analysis import load_study
-    from analysis.report.partial import partial_table
-    from analysis.report.study import write_report
-    from analysis.report.tables import effects_table, write_table
+    from analysis.report.tables import effects_table
     from analysis.stats.effects import effects
-    from analysis.stats.tuned import tuned_comparison
-    from analysis.store.load import load_confirmation
 
     store = store_of(study, size, set_, results)
     found = load_study(store.url)
+    if log is not None:
+        _print_log(found, log, console())
+        return
     screen, table, found_effects = console(), None, None
     if not found.is_search and (len(found.trials) or not partial):
         found_effects = effects(found)
         table = effects_table(found_effects, found.metric_record())
-        for row in found_effects.head(1).to_dict("records"):
-            mean = row["reference_mean"]
-            known = "no finished run" if mean != mean else found.metric_record().show(mean)
-            screen.print(f"compared with {row['reference']}: {known}")
-        screen.print(_on_screen(table))
-        if found.is_tuned:
-            for row in tuned_comparison(found, table=found_effects).to_dict("records"):
-                screen.print(f"{row['arm']}: {row['words']}", soft_wrap=True)
+        _print_effects(found, found_effects, table, screen)
     for problem in found.problems:
         screen.print(f"problem: {problem}")
     if len(found.other):
         screen.print(f"{len(found.other)} stored cells are not of this version of the study: not compared")
-    confirmation = load_confirmation(store.url) if found.is_search else None
     unfinished = _unfinished(found, store, screen) if partial else []
     to = Path(out) if out else default_page(store, screen)
-    page = write_report(found, to, found_effects, confirmation, unfinished)
+    screen.print(f"report: {_write(found, store, to, found_effects, table, unfinished)}", soft_wrap=True)
+
+
+def _print_effects(found: StudyResults, effects: pd.DataFrame, table: pd.DataFrame, screen: Console) -> None:
+    """Print the effects of an ablation as a table, and what tuning changed where arms were tuned."""
+    from analysis.stats.tuned import tuned_comparison
+
+    for row in effects.head(1).to_dict("records"):
+        mean = row["reference_mean"]
+        known = "no finished run" if mean != mean else found.metric_record().show(mean)
+        screen.print(f"compared with {row['reference']}: {known}")
+    screen.print(_on_screen(table))
+    if found.is_tuned:
+        for row in tuned_comparison(found, table=effects).to_dict("records"):
+            screen.print(f"{row['arm']}: {row['words']}", soft_wrap=True)
+
+
+def _write(
+    found: StudyResults,
+    store: Folder,
+    to: Path,
+    effects: pd.DataFrame | None,
+    table: pd.DataFrame | None,
+    unfinished: list[PartialTrial],
+) -> Path:
+    """Write the page and the tables beside it, and return the page's path."""
+    from analysis.report.partial import partial_table
+    from analysis.report.study import write_report
+    from analysis.report.tables import write_table
+    from analysis.store.load import load_confirmation
+
+    confirmation = load_confirmation(store.url) if found.is_search else None
+    page = write_report(found, to, effects, confirmation, unfinished)
     if unfinished:
         write_table(partial_table(unfinished), page.with_name("partial.csv"))
     if table is not None:
         for ending in (".md", ".csv", ".tex"):
             write_table(table, page.with_name("effects" + ending))
-    screen.print(f"report: {page}", soft_wrap=True)
+    return page
+
+
+def _print_log(found: StudyResults, digest: str, screen: Console) -> None:
+    """Print the log of the trial whose digest begins so; StudyError where that is not one trial."""
+    trials = found.trained[found.trained["digest"].str.startswith(digest)]
+    if len(trials) != 1:
+        raise StudyError(
+            f"`--log` is {digest!r}, which is the beginning of {len(trials)} digests of this study; the table of "
+            "trials in the report has them in full"
+        )
+    (row,) = trials.to_dict("records")
+    lines = row["log_lines"] if isinstance(row["log_lines"], str) else "nothing was written by context.log"
+    screen.print(f"{row['arm']}, seed {row['seed']}:\n{lines}", soft_wrap=True)
 
 
 def _unfinished(found: StudyResults, store: Folder, screen: Console) -> list[PartialTrial]:

@@ -62,6 +62,12 @@ class TrainLoader:
             x_NHWC, y_N = self._images.take(order[batch])
             yield self._normalize(augment(x_NHWC, batch)), y_N
 
+    def without_augmentation(self, batch_size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images of the split in their own order, without augmentation, and their labels."""
+        for positions in torch.split(torch.arange(len(self._images), device=self._device), batch_size):
+            x_NHWC, y_N = self._images.take(positions)
+            yield self._normalize(x_NHWC), y_N
+
 
 class EvalLoader:
     """Images in the order of ``indices``, without augmentation, normalised with the training split's statistics."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,8 @@ if TYPE_CHECKING:  # a user's module imports this one; torch is imported when a 
     from tune_app.training.seeding import GlobalStreams
 
 _log = logging.getLogger("tune_app.trial")
+LOG_LINES, LOG_WIDTH = 100, 200
+"""How many lines of a trial's log are kept, the last ones, and how many characters of each."""
 
 
 class Stateful(Protocol):
@@ -61,6 +64,8 @@ class Context:
         self._streams: GlobalStreams | None = None
         self.written: list[str] = []
         """Names of the artifacts that were written."""
+        self.lines: deque[str] = deque(maxlen=LOG_LINES)
+        """The last lines of the log."""
 
     def generator(self, purpose: str, device: str | torch.device = "cpu") -> torch.Generator:
         """Return a torch generator for one purpose, seeded by the trial's seed and the purpose.
@@ -116,8 +121,14 @@ class Context:
         return Final(metrics)
 
     def log(self, *values: object) -> None:
-        """Write a line to the trial's log."""
-        _log.info(" ".join(map(str, values)))
+        """Write a line to the trial's log: the last LOG_LINES of them are kept in the results store.
+
+        It goes to the Python logger ``tune_app.trial`` as well.
+        """
+        line = " ".join(map(str, values))
+        _log.info(line)
+        for part in line.splitlines():
+            self.lines.append(part if len(part) <= LOG_WIDTH else f"{part[: LOG_WIDTH - 3]}...")
 
     def artifact(self, path: str | Path, name: str | None = None) -> None:
         """Keep a file with the trial's results, under its own name or another."""

@@ -55,5 +55,8 @@ class FunctionTask:
         run = FunctionRun(config, setup)
         try:
             yield from run.reports()
+        except Exception as error:
+            run.note_lines(error)
+            raise
         finally:
             run.close()

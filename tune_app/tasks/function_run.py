@@ -21,6 +21,9 @@ from tune_app.training.hardware import device_name, limit_memory, resolve_device
 from tune_app.training.seeding import GlobalStreams
 from tune_app.user_code import resolve
 
+NOTED_LINES = 20
+"""Lines of the log that go with an error."""
+
 
 class FunctionRun:
     """One run of a training function: its context, random streams, history, best epoch and checkpoints."""
@@ -44,6 +47,7 @@ class FunctionRun:
         if payload is not None:
             self._history, self._best = payload["history"], payload["best"]
             self._context._payload, self._context._best = payload, payload["best"]
+            self._context.lines.extend(payload.get("lines", ()))
             for row in list(self._history):
                 yield self._report(row)
         function = resolve(self._config.run)  # imports the user's modules, which is not training time
@@ -63,6 +67,11 @@ class FunctionRun:
             if report.status == "diverged":
                 return
             began = monotonic()
+
+    def note_lines(self, error: BaseException) -> None:
+        """Add the last lines of the log to an error: no report will bring them."""
+        if self._context.lines:
+            error.add_note("\n".join(["The last lines of context.log:", *list(self._context.lines)[-NOTED_LINES:]]))
 
     def close(self) -> None:
         """End the function: its ``finally`` blocks run."""
@@ -158,6 +167,8 @@ class FunctionRun:
         fixed: dict[str, Any] = {"device": self._device.type, "device_name": device_name(self._device)}
         if self._context.written:
             fixed["artifacts"] = list(self._context.written)
+        if self._context.lines:
+            fixed["log_lines"] = "\n".join(self._context.lines)
         best = self._best["epoch"] if self._best is not None else None
         return EpochReport(
             epoch=row["epoch"],
@@ -183,6 +194,7 @@ class FunctionRun:
             "states": self._context.states(),
             "streams": self._streams.state,
             "best": self._best,
+            "lines": list(self._context.lines),
         }
         self._folder.write(LAST, payload)
         if not self._has_written:

@@ -15,6 +15,7 @@ from tune_app.tasks.base import EpochReport, TrialSetup
 from tune_app.training import (
     EpochMetrics,
     Probes,
+    clean_columns,
     device_name,
     fit,
     keep_freed_memory,
@@ -52,6 +53,7 @@ def _report(config: TrialConfig, arrays: ImageArrays, metrics: EpochMetrics, fix
     columns = dict(fixed)
     if metrics.test is not None:
         columns |= metrics.test.columns("test") | {"test_confusion": list(metrics.test.confusion or ())}
+        columns |= clean_columns(metrics.train_clean_best)
     if metrics.status != "running":
         columns |= {"classes": list(arrays.classes), "parameters": parameter_count(config, arrays)}
     quantiles = [

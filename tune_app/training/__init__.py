@@ -2,7 +2,7 @@
 
 from tune_app.training.checkpoints import CorruptCheckpoint, read_checkpoint
 from tune_app.training.decay import DECAY_POLICIES, decayed_names, misnamed, parameter_groups
-from tune_app.training.epoch_metrics import EpochMetrics, QuantileRow
+from tune_app.training.epoch_metrics import EpochMetrics, QuantileRow, clean_columns
 from tune_app.training.evaluation import evaluate
 from tune_app.training.hardware import (
     autocast,
@@ -30,6 +30,7 @@ __all__ = [
     "QuantileRow",
     "SplitMetrics",
     "autocast",
+    "clean_columns",
     "decayed_names",
     "device_name",
     "evaluate",

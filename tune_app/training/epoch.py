@@ -19,7 +19,7 @@ from search_spaces.config.trial import TrialConfig
 from search_spaces.metrics import IMAGE_METRICS
 from tune_app.data.loaders import EvalLoader
 from tune_app.draws import keyed_seed
-from tune_app.models import project_parameters
+from tune_app.models import ImageClassifier, project_parameters
 from tune_app.training.epoch_metrics import CorrectImages, EpochMetrics, EpochStatus, QuantileRow, correct_images
 from tune_app.training.evaluation import evaluate
 from tune_app.training.hardware import autocast
@@ -50,6 +50,7 @@ def train_epoch(training: Training, probes: Probes) -> EpochMetrics:
         if status != "diverged":
             _keep_best(training, epoch, trained.metrics, val)
         test, correct = _test(training) if status == "completed" else (None, None)
+        clean = _train_clean(training) if status == "completed" and probes.train_clean else (None, None)
     metrics = EpochMetrics(
         epoch=epoch,
         epochs=training.config.epochs,
@@ -66,6 +67,8 @@ def train_epoch(training: Training, probes: Probes) -> EpochMetrics:
         test=test,
         correct=correct,
         quantiles=probed.quantiles,
+        train_clean=clean[0],
+        train_clean_best=clean[1],
     )
     training.history.append(metrics)
     return metrics
@@ -170,12 +173,30 @@ def _keep_best(training: Training, epoch: int, train: SplitMetrics, val: SplitMe
 
 def _test(training: Training) -> tuple[SplitMetrics, CorrectImages]:
     """Evaluate the best model on the test split; no other code uses that split."""
-    assert training.best is not None
-    model = copy.deepcopy(training.model)
-    model.load_state_dict(training.best.weights)
+    model = _best_model(training)
     loader = EvalLoader(
         training.arrays, training.splits.test, "test", training.config, training.train.normalization, training.device
     )
     found: list[Tensor] = []
     metrics, _ = evaluate(model, loader, training.num_classes, training.device, training.precision, correct=found)
     return metrics, correct_images(training.splits.test, torch.cat(found).cpu().numpy())
+
+
+def _train_clean(training: Training) -> tuple[SplitMetrics, SplitMetrics]:
+    """Evaluate the present and the best model on the training images without augmentation."""
+    assert training.best is not None
+    last = _on_training_images(training, training.model)
+    is_best = training.best.epoch == training.config.epochs
+    return last, last if is_best else _on_training_images(training, _best_model(training))
+
+
+def _on_training_images(training: Training, model: ImageClassifier) -> SplitMetrics:
+    batches = training.train.without_augmentation()
+    return evaluate(model, batches, training.num_classes, training.device, training.precision)[0]
+
+
+def _best_model(training: Training) -> ImageClassifier:
+    assert training.best is not None
+    model = copy.deepcopy(training.model)
+    model.load_state_dict(training.best.weights)
+    return model

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from search_spaces.metrics import CLEAN_METRICS
 from tune_app.training.metrics import SplitMetrics
 
 EpochStatus = Literal["running", "completed", "diverged"]
@@ -39,6 +40,12 @@ def correct_images(indices: np.ndarray, correct: np.ndarray) -> CorrectImages:
     return CorrectImages(identity, len(indices), np.packbits(correct[order]).tobytes())
 
 
+def clean_columns(metrics: SplitMetrics | None) -> dict[str, float]:
+    """Return the columns of `CLEAN_METRICS`; none where nothing was measured."""
+    found = metrics.columns("train_clean") if metrics is not None else {}
+    return {name: value for name, value in found.items() if name in CLEAN_METRICS}
+
+
 @dataclass(frozen=True)
 class EpochMetrics:
     """The figures of one epoch; fields are described in ``store_schema.EPOCHS``.
@@ -46,7 +53,9 @@ class EpochMetrics:
     ``status`` is ``running`` until the last epoch, which is ``completed``, or ``diverged`` where a loss was not finite.
     ``best_epoch`` is the epoch of the best ``choose_by`` metric so far, the earliest of equals; None where the first
     epoch diverged. ``test`` and ``correct`` come with the status ``completed`` alone: figures and correctly classified
-    test images of the model of the best epoch.
+    test images of the model of the best epoch. So do, where `Probes` asks for them, ``train_clean`` and
+    ``train_clean_best``: figures on the training images without augmentation, of the model after this epoch and of that
+    of the best epoch.
     """
 
     epoch: int
@@ -64,6 +73,8 @@ class EpochMetrics:
     test: SplitMetrics | None = None
     correct: CorrectImages | None = None
     quantiles: tuple[QuantileRow, ...] = ()
+    train_clean: SplitMetrics | None = None
+    train_clean_best: SplitMetrics | None = None
 
     def to_row(self) -> dict[str, float | int | None]:
         """Return the columns of the store's ``epochs`` table, less its keys."""
@@ -71,6 +82,7 @@ class EpochMetrics:
             "epoch": self.epoch,
             **self.train.columns("train"),
             **self.val.columns("val"),
+            **clean_columns(self.train_clean),
             "learning_rate": self.learning_rate,
             "gradient_norm": self.gradient_norm,
             "weight_norm": self.weight_norm,
@@ -89,7 +101,10 @@ class EpochMetrics:
         nested = {
             "train": SplitMetrics(**plain["train"]),
             "val": SplitMetrics(**plain["val"]),
-            "test": SplitMetrics(**plain["test"]) if plain["test"] is not None else None,
+            **{
+                name: SplitMetrics(**plain[name]) if plain.get(name) is not None else None
+                for name in ("test", "train_clean", "train_clean_best")
+            },
             "correct": CorrectImages(**plain["correct"]) if plain.get("correct") else None,
             "quantiles": tuple(QuantileRow(**row) for row in plain["quantiles"]),
         }

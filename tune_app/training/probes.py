@@ -26,12 +26,14 @@ class Probes:
     ``quantiles``: percentiles of the features before the classifier, and the fraction of features that are 0 on all
     probed images (dead features), over at most 512 images; measured during the validation pass. ``norm_inputs``:
     percentiles of the input of each norm layer, which costs a pass over one batch. ``norms``: the norm of all weights
-    after the epoch, and of the gradients, averaged over steps.
+    after the epoch, and of the gradients, averaged over steps. ``train_clean``: figures on the training images without
+    augmentation, after the last epoch, for the model then and for the one that is kept.
     """
 
     quantiles: bool = True
     norm_inputs: bool = False
     norms: bool = True
+    train_clean: bool = False
 
 
 def quantile_rows(layer: str, values: Tensor) -> tuple[QuantileRow, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from search_spaces.config.base import is_reference
 from search_spaces.errors import StudyError
 from search_spaces.metrics import Metric
 from search_spaces.study_parts import ProbeConfig
@@ -19,9 +20,10 @@ from tune_app.storage import StorageError
 from tune_app.tasks import EpochReport, Task, TrialSetup
 from tune_app.tuning.jobs import Job
 from tune_app.tuning.store.rows import REPORTED_TABLES
-from tune_app.user_code import CodeSource, make_importable, user_traceback
+from tune_app.user_code import CodeSource, is_adapter, make_importable, resolve, user_traceback
 
 OUT_OF_MEMORY, UNWRITABLE = "out_of_memory", "unwritable"
+_READ_BY_DRIVER = "data.source"
 _NO_GPU_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -71,18 +73,35 @@ class CellRunner:
         self._shared, self.settings = shared, settings
         make_importable(settings.code)
         self._epochs: Iterator[EpochReport] | None = None
+        self._left: Iterator[EpochReport] | None = None
+        self._failed_import: Exception | None = None
 
     def begin(self, job: Job) -> None:
-        """Take the next job; what is left of the one before is closed."""
-        self.close()
+        """Take the next job. Its first step closes the one before, which may run the user's code: steps are watched."""
+        self._left, self._epochs = self._epochs or self._left, None
         self.job = job
         self._seconds, self._last_epoch = 0.0, 0
 
+    def load(self) -> None:
+        """Import the user's code that the job trains with; the first step raises what that raised.
+
+        A process does so when it starts, because its start has a limit of time of its own.
+        """
+        config = self.job.config
+        found = [config.get(path) for path in config.ARGUMENTS if path != _READ_BY_DRIVER]
+        try:
+            for reference in found:
+                if is_reference(reference) and not is_adapter(reference):
+                    resolve(reference)
+        except Exception as error:
+            self._failed_import = error
+
     def close(self) -> None:
         """End the training: its ``finally`` blocks run, its memory is released."""
-        epochs, self._epochs = self._epochs, None
-        if isinstance(epochs, Generator):
-            epochs.close()
+        left, self._left, self._epochs = (self._left, self._epochs), None, None
+        for epochs in left:
+            if isinstance(epochs, Generator):
+                epochs.close()
 
     def step(self) -> dict[str, Any]:
         """Train until there is something to report, and return the report."""
@@ -134,7 +153,11 @@ class CellRunner:
         return settings.task.train(job.config, self._shared, setup)
 
     def _train(self) -> list[EpochReport]:
+        error, self._failed_import = self._failed_import, None
+        if error is not None:
+            raise error
         if self._epochs is None:
+            self.close()
             self._epochs = self._start()
         began = time.monotonic()
         done: list[EpochReport] = []

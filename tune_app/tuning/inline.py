@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from types import FrameType, SimpleNamespace
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ import torch
 from search_spaces.errors import StudyError
 from search_spaces.study import StudySpec
 from tune_app.storage import Folder
+from tune_app.timers import if_longer_than
 from tune_app.tuning.cell import CellRunner, TrialSettings
 from tune_app.tuning.executor import Batch, Outlet
 from tune_app.tuning.jobs import Job
@@ -103,7 +105,8 @@ def run_trial(
     _each(outlet, "on_trial_start", iteration=0, trials=[], trial=trial)
     watchdog.on_trial_start(trial)
     while True:
-        with _said_if_silent(runner.job, watchdog.allowed(name)):
+        allowed = watchdog.allowed(name)
+        with if_longer_than(allowed, partial(_say_where, runner.job, allowed or 0.0)):
             report = runner.step() | {"hostname": _hostname()}
         watchdog.on_trial_result(trial, report)
         stops = report["done"] or outlet.recorder.should_stop
@@ -126,22 +129,8 @@ def run_trial(
         )
 
 
-@contextmanager
-def _said_if_silent(job: Job, seconds: float | None) -> Iterator[None]:
-    """Print where this process is when a step takes longer than ``seconds``: it cannot end itself."""
-    if seconds is None:
-        yield
-        return
-    timer = threading.Timer(seconds, _say_where, (job, seconds))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
 def _say_where(job: Job, seconds: float) -> None:
+    """Print where this process is: it cannot end itself."""
     print(
         f"{job.arm}, seed {job.config.seed}: no report for {seconds:.0f} s (`trial_timeout`). A run with --inline "
         "cannot end it: press Ctrl-C twice, or run without --inline. It is here:",

@@ -43,6 +43,10 @@ class Progress:
         self._note_best(record)
         self._say(self._line(record, event))
 
+    def note(self, line: str) -> None:
+        """Print a line, above the table where there is one."""
+        self._console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+
     def start(self) -> None:
         """Begin to draw."""
         if self._console.is_terminal or self._console.is_jupyter:

@@ -1,10 +1,11 @@
-"""Our searchers and callbacks as Ray Tune wants them."""
+"""Our searchers and callbacks as Ray Tune wants them, and the actors of its trials."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ray import tune
+from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher as RaySearcher
 
 from tune_app.tuning.queues import Searcher
@@ -57,3 +58,30 @@ class Forwarded(tune.Callback):
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what cannot be pickled: Ray saves its callbacks."""
         return {}
+
+
+class Actors:
+    """Knows the Ray actor of each trial, also of one that is being started, which no callback is given.
+
+    Ray Tune hands its controller to schedulers only.
+    """
+
+    def __init__(self, scheduler: TrialScheduler) -> None:
+        self._controller: Any = None
+        on_trial_add = scheduler.on_trial_add
+
+        def noted(controller: Any, trial: Any) -> None:
+            self._controller = controller
+            on_trial_add(controller, trial)
+
+        scheduler.on_trial_add = noted  # type: ignore[method-assign]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what cannot be pickled: Ray saves its schedulers."""
+        return {}
+
+    def of(self, trial: Any) -> Any | None:
+        """Return the actor of a trial, None where Ray has not begun to start one."""
+        tracked = self._controller and self._controller._trial_to_actor.get(trial)
+        found = tracked and self._controller._actor_manager._live_actors_to_ray_actors_resources.get(tracked)
+        return found[0] if found else None

@@ -78,17 +78,9 @@ class RayExecutor:
         slots = concurrency(settings.cpus, batch.gpus, cluster_resources())
         is_local = self._address is None
         is_search = batch.stopping.asha is not None or hasattr(batch.searcher, "learn")
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(
-            slots if is_local else PENDING["search" if is_search else "ablation"]
-        )
+        pending = slots if is_local else PENDING["search" if is_search else "ablation"]
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(pending)
         at_once = batch.total if batch.at_once is None else batch.at_once
-        place = Place(
-            is_local,
-            at_most=1
-            if batch.alone
-            else slots
-            if is_search and is_local
-            else None,  # a proposal sees all results so far
-            workers=1 if batch.alone else min(slots, at_once),
-        )
+        at_most = slots if is_search and is_local else None  # a proposal should see every result so far
+        place = Place(is_local, 1 if batch.alone else at_most, workers=1 if batch.alone else min(slots, at_once))
         run_tuner(batch, shared, settings, mode, outlet, place)

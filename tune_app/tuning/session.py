@@ -23,7 +23,7 @@ QUIET = {
     # A diverged trial reports no objective, and that is right.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1e9",
-    # Ctrl-C is heard by `interruptible`. A process that is to end is not waited for longer than this.
+    # `interruptible` handles Ctrl-C. A process that is to end is not waited for longer than this.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_FORCE_TRIAL_CLEANUP_S": "10",
     # The processes that Ray starts beforehand wait for the first trials; by default they end after a second.

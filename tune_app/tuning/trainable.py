@@ -13,8 +13,8 @@ from ray import tune
 from tune_app.tuning.cell import CellRunner
 from tune_app.tuning.jobs import Job
 
-GATE_SECONDS = 120.0
-"""How long the first trial of a worker waits for the other workers to be up."""
+GATE_SECONDS = 50.0
+"""How long the first trial of a worker waits for the other workers to be up: less than `watchdog.START_SECONDS`."""
 
 
 class DeviceLostError(RuntimeError):
@@ -34,16 +34,17 @@ class CellTrainable(tune.Trainable):
         settings: Any = None,
         gate: tuple[str, int] | None = None,
     ) -> None:
-        """Take what the trials share, and begin the first job.
+        """Take what the trials share, begin the first job, and import the user's code for it.
 
         ``gate``: a folder and the number of workers that should be up before the first step.
         """
         assert shared is not None
         assert settings is not None
         self._runner, self._gate = self._make_runner(shared, settings), gate
+        self._runner.begin(Job.from_json(config["job"]))
+        self._runner.load()
         if gate is not None:
             (Path(gate[0]) / str(os.getpid())).touch()
-        self._runner.begin(Job.from_json(config["job"]))
 
     def _make_runner(self, shared: Mapping[str, Any], settings: Any) -> CellRunner:
         return CellRunner(shared, settings)

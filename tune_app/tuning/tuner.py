@@ -17,7 +17,8 @@ from ray.tune.search import ConcurrencyLimiter
 
 from tune_app.tuning.cell import TrialSettings
 from tune_app.tuning.executor import Batch, Outlet
-from tune_app.tuning.ray_adapters import Forwarded, Proposals
+from tune_app.tuning.jobs import Job
+from tune_app.tuning.ray_adapters import Actors, Forwarded, Proposals
 from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.schedulers import ray_scheduler
 from tune_app.tuning.trainable import CellTrainable
@@ -56,13 +57,14 @@ def run_tuner(
             tune.with_parameters(CellTrainable, shared=shared, settings=settings, gate=_gate(Path(scratch), place)),
             {"cpu": settings.cpus, "gpu": batch.gpus},
         )
-        watchdog = Watchdog(settings.trial_timeout, lambda trial, why: _end(trial, why, outlet.recorder))
+        scheduler = ray_scheduler(batch.stopping.asha, batch.stopping.epochs, mode, batch.stopping.known)
+        watchdog = _watchdog(settings, Actors(scheduler), outlet)
         listeners = (watchdog, *outlet.listeners, outlet.recorder, outlet.progress)
         tuner = tune.Tuner(
             trainable,
             tune_config=TuneConfig(
                 search_alg=search,
-                scheduler=ray_scheduler(batch.stopping.asha, batch.stopping.epochs, mode, batch.stopping.known),
+                scheduler=scheduler,
                 num_samples=batch.total,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: str(trial.trial_id),
@@ -112,9 +114,20 @@ def _waiting_workers() -> Iterator[None]:
         class_cache.ENV_VARS_TO_PROPAGATE.update(passed_on)
 
 
-def _end(trial: Any, reason: str, recorder: Recorder) -> None:
-    recorder.count_attempt(trial, reason)
-    end_worker(trial)
+def _watchdog(settings: TrialSettings, actors: Actors, outlet: Outlet) -> Watchdog:
+    def end(trial: Any, reason: str) -> None:
+        actor = actors.of(trial)
+        if actor is not None:
+            outlet.recorder.count_attempt(trial, reason)
+            end_worker(actor)
+
+    return Watchdog(
+        settings.trial_timeout,
+        end,
+        starts=lambda trial: actors.of(trial) is not None,
+        arm=lambda trial: Job.from_json(trial.config["job"]).arm,
+        say=outlet.progress.note,
+    )
 
 
 class _Stopper(tune.Stopper):

@@ -131,6 +131,7 @@ class StudyDetail(StudySummary):
     metrics: list[MetricInfo]
     arms: list[str]
     seeds: list[int]
+    replicate: str = Field("seed", description="what a paired difference comes from: seed, or repeat if arms are tuned")
     cells: list[GridCell] = Field(description="planned cells, at most 5,000")
     failures: list[TrialFailure]
     problems: list[str]
@@ -180,6 +181,7 @@ class TrialDetail(TrialRow):
     device_name: str | None
     precision: str | None
     parameters: int | None
+    log_lines: str | None = Field(None, description="the last lines that the training wrote by context.log")
     files: list[str]
 
 

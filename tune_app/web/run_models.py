@@ -78,6 +78,7 @@ class StudyPlan(Document):
     mode: str
     metric: MetricInfo
     seeds: int
+    replicate: str = Field("seed", description="what a paired difference comes from: seed, or repeat if arms are tuned")
     arms: list[PlannedArm]
     cells: int
     done: int

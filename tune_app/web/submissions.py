@@ -139,6 +139,7 @@ def plan(spec: StudySpec, stored: StudyIndex | None) -> StudyPlan:
         mode=spec.mode,
         metric=info(record(spec.metric, spec)),
         seeds=len(spec.seeds),
+        replicate=spec.replicate,
         arms=arms,
         cells=cells,
         done=finished,
@@ -235,11 +236,11 @@ def _detectable(spec: StudySpec, stored: StudyIndex | None, made: Plan) -> tuple
 def _notes(spec: StudySpec, seconds: float | None, difference: float | None) -> list[str]:
     notes = []
     if len(spec.seeds) < 2:
-        what = "repeat" if spec.tune else "seed"
-        notes.append(f"with 1 {what} no difference can be distinguished from chance; use 5 or more")
+        notes.append(f"with 1 {spec.replicate} no difference can be distinguished from chance; use 5 or more")
     elif difference is None and spec.mode == "ablation":
         notes.append(
-            "the smallest detectable difference is known once an arm has 2 finished seeds in common with the reference"
+            f"the smallest detectable difference is known once an arm has 2 finished {spec.replicate}s in common with "
+            "the reference"
         )
     if seconds is None:
         notes.append("the time is known once a trial of this study has finished; `tune-app plan` measures it before")

@@ -36,6 +36,7 @@ def detail(study: StudyIndex, run: Run | None) -> StudyDetail:
         metrics=metrics_of(study),
         arms=ended.arms,
         seeds=ended.seeds,
+        replicate=study.spec.replicate if study.spec else "seed",
         cells=with_running(study, ended, running(study)),
         failures=study.remember("failures", lambda: failures(study)),
         problems=study.remember("problems", lambda: _problems(study)),

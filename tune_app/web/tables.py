@@ -31,7 +31,7 @@ _THREADS = 4
 _KEPT = (
     "digest", "fingerprint", "arm", "seed", "status", "epochs_planned", "epochs_trained", "best_epoch", "seconds",
     "gpus", "cpus", "node", "attempts", "started_at", "finished_at", "config", "levels", "history", "error",
-    "device_name", "precision", "parameters",
+    "device_name", "precision", "parameters", "log_lines",
 )  # fmt: skip
 _REPEATED = ("fingerprint", "arm", "status", "node", "levels", "history", "device_name", "precision")
 MANY_FILES = 200

@@ -117,6 +117,7 @@ def trial(study: StudyIndex, key: str) -> TrialDetail:
         device_name=row.get("device_name"),
         precision=row.get("precision"),
         parameters=row.get("parameters"),
+        log_lines=row.get("log_lines"),
         files=_files(study, key),
     )
 

@@ -122,6 +122,18 @@ def test_a_header_that_promises_more_than_the_file_holds_allocates_nothing(tmp_p
             read_matrix(npy(tmp_path / "huge.npy", shape))
 
 
+def test_more_columns_than_a_table_is_read_with_are_refused_before_they_are_parsed(tmp_path, monkeypatch):
+    monkeypatch.setattr("analysis.factorization.matrix.MAX_COLUMNS", 2)
+    for name in ("x.csv", "x.parquet"):
+        table, path = pd.DataFrame([[1.0, 2.0, 3.0]] * 2, columns=list("abc")), tmp_path / name
+        table.to_csv(path, index=False) if name == "x.csv" else table.to_parquet(path)
+        with pytest.raises(StudyError, match=r"has 3 columns, but at most 2 .*save it as \.npy"):
+            read_matrix(path)
+        few = table[["a", "b"]]
+        few.to_csv(path, index=False) if name == "x.csv" else few.to_parquet(path)
+        assert read_matrix(path).shape == (2, 2)
+
+
 def test_more_cells_than_can_be_factorized_are_refused_before_they_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr("analysis.factorization.matrix.MAX_CELLS", 5)
     monkeypatch.setattr("analysis.factorization.matrix.MAX_CSV_BYTES", 5)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.plots._words import seed_count, sentence_case
+from analysis.plots._words import replicate_count, sentence_case
 from analysis.plots.confusion import confusion_data
 from analysis.plots.cost import cost_data
 from analysis.plots.curves import curve_caption, curve_data
@@ -160,7 +160,7 @@ def test_studies_keep_their_arms_apart() -> None:
 
 @pytest.mark.parametrize(("counts", "words"), [([1, 1], "1 seed"), ([5], "5 seeds"), ([4, 5, 4], "4 to 5 seeds")])
 def test_seeds_are_counted_in_words(counts: list[int], words: str) -> None:
-    assert seed_count(counts) == words
+    assert replicate_count(counts) == words
 
 
 def test_only_the_first_letter_is_made_a_capital() -> None:

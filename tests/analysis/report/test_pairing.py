@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from written import train
 
@@ -68,7 +69,7 @@ def test_without_single_images_or_for_another_metric_there_are_no_such_figures(t
 def test_damaged_rows_and_rows_of_other_images_are_left_out(tmp_path: Path, change: dict[str, object]) -> None:
     root = store_with_images(tmp_path)
     file = sorted((root / "correct").iterdir())[0]
-    row = pd.read_parquet(file).to_dict("records")[0]
+    row = pq.read_table(file).to_pylist()[0]
     file.write_bytes(parquet_bytes("correct", [row | change]))
     assert effects(load_study(root))["mcnemar_pairs"].tolist() == [3]
 

@@ -10,6 +10,7 @@ import pytest
 from written import train
 
 from analysis.report.study import write_report
+from analysis.stats.effects import effects
 from analysis.store.load import load_study
 
 TREE = {
@@ -41,6 +42,23 @@ def test_the_tuned_comparison_stands_beside_the_untuned_one(page: str) -> None:
     assert "2 arms compared with “norm=batch”" in page
     assert re.search(r"norm=group: −1\d\.\d\d points untuned became .*: most of it was tuning\.", page)
     assert "Untuned and tuned differences" in page
+
+
+def test_verdicts_captions_and_methods_of_a_tuned_study_are_about_repeats(page: str) -> None:
+    assert "paired by repeat (5 repeats planned)" in page
+    assert "Every repeat of every arm" in page
+    assert "over repeats" in page
+    assert "both arms completed that repeat" in page
+    for wrong in ("paired by seed", "5 seeds", "over seeds", "that seed"):
+        assert wrong not in page
+
+
+@pytest.mark.parametrize(("repeats", "words"), [(1, "but one repeat does not show"), (2, "cannot tell with 2 repeats")])
+def test_what_few_repeats_cannot_show_is_said_of_repeats(tmp_path: Path, repeats: int, words: str) -> None:
+    tree = TREE | {"factors": {"model.norm": ["batch", "group"]}, "tune": TREE["tune"] | {"repeats": repeats}}
+    (row,) = effects(load_study(train(tmp_path, tree, accuracy))).itertuples()
+    assert words in row.words
+    assert "seed" not in row.words
 
 
 def test_budget_choices_and_warnings_are_shown(page: str) -> None:

@@ -242,6 +242,12 @@ def test_without_any_difference_an_order_is_claimed_in_five_percent_of_studies()
 def test_gaps_and_features_are_computed_from_the_store(study):
     gap = with_metric(study, "accuracy_gap").trials
     np.testing.assert_allclose(gap["accuracy_gap"], gap["train_accuracy"] - gap["val_accuracy"])
+    assert with_metric(study, "clean_accuracy_gap").trials["clean_accuracy_gap"].isna().all()
+    clean = dataclasses.replace(
+        study, trials=study.trials.assign(train_clean_accuracy=study.trials["val_accuracy"] + 0.1)
+    )
+    found = with_metric(clean, "clean_accuracy_gap").trials["clean_accuracy_gap"]
+    np.testing.assert_allclose(found, 0.1 + 0 * study.trials["val_accuracy"])
     digest = study.trials["digest"].iloc[0]
     values = {1: (-1.0, 0.0, 1.0, 9.0), 2: (-1.0, 0.0, 3.0, 11.0)}
     rows = [

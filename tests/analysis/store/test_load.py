@@ -51,6 +51,41 @@ def test_trials_have_config_fields_and_factors_as_columns(results: StudyResults)
     assert (results.rope(), results.rope("val_f1_macro"), results.rope("test_loss")) == (0.005, 0.005, None)
 
 
+OTHER_RUN = "2" * 16
+
+
+def test_rows_of_a_trial_from_another_run_are_left_out_and_named_by_file(store: Path):
+    whole, file = load_study(store), first(store, "epochs")
+    assert "run_id" not in whole.epochs.columns
+    edit(file, lambda table: with_value(table, "run_id", OTHER_RUN))
+    mixed = load_study(store)
+    expected = "rows of `epochs` were written by another run than their trial's own row: left out "
+    assert mixed.problems == (f"{expected}(epochs/{file.name})",)
+    assert len(mixed.epochs) == len(whole.epochs) - 3
+    assert not (mixed.epochs.digest + "-" + mixed.epochs.fingerprint == file.stem).any()
+
+
+def test_of_rows_of_two_runs_those_of_the_trials_own_run_count(store: Path):
+    def of_both(table: pa.Table) -> pa.Table:
+        other = with_value(with_value(table, "run_id", OTHER_RUN), "val_accuracy", 0.5)
+        return pa.concat_tables([table, other])
+
+    whole = load_study(store)
+    edit(first(store, "epochs"), of_both)
+    mixed = load_study(store)
+    assert mixed.problems == ()
+    pd.testing.assert_frame_equal(mixed.epochs, whole.epochs)
+
+
+def test_rows_of_a_release_without_run_ids_count(tmp_path: Path):
+    store = write_store(tmp_path / "store", seeds=1, epochs=3)
+    edit(first(store, "epochs"), lambda table: table.drop_columns(["run_id"]))
+    edit(first(store), lambda table: table.drop_columns(["run_id"]))
+    results = load_study(store)
+    assert results.problems == ()
+    assert len(results.epochs) == 3 * len(results.trials)
+
+
 def test_baseline_comes_first_and_numbers_in_order(tmp_path: Path):
     write_store(tmp_path, factors={"batch_size": [8, 128, 16]}, seeds=1, epochs=1)
     assert load_study(tmp_path).arms == ("batch_size=128", "batch_size=8", "batch_size=16")
@@ -64,7 +99,7 @@ def test_epochs_are_joined_with_arm_seed_and_status(results: StudyResults):
     found = epochs.drop_duplicates("digest").set_index("digest")[["arm", "seed", "status"]]
     pd.testing.assert_frame_equal(found, expected)
     for name in TABLES:
-        assert set(TABLES[name].names) <= set(getattr(results, name).columns)
+        assert set(TABLES[name].names) - {"run_id"} <= set(getattr(results, name).columns)
     assert len(results.landscape) == 81
     assert len(results.curvature) == 1
     assert len(results.quantiles) == 800

@@ -15,7 +15,9 @@ from analysis import load_study
 from search_spaces.errors import StudyError
 from search_spaces.plan import make_plan
 from tests.support.own_code import STUDY, TRAIN, write_package
+from tune_app.cli.report import report
 from tune_app.studies import read_study
+from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.rehearsal import rehearse
 from tune_app.tuning.runner import run_study
 from tune_app.tuning.store.writer import ResultsStore
@@ -289,6 +291,48 @@ def test_an_inline_trial_that_is_silent_for_too_long_is_said_with_its_place(tmp_
     assert "seed 0: no report for 0 s (`trial_timeout`). A run with --inline cannot end it" in said
     assert "train.py" in said
     assert "in slowly" in said
+
+
+LOGS = TRAIN.replace("        net.train()\n", '        context.log("epoch", epoch, "x" * 300)\n        net.train()\n')
+
+
+def test_lines_of_the_log_are_kept_bounded_and_shown(tmp_path, capsys):
+    study = write_package(tmp_path, LOGS, seeds=1, baseline={"args": {"lr": 0.05}, "epochs": 120})
+    run(study, tmp_path / "results")
+    trials = load_study(tmp_path / "results/own").trials
+    for lines in trials.log_lines.str.split("\n"):
+        assert [line.split(" ")[1] for line in lines] == [str(epoch) for epoch in range(21, 121)]
+        assert {len(line) for line in lines} == {200}
+    capsys.readouterr()
+    digest = trials.digest[0]
+    report(str(study), results=str(tmp_path / "results"), log=digest[:10])
+    out = capsys.readouterr().out
+    assert out.startswith(f"{trials.arm[0]}, seed 0:\nepoch 21 xxx")
+    assert out.count("\n") == 101
+    assert not (tmp_path / "results/own/report").exists()
+    with pytest.raises(StudyError, match="`--log` is '', which is the beginning of 2 digests"):
+        report(str(study), results=str(tmp_path / "results"), log="")
+
+
+def test_an_error_has_the_last_lines_of_the_log(tmp_path):
+    study = write_package(tmp_path, LOGS, seeds=1, max_failures=0, factors={"args.fail": ["", "raise"]})
+    run(study, tmp_path / "results")
+    failed = load_study(tmp_path / "results/own").trials.set_index("status").loc["failed"]
+    first, rest = failed.error.split("\n", 1)
+    assert first.endswith("in train: ValueError: the data has no column 'age'")
+    assert "The last lines of context.log:\nepoch 1 xxx" in rest
+    assert failed.error.count("The last lines") == 1
+
+
+def test_lines_written_before_an_interruption_stay(tmp_path, monkeypatch):
+    logs_early = LOGS.replace('context.log("epoch", epoch', 'epoch == 1 and context.log("epoch", epoch')
+    study = write_package(tmp_path, logs_early, seeds=1)
+    monkeypatch.setattr("tune_app.tuning.runner.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(Recorder, "use", lambda self, usage: self.interrupt())
+    assert run(study, tmp_path / "results").interrupted
+    monkeypatch.undo()
+    assert run(study, tmp_path / "results").trained == 2
+    assert load_study(tmp_path / "results/own").trials.log_lines.str.startswith("epoch 1 ").all()
 
 
 def test_an_inline_run_ends_when_its_process_has_lost_the_gpu(tmp_path):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import signal
-import time
 
-import httpx
 import pandas as pd
 import pytest
 from served import ServerProcess, unused_port
 from typer.testing import CliRunner
 
 from search_spaces.errors import StudyError
+from tests.support.processes import wait_until
 from tune_app.cli import app as command_line
 from tune_app.web.client import Client
 from tune_app.web.settings import STATE_FOLDER
@@ -115,7 +114,7 @@ def test_a_real_run_outlives_a_killed_server(tmp_path):
         options = ["--server", url, "--token-file", str(token_file)]
         done = CliRunner().invoke(command_line, ["submit", str(file), *options])
         run = done.output.split()[-1]
-        until(lambda: client.run(run).state == "running")
+        wait_until(lambda: client.run(run).state == "running")
         server.end(signal.SIGKILL)
         server = ServerProcess(results, port)
         with pytest.raises(StudyError, match="running already"):
@@ -129,14 +128,3 @@ def test_a_real_run_outlives_a_killed_server(tmp_path):
     finally:
         server.end(signal.SIGINT)
         client.close()
-
-
-def until(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            if condition():
-                return
-        except httpx.HTTPError:
-            pass
-        assert time.monotonic() < end, "it did not happen in time"

@@ -15,7 +15,7 @@ import yaml
 import tune_app.web
 from bench.make_store import write_store
 from search_spaces.errors import StudyError
-from tests.support.own_code import write_package
+from tests.support.own_code import TRAIN, write_package
 from tune_app import user_code
 from tune_app.studies import read_study
 from tune_app.tuning.runner import run_study
@@ -194,6 +194,19 @@ def test_a_stored_study_of_own_code_is_extended_with_the_code_of_its_store(make_
     site.service.database.execute("DELETE FROM runs")
     answer = client.post("/studies/own/start", headers=BROWSER)
     assert (answer.status_code, "start it from its own study file" in answer.text) == (409, True)
+
+
+def test_the_page_of_a_trial_shows_its_log_escaped(make_site, tmp_path):
+    logs = TRAIN.replace("        net.train()\n", '        context.log("<b>epoch</b>", epoch)\n        net.train()\n')
+    file = write_package(tmp_path / "project", logs, seeds=1)
+    run_study(read_study(file), str(tmp_path / "results"), executor="inline")
+    client = make_site(tmp_path / "results").client()
+    key = client.get("/api/v1/studies/own/trials").json()["trials"][0]["key"]
+    lines = [f"<b>epoch</b> {epoch}" for epoch in range(1, 5)]
+    assert client.get(f"/api/v1/studies/own/trials/{key}").json()["log_lines"].split("\n") == lines
+    page = client.get(f"/studies/own/trials/{key}", headers=BROWSER).text
+    assert "&lt;b&gt;epoch&lt;/b&gt; 4" in page
+    assert "<b>epoch</b>" not in page
 
 
 def test_a_damaged_or_huge_archive_of_code_is_refused(tmp_path, monkeypatch):

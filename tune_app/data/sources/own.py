@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,10 +27,13 @@ from tune_app.data.sources.checks import checked_splits, write_images
 from tune_app.data.sources.hugging_face import data_folder, read_hugging_face
 from tune_app.data.sources.labelled import content_key
 from tune_app.signatures import config_class
+from tune_app.timers import if_longer_than
 from tune_app.user_code import CodeSource, in_child, is_adapter, make_importable, resolve
 
 LOAD_SECONDS = 3600.0
 """How long a data function may take: it runs once, then its arrays are read from the cache."""
+QUIET_SECONDS = 60.0
+"""After so long a line says what is waited for."""
 
 _FILES = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -69,7 +74,16 @@ def _load(config: DataConfig, code: CodeSource, folder: Path) -> Mapping[str, An
     if config.source in dict(code.objects):  # a function of this process alone, such as one of a notebook
         make_importable(code)
         return load_arrays({**request, "root": code.root})
-    return dict(in_child("load", Path(code.root or ".").absolute(), request, LOAD_SECONDS))
+    with if_longer_than(QUIET_SECONDS, partial(_say_what, config.source)):
+        return dict(in_child("load", Path(code.root or ".").absolute(), request, LOAD_SECONDS))
+
+
+def _say_what(source: str) -> None:
+    print(
+        f"waiting for the images of `data.source` {source}; it is ended {LOAD_SECONDS:.0f} s after its start",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _opened(folder: Path, manifest: Mapping[str, Any]) -> ImageArrays:

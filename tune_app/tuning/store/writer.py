@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ class ResultsStore:
         self.folder = Folder(results) / study
         self.require_held: Callable[[], None] = lambda: None
         """Raises StorageError where another run has taken the store over; set by the run that holds it."""
+        self.run_id = secrets.token_hex(8)
+        """Written into each row, so that readers notice tables of one trial that two runs wrote."""
         self._damage: dict[str, str] = {}
         self._unmerged: dict[str, dict[str, pa.Table]] = {table: {} for table in IN_ORDER}
 
@@ -123,7 +126,7 @@ class ResultsStore:
         name = f"{key(row['digest'], row['fingerprint'])}.parquet"
         for table, rows in [*tables.items(), ("trials", [row])]:
             if rows:
-                content = arrow_table(table, rows, metrics)
+                content = arrow_table(table, [{**one, "run_id": self.run_id} for one in rows], metrics)
                 self.folder.write(f"{table}/{name}", encoded(content))
                 if row["status"] in MERGED:
                     self._unmerged[table][name] = content

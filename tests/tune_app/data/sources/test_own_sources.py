@@ -413,3 +413,16 @@ def test_data_sets_that_are_not_here_or_have_no_splits_are_explained(tmp_path: P
         load_source(hf("single"), tmp_path / "kept", code)
     with pytest.raises(StudyError, match=r"`data\.source` is 'timm:resnet18', but timm has networks: use hf:FOLDER"):
         load_source(DataConfig(source="timm:resnet18"), tmp_path / "kept", code)
+
+
+def test_a_data_function_that_never_answers_is_said_and_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "hanging_images.py").write_text("import threading\n\n\ndef load():\n    threading.Event().wait()\n")
+    monkeypatch.setattr(own_source, "QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(own_source, "LOAD_SECONDS", 2.0)
+    config = DataConfig(source="hanging_images:load")
+    with pytest.raises(StudyError, match=r"within 2 s; see why hanging_images:load takes longer"):
+        load_source(config, cache_dir=tmp_path / "cache", code=CodeSource(str(tmp_path), fingerprint="f" * 16))
+    said = "waiting for the images of `data.source` hanging_images:load; it is ended 2 s after its start"
+    assert said in capfd.readouterr().err

@@ -3,9 +3,11 @@
 import pytest
 
 from search_spaces.errors import StudyError
-from tune_app.tuning.landscape.compute import chosen_trials
+from search_spaces.study_files import study_from, study_to_store
+from tests.analysis.written import train
+from tune_app.tuning.landscape.compute import chosen_trials, final_cells
 from tune_app.tuning.landscape.task import SurfaceSpec
-from tune_app.tuning.store.writer import Stored
+from tune_app.tuning.store.writer import ResultsStore, Stored
 
 
 def stored(digest, arm, seed, status="completed"):
@@ -60,3 +62,35 @@ def test_a_trial_is_named_by_the_beginning_of_its_digest():
         chosen_trials(TRIALS, "b0", all_seeds=False)
     with pytest.raises(StudyError, match="no completed trial yet"):
         chosen_trials(TRIALS[1:2], None, all_seeds=False)
+
+
+TUNED = {
+    "name": "tuned",
+    "baseline": {"data": {"source": "digits"}, "model": {"depth": 8, "norm": "batch"}, "epochs": 1},
+    "factors": {"model.norm": ["batch", "none"]},
+    "tune": {"space": {"optimizer.lr": {"loguniform": [0.001, 1.0]}}, "trials": 3, "repeats": 2},
+}
+
+
+def test_of_a_tuned_ablation_the_final_trainings_are_taken_and_no_trial_of_a_search(tmp_path):
+    train(tmp_path, TUNED)
+    store = ResultsStore(str(tmp_path), "tuned")
+    trials, finals = store.trials(), final_cells(store)
+    assert (len(trials), len(finals)) == (2 * 2 * 3 + 4, 4)
+    found = chosen_trials(trials, None, all_seeds=True, finals=finals)
+    assert [trial.arm for trial in found] == ["norm=batch", "norm=batch", "norm=none", "norm=none"]
+    assert [trial.arm for trial in chosen_trials(trials, None, all_seeds=False, finals=finals)] == [
+        "norm=batch",
+        "norm=none",
+    ]
+    searched = next(trial for trial in trials if trial.digest not in finals)
+    assert chosen_trials(trials, searched.digest, all_seeds=False, finals=finals) == [searched]
+    with pytest.raises(StudyError, match="no completed final training yet"):
+        chosen_trials([searched], None, all_seeds=True, finals=finals)
+
+
+def test_other_studies_have_no_final_trainings(tmp_path):
+    store = ResultsStore(str(tmp_path), "plain")
+    assert final_cells(store) is None
+    store.write_study(study_to_store(study_from({**TUNED, "tune": None, "seeds": 1})), {})
+    assert final_cells(store) is None

@@ -25,7 +25,7 @@ def test_the_trials_row_has_the_figures_of_the_best_epoch(record, spec):
     assert (row["test_accuracy"], row["parameters"], row["attempts"]) == (0.6, 7, 1)
     assert set(row) <= set(TRIALS.names)
     assert set(TRIALS.names) - set(row) <= {*(name for name in TRIALS.names if name.startswith("test_")), "classes"} | {
-        *("error", "precision", "device", "device_name", "task", "code", "artifacts")
+        *("error", "precision", "device", "device_name", "task", "code", "artifacts", "run_id")
     }
     parquet_bytes("trials", [row])
 
@@ -35,8 +35,8 @@ def test_an_epoch_reported_twice_counts_once(record):
     tables = epoch_tables(record)
     assert [row["epoch"] for row in tables["epochs"]] == [1, 2, 3]
     assert [row["epoch"] for row in tables["quantiles"]] == [1, 2, 3]
-    assert set(tables["epochs"][0]) == set(EPOCHS.names)
-    assert set(tables["quantiles"][0]) == set(QUANTILES.names)
+    assert set(tables["epochs"][0]) == set(EPOCHS.names) - {"run_id"}
+    assert set(tables["quantiles"][0]) == set(QUANTILES.names) - {"run_id"}
 
 
 def test_an_epoch_whose_accuracy_is_no_number_is_never_the_best(job, spec):

@@ -45,6 +45,19 @@ def test_a_trial_is_one_file_in_each_table_and_reads_as_written(tmp_path, record
     assert len(pq.read_table(tmp_path / "tiny" / "epochs" / name)) == 2
 
 
+def test_all_rows_of_a_trial_have_the_name_of_the_run_that_wrote_them_also_after_compaction(tmp_path, record):
+    record.add(report(0.5, first=3, status="completed") | {"correct": [CORRECT]})
+    one, two = (ResultsStore(str(tmp_path / name), "tiny") for name in "ab")
+    for store in (one, two):
+        write(store, record)
+    compact(one)
+    folders = [path for path in (tmp_path / "a/tiny").iterdir() if path.is_dir()]
+    assert sorted(path.name for path in folders) == ["correct", "epochs", "quantiles", "trials"]
+    for path in folders:
+        assert set(pq.read_table(path)["run_id"].to_pylist()) == {one.run_id}
+    assert one.run_id != two.run_id
+
+
 def test_the_trials_row_is_written_last(store, record, monkeypatch):
     record.add(report(0.5, first=3, status="completed") | {"correct": [CORRECT]})
     written = []

@@ -1,0 +1,63 @@
+"""What is checked of a study beside its single fields: metrics, looks, published figures and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.config.base import must, refused
+from search_spaces.metrics import CLAIM_METRICS, COMMON_METRICS, IMAGE_METRICS, Metric, unknown_metric
+
+if TYPE_CHECKING:
+    from search_spaces.study import StudySpec
+
+RESERVED = frozenset({"epoch", "seed", "arm", "status", "config", "levels", "study", "mode", "node", "error", "task"})
+"""Names that no metric of a training function may have."""
+
+
+def with_direction(name: str, known: Mapping[str, Metric]) -> str:
+    """Return the name of a metric with a declared direction; refuse one that has none."""
+    if known[name].higher_is_better is None:
+        remedy = f"metrics: {{{name}: {{better: higher}}}}"
+        raise refused("", name, f"is {name!r}, whose direction is not declared; declare it: {remedy}")
+    return name
+
+
+def known_metrics(data: Mapping[str, Any]) -> dict[str, Metric]:
+    """Return the metrics of a study's task by name, from its fields read so far."""
+    if data.get("task") is None:
+        return dict(IMAGE_METRICS)
+    declared = {name: spec.record(name) for name, spec in (data.get("metrics") or {}).items()}
+    return declared | {name: COMMON_METRICS[name] for name in ("seconds",) if name not in declared}
+
+
+def check_looks(spec: StudySpec) -> None:
+    """Refuse looks that do not fit the study's mode and seeds."""
+    if spec.sequential is None:
+        return
+    if spec.mode == "search":
+        raise refused("sequential", None, "is given, but a study of mode search has no arms to compare; leave it out")
+    if spec.tune is not None:
+        raise refused("sequential", None, "is given with `tune`, whose repeats are not added by rule; drop one")
+    if len(spec.seeds) < 2:
+        raise must("seeds", list(spec.seeds), "2 or more with `sequential`: one seed shows no spread; take 20")
+    looks, most = spec.sequential.looks or (), len(spec.seeds)
+    if looks and looks[-1] > most:
+        raise must("sequential.looks", list(looks), f"at most {most}, the number of seeds; raise `seeds`")
+
+
+def check_published(spec: StudySpec) -> None:
+    """Refuse published figures and claims about metrics that this study does not have, or in another unit."""
+    known, reference = known_metrics(spec.__dict__), spec.reference
+    for i, figure in enumerate(reference.figures if reference else ()):
+        if figure.metric not in known:
+            raise must(f"reference.figures.{i}.metric", figure.metric, unknown_metric(figure.metric, known))
+        low, high = known[figure.metric].bounds
+        if (low is not None and figure.value < low) or (high is not None and figure.value > high):
+            allowed = "a fraction from 0 to 1" if (low, high) == (0, 1) else f"from {low} to {high}"
+            raise must(
+                f"reference.figures.{i}.value", figure.value, f"{allowed} for {figure.metric}: 0.8957, not 89.57"
+            )
+    for i, claim in enumerate(reference.claims if reference else ()):
+        if claim.metric not in ("", *CLAIM_METRICS) and claim.metric not in known:
+            raise must(f"reference.claims.{i}.metric", claim.metric, unknown_metric(claim.metric, known))
