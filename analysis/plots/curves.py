@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from scipy import stats
 
 from analysis.plots._words import span
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
+from analysis.stats.distributions import t_isf
 from analysis.store.load import StudyResults
 from search_spaces.metrics import SPLIT_LABELS, Metric, quantity_of
 
@@ -54,7 +54,7 @@ def curve_data(epochs: pd.DataFrame, metrics: Iterable[str], confidence: float =
 def _means(epochs: pd.DataFrame, metric: str, confidence: float) -> pd.DataFrame:
     done = epochs[epochs["status"] == "completed"].dropna(subset=[metric])
     table = done.groupby(["arm", "epoch"], sort=False)[metric].agg(["mean", "std", "count"]).reset_index()
-    t = stats.t.ppf((1 + confidence) / 2, np.maximum(table["count"] - 1, 1))
+    t = t_isf((1 - confidence) / 2, np.maximum(table["count"] - 1, 1))
     half = (t * table["std"] / np.sqrt(table["count"])).where(table["count"] > 1)
     table["low"], table["high"] = table["mean"] - half, table["mean"] + half
     table = table.rename(columns={"mean": "value", "count": "n"}).sort_values(["arm", "epoch"])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from analysis.plots._words import span
 from analysis.plots.picture import Picture
 from analysis.plots.style import DASHES, LIGHT, MARKERS, PAGE, Theme, new_figure, shorten, themed
+from analysis.stats.distributions import t_isf
 from analysis.store._rows import rows_of
 from analysis.store.load import FACTOR
 from search_spaces.metrics import Metric
@@ -26,7 +26,7 @@ def two_factor_data(
     known = trials[[*columns, metric]].dropna()
     known.columns = pd.Index(["first", "second", "value"])
     table = known.groupby(["first", "second"], sort=False)["value"].agg(["count", "mean", "std"]).reset_index()
-    t = stats.t.ppf((1 + confidence) / 2, np.maximum(table["count"] - 1, 1))
+    t = t_isf((1 - confidence) / 2, np.maximum(table["count"] - 1, 1))
     half = (t * table["std"] / np.sqrt(table["count"])).where(table["count"] > 1)
     table["low"], table["high"] = table["mean"] - half, table["mean"] + half
     return table.rename(columns={"count": "n"})[["first", "second", "n", "mean", "low", "high"]]

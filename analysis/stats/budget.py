@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from analysis.stats.distributions import t_isf
 from analysis.stats.expected_validation import expected_best
 from analysis.stats.paired import ALPHA, Floats
 from analysis.stats.tuned import tune_of
@@ -45,7 +45,7 @@ def budget_curves(results: StudyResults, alpha: float = ALPHA) -> pd.DataFrame:
     for arm, curves in _curves(results, metric).items():
         mean, n = curves.mean(axis=0), len(curves)
         spread = curves.std(axis=0, ddof=1) if n > 1 else np.full(curves.shape[1], np.nan)
-        half = stats.t.isf(alpha / 2, max(n - 1, 1)) * spread / np.sqrt(n)
+        half = t_isf(alpha / 2, max(n - 1, 1)) * spread / np.sqrt(n)
         budgets = range(1, curves.shape[1] + 1)
         rows += zip([arm] * len(mean), budgets, mean, mean - half, mean + half, [n] * len(mean), strict=True)
     return pd.DataFrame(rows, columns=["arm", "trials", "mean", "low", "high", "repeats"])

@@ -19,7 +19,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis.stats.paired import Floats
 from analysis.stats.robust import welch
@@ -145,4 +144,6 @@ def share_p(count: int, runs: int, other_count: int, other_runs: int) -> float:
     if not runs or not other_runs:
         return 1.0
     table = [[count, runs - count], [other_count, other_runs - other_count]]
+    from scipy import stats  # takes most of a second to import
+
     return float(stats.fisher_exact(table).pvalue)

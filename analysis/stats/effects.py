@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from analysis.stats.added_seeds import added_seeds_words
 from analysis.stats.collapse import Bools
@@ -211,6 +210,8 @@ def bootstrap_interval(differences: Floats, *, alpha: float = ALPHA, seed: int =
         return float("nan"), float("nan"), "no interval: all differences are equal"
     few = f"not a 95 % interval: with {len(differences)} pairs BCa covers 73 to 84 %"
     note = few if len(differences) < _FEWEST_FOR_BCA else ""
+    from scipy import stats  # takes most of a second to import
+
     for method in ("BCa", "percentile"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", stats.DegenerateDataWarning)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from analysis.stats.distributions import t_isf
 from search_spaces.published import Figure
 
 
@@ -24,7 +24,7 @@ def mean_data(seeds: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
         values = group["value"].dropna().to_numpy(float)
         n = len(values)
         mean = values.mean() if n else np.nan
-        half = stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+        half = t_isf((1 - confidence) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
         rows.append((arm, n, len(group) - n, mean, mean - half, mean + half))
     return pd.DataFrame(rows, columns=["arm", "n", "missing", "mean", "low", "high"])
 

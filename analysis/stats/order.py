@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from analysis.stats.effects import compare_arms
 from analysis.stats.paired import ALPHA, Floats
@@ -23,6 +22,8 @@ def page_p(values: Floats) -> float:
     complete = values[:, np.isfinite(values).all(axis=0)]
     if complete.shape[1] < 2 or len(values) < 3:
         return float("nan")
+    from scipy import stats  # takes most of a second to import
+
     return float(stats.page_trend_test(complete.T[:, ::-1]).pvalue)
 
 
@@ -38,6 +39,8 @@ def compare_order(results: StudyResults, order: tuple[str, ...], metric: str, ro
     verdicts = compare_arms(results, pairs, metric, rope)["verdict"]
     shown, against = int((verdicts == "better").sum()), int((verdicts == "worse").sum())
     means = np.nanmean(values, axis=1) if np.isfinite(values).any(axis=1).all() else np.full(len(order), np.nan)
+    from scipy import stats  # takes most of a second to import
+
     tau = float(stats.kendalltau(np.arange(len(order)), -means).statistic)
     p, n = page_p(values), int(np.isfinite(values).all(axis=0).sum())
     words = (

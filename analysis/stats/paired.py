@@ -28,7 +28,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from analysis.stats.distributions import t_cdf, t_isf, t_sf
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05
@@ -81,9 +82,9 @@ def compare_differences(
     flat = sd <= _NO_SPREAD * np.maximum(1, np.abs(mean))
     se = np.where(flat, np.nan, sd / np.sqrt(np.maximum(n, 1)))
     freedom = np.maximum(n - 1, 1)
-    half, half90 = (stats.t.isf(tail, freedom) * se for tail in (alpha / 2, alpha))
+    half, half90 = (t_isf(tail, freedom) * se for tail in (alpha / 2, alpha))
     exact = np.array([sign_flip_p(row[np.isfinite(row)]) for row in d])
-    p_t = np.where(flat, _equal_signs_p(mean, n), 2 * stats.t.sf(np.abs(mean) / se, freedom))
+    p_t = np.where(flat, _equal_signs_p(mean, n), 2 * t_sf(np.abs(mean) / se, freedom))
     equivalent = _equivalent_p(mean, se, freedom, n, flat, rope)
     beyond = _beyond_p(mean, se, freedom, n, flat, rope)
     p_holm, equivalent_holm = holm(p_t), holm(equivalent)
@@ -142,7 +143,7 @@ def _equivalent_p(
     """Return the p of two one-sided t tests (Schuirmann 1987): the larger of those of "<= -rope" and ">= rope"."""
     if rope is None or rope <= 0:
         return np.full(len(mean), np.nan)
-    below, above = stats.t.sf((mean + rope) / se, freedom), stats.t.cdf((mean - rope) / se, freedom)
+    below, above = t_sf((mean + rope) / se, freedom), t_cdf((mean - rope) / se, freedom)
     no_spread = np.where(np.abs(mean) < rope, 0.5**n, 1.0)
     return np.where(flat, no_spread, np.maximum(below, above))
 
@@ -163,7 +164,7 @@ def _beyond_p(
     if rope is None or rope <= 0:
         return np.full(len(mean), np.nan)
     size = np.abs(mean)
-    p = stats.t.sf((size - rope) / se, freedom) + stats.t.sf((size + rope) / se, freedom)
+    p = t_sf((size - rope) / se, freedom) + t_sf((size + rope) / se, freedom)
     no_spread = np.where(size > rope, np.minimum(2 * 0.5**n, 1), 1.0)
     return np.where(flat, no_spread, np.minimum(p, 1))
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
+from analysis.stats.distributions import normal_isf
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
 
@@ -79,6 +79,8 @@ def mcnemar(one: Bools, other: Bools) -> float:
     only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
     if only_one + only_other == 0:
         return 1.0
+    from scipy import stats  # takes most of a second to import
+
     return float(stats.binomtest(only_one, only_one + only_other).pvalue)
 
 
@@ -136,6 +138,6 @@ COLUMNS = ("test_images", "test_error", "agreement", "own_agreement", "mcnemar_p
 
 def _columns(found: ImageComparison) -> list[float]:
     different = sum(p < ALPHA for p in found.mcnemar_p)
-    half_width = float(stats.norm.ppf(1 - ALPHA / 2)) * found.standard_error
+    half_width = float(normal_isf(ALPHA / 2)) * found.standard_error
     counts = (float(len(found.mcnemar_p)), float(different))
     return [float(found.images), half_width, found.agreement, found.own_agreement, *counts]

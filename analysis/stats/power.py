@@ -15,9 +15,9 @@ import math
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from scipy.optimize import brentq
 
+from analysis.stats.distributions import chi2_isf, t_isf, two_sided_power
 from analysis.stats.paired import ALPHA, compare_differences
 from analysis.stats.pairs import metric_table
 from analysis.store.load import StudyResults
@@ -49,8 +49,8 @@ def _shape(n: int, paired: bool) -> tuple[float, int]:
 
 def _power(noncentrality: float, freedom: int, level: float) -> float:
     """Return the chance of a t beyond either critical value; the lower is mirrored: there SciPy's own gives NaN."""
-    critical = stats.t.isf(level / 2, freedom)
-    return float(stats.nct.sf(critical, freedom, noncentrality) + stats.nct.sf(critical, freedom, -noncentrality))
+    critical = t_isf(level / 2, freedom)
+    return float(two_sided_power(critical, freedom, noncentrality))
 
 
 def seeds_needed(
@@ -175,5 +175,5 @@ _FOUND = [
 
 def sd_interval(sd: float, n: int, alpha: float = ALPHA) -> tuple[float, float]:
     """Return the chi-squared interval of a normal spread seen as ``sd`` in ``n`` values."""
-    low, high = stats.chi2.ppf([1 - alpha / 2, alpha / 2], n - 1)
+    low, high = chi2_isf([alpha / 2, 1 - alpha / 2], n - 1)
     return float(sd * np.sqrt((n - 1) / low)), float(sd * np.sqrt((n - 1) / high))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from analysis.factorization import complete, curves_matrix
 from analysis.store.load import StudyResults
@@ -43,6 +42,8 @@ def rank_correlations(results: StudyResults, metric: str | None = None) -> pd.Da
 
     NaN with fewer than 3 trials or where all are equal. Read with `SURVIVORS`.
     """
+    from scipy import stats  # takes most of a second to import
+
     curves = _finished(results, metric)
     rows = []
     for rung in rungs(results):

@@ -9,8 +9,9 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
+from analysis.stats.distributions import t_isf, t_sf
 from analysis.stats.paired import Floats
 
 Ints = NDArray[np.int64]
@@ -51,8 +52,8 @@ def welch(x: Floats, y: Floats, alpha: float = 0.05) -> tuple[float, float, floa
     se = float(np.sqrt(parts.sum()))
     freedom = parts.sum() ** 2 / (parts**2 / [len(x) - 1, len(y) - 1]).sum()
     difference = float(x.mean() - y.mean())
-    half = float(stats.t.isf(alpha / 2, freedom)) * se
-    return float(2 * stats.t.sf(abs(difference) / se, freedom)), difference - half, difference + half
+    half = float(t_isf(alpha / 2, freedom)) * se
+    return float(2 * t_sf(abs(difference) / se, freedom)), difference - half, difference + half
 
 
 def correlation(x: Floats, y: Floats) -> float:

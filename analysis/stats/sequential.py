@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
+from analysis.stats.distributions import normal_isf, t_sf
 from analysis.stats.paired import ALPHA, Floats
 from analysis.stats.spending import boundaries, median_unbiased, t_levels
 from search_spaces.errors import StudyError
@@ -251,7 +252,7 @@ def corrected_estimate(differences: Floats, decision: ArmDecision, plan: Sequent
     if decision.state not in ("better", "worse") or len(seen) < 2 or np.ptp(seen) <= 1e-12:
         return float("nan")
     size = abs(seen.mean()) / (seen.std(ddof=1) / np.sqrt(len(seen)))
-    z = float(np.sign(seen.mean()) * stats.norm.isf(max(stats.t.sf(size, len(seen) - 1), 1e-30)))
+    z = float(np.sign(seen.mean()) * normal_isf(max(t_sf(size, len(seen) - 1), 1e-30)))
     looks = len(decision.path)
     earlier = boundaries(plan.fractions, plan.alpha / arms, plan.spending)[: looks - 1]
     drift = median_unbiased(plan.fractions[:looks], earlier, z)

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
-from scipy import stats
 
+from analysis.stats.distributions import t_isf
 from analysis.stats.paired import ALPHA, Floats
 from search_spaces.errors import StudyError
 
@@ -36,6 +36,8 @@ def simultaneous_intervals(
     others = np.delete(np.arange(len(values)), reference)
     low, high = np.full(len(others), np.nan), np.full(len(others), np.nan)
     if kind == "dunnett":
+        from scipy import stats  # takes most of a second to import
+
         samples = [row[np.isfinite(row)] for row in values]
         usable = [place for place, arm in enumerate(others) if len(samples[arm]) >= 2]
         if usable and len(samples[reference]) >= 2:
@@ -66,7 +68,7 @@ def max_t_critical(pairs: int, arms: int, *, alpha: float = ALPHA, correlation: 
     differ, the fewest are to be given, which is on the safe side.
     """
     if arms == 1:
-        return float(stats.t.isf(alpha / 2, pairs - 1))
+        return float(t_isf(alpha / 2, pairs - 1))
     rng = np.random.default_rng(seed)
     largest = []
     for _ in range(20):

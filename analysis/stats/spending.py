@@ -18,9 +18,10 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 from scipy.optimize import brentq
 
+from analysis.stats.distributions import normal_isf, normal_pdf, normal_sf
 from analysis.stats.paired import Floats
 from search_spaces.errors import StudyError, nearest
 
@@ -36,7 +37,7 @@ def obrien_fleming(fraction: float, alpha: float) -> float:
 
     z is the upper alpha / 4 quantile, so that each side spends alpha / 2.
     """
-    return float(4 * stats.norm.sf(stats.norm.isf(alpha / 4) / np.sqrt(fraction)))
+    return float(4 * normal_sf(normal_isf(alpha / 4) / np.sqrt(fraction)))
 
 
 def pocock(fraction: float, alpha: float) -> float:
@@ -76,7 +77,7 @@ def boundaries(fractions: tuple[float, ...], alpha: float, spending: str) -> tup
 @lru_cache(maxsize=1024)
 def nominal_levels(fractions: tuple[float, ...], alpha: float, spending: str) -> tuple[float, ...]:
     """Return the two-sided p below which a look rejects: the boundary on any scale, such as that of t."""
-    return tuple((2 * stats.norm.sf(boundaries(fractions, alpha, spending))).tolist())
+    return tuple((2 * normal_sf(boundaries(fractions, alpha, spending))).tolist())
 
 
 @lru_cache(maxsize=1024)
@@ -125,7 +126,7 @@ def _critical(points: Floats, density: Floats, fraction: float, before: float, s
 
     def excess(c: float) -> float:
         edge = c * np.sqrt(fraction)
-        outside = stats.norm.sf((edge - points) / spread) + stats.norm.sf((edge + points) / spread)
+        outside = normal_sf((edge - points) / spread) + normal_sf((edge + points) / spread)
         return float(density @ outside) - step
 
     return float("inf") if excess(_FARTHEST) > 0 or step <= 0 else float(brentq(excess, 0, _FARTHEST, xtol=1e-10))
@@ -139,7 +140,7 @@ def _advance(
     edge = min(critical, _FARTHEST) * np.sqrt(fraction)
     nodes, weights = _legendre()
     grid = nodes * edge
-    moved = stats.norm.pdf((grid[:, None] - points[None, :] - shift) / spread) / spread
+    moved = normal_pdf((grid[:, None] - points[None, :] - shift) / spread) / spread
     return grid, (moved @ density) * weights * edge
 
 
@@ -160,7 +161,7 @@ def exceedance(fractions: tuple[float, ...], bounds: tuple[float, ...], z: float
         last = place == len(fractions) - 1
         edge = (z if last else bounds[place]) * np.sqrt(fraction)
         spread, shift = np.sqrt(fraction - before), drift * (fraction - before)
-        total += float(density @ stats.norm.sf((edge - points - shift) / spread))
+        total += float(density @ normal_sf((edge - points - shift) / spread))
         if not last:
             points, density = _advance(points, density, fraction, before, bounds[place], drift)
         before = fraction

@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from analysis.stats.collapse import Bools, Collapses, find_collapses, share_p
+from analysis.stats.distributions import t_sf
 from analysis.stats.paired import (
     ALPHA,
     MOST_EXACT,
@@ -226,8 +226,8 @@ def _not_robust_to_collapse(
     freedom = np.maximum(found.n - 1, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         se = np.sqrt(found.sd**2 / found.n + variance)
-        differs = holm(2 * stats.t.sf(np.maximum(np.abs(gain) - shift, 0) / se, freedom)) < alpha
-        equal = holm(stats.t.sf(((rope or 0) - np.abs(gain) - shift) / se, freedom)) < alpha
+        differs = holm(2 * t_sf(np.maximum(np.abs(gain) - shift, 0) / se, freedom)) < alpha
+        equal = holm(t_sf(((rope or 0) - np.abs(gain) - shift) / se, freedom)) < alpha
     unsafe: Bools = (shift > 0) & ~np.where(same, equal, differs)
     return unsafe
 

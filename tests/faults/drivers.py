@@ -132,7 +132,8 @@ def stored(folder):
 
 
 def finished_at(folder):
-    """Return when each trial in a store ended; nothing where there is no store yet."""
+    """Return when each trial in a store ended, but for failed ones, which are trained again; nothing where there is no store."""
     if not (Path(folder) / "trials").exists():
         return {}
-    return dict(load_study(folder).trials.set_index("digest").finished_at)
+    trials = load_study(folder).trials
+    return dict(trials[trials.status != "failed"].set_index("digest").finished_at)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +46,7 @@ class CellTrainable(tune.Trainable):
         self._runner.begin(Job.from_json(config["job"]))
         self._runner.load()
         if gate is not None:
-            (Path(gate[0]) / str(os.getpid())).touch()
+            _note_that_up(Path(gate[0]))
 
     def _make_runner(self, shared: Mapping[str, Any], settings: Any) -> CellRunner:
         return CellRunner(shared, settings)
@@ -83,5 +85,20 @@ class CellTrainable(tune.Trainable):
             return
         (folder, workers), self._gate = self._gate, None
         end = time.monotonic() + GATE_SECONDS
-        while len(os.listdir(folder)) < workers and time.monotonic() < end:  # noqa: PTH208
+        while _number_up(Path(folder)) < workers and time.monotonic() < end:
             time.sleep(0.02)
+
+
+def _note_that_up(folder: Path) -> None:
+    """Note that this worker is up. Where that cannot be noted, remove the folder: then nobody waits for anybody."""
+    try:
+        (folder / str(os.getpid())).touch()
+    except OSError:  # a full disk, which the trial itself reports
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _number_up(folder: Path) -> float:
+    try:
+        return len(list(folder.iterdir()))
+    except FileNotFoundError:
+        return math.inf

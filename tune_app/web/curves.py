@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from analysis.stats.distributions import t_isf
 from tune_app.web.answers import finite
 from tune_app.web.index import StudyIndex
 from tune_app.web.metrics import info, record
@@ -140,7 +140,7 @@ def mean_and_interval(table: Floats) -> tuple[Floats, Floats, Floats]:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(n > 0, filled.sum(axis=0) / n, np.nan)
         squares = np.where(known, (table - mean) ** 2, 0.0).sum(axis=0)
-        half = stats.t.ppf(0.975, np.maximum(n - 1, 1)) * np.sqrt(squares / (n - 1) / n)
+        half = t_isf(0.025, np.maximum(n - 1, 1)) * np.sqrt(squares / (n - 1) / n)
     half = np.where(n > 1, half, np.nan)
     return mean, mean - half, mean + half
 

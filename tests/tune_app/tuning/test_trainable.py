@@ -1,5 +1,7 @@
 """The Trainable in this process: Ray only calls its methods."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from tune_app.data import load_source, source_key
 from tune_app.tasks import image_training
 from tune_app.tasks.image_classification import ImageClassification
 from tune_app.tasks.image_training import parameter_count
+from tune_app.tuning import trainable
 from tune_app.tuning.cell import TrialSettings, lost_device
 from tune_app.tuning.trainable import CellTrainable, DeviceLostError
 from tune_app.user_code import CodeSource
@@ -132,3 +135,18 @@ def test_a_process_that_lost_its_gpu_reports_it_and_takes_no_further_step(start,
     assert (report["status"], report["done"], report["device_lost"]) == ("failed", False, True)
     with pytest.raises(DeviceLostError, match="illegal memory access"):
         trial.step()
+
+
+def test_workers_wait_for_each_other_unless_one_cannot_note_that_it_is_up(tmp_path, monkeypatch):
+    gate = tmp_path / "workers"
+    gate.mkdir()
+    assert trainable._number_up(gate) == 0
+    trainable._note_that_up(gate)
+    assert trainable._number_up(gate) == 1
+
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "touch", full)
+    trainable._note_that_up(gate)
+    assert trainable._number_up(gate) == float("inf")
