@@ -196,7 +196,7 @@ def test_bootstrap_falls_back_where_bca_is_undefined(monkeypatch: pytest.MonkeyP
             found.confidence_interval = found.confidence_interval._replace(low=np.nan)
         return found
 
-    monkeypatch.setattr("analysis.stats.effects.stats.bootstrap", undefined_bca)
+    monkeypatch.setattr("scipy.stats.bootstrap", undefined_bca)
     low, _, note = bootstrap_interval(np.array([1.0, 2.0, 4.0]))
     assert np.isfinite(low)
     assert "percentile" in note

@@ -127,16 +127,16 @@ def decisions_hold(module: Any) -> bool:
 
 Mutants = list[tuple[str, str]]
 SPENDING: Mutants = [
-    ("4 * stats.norm.sf(stats.norm.isf(alpha / 4)", "2 * stats.norm.sf(stats.norm.isf(alpha / 2)"),
+    ("4 * normal_sf(normal_isf(alpha / 4)", "2 * normal_sf(normal_isf(alpha / 2)"),
     ("np.log(1 + (np.e - 1) * fraction)", "np.log(1 + fraction)"),
     ("return alpha * fraction**2", "return alpha * fraction"),
     ("strict=True):\n        critical", "strict=True):\n        points, density = np.zeros(1), np.ones(1)\n        critical"),
     ("        before = fraction\n    return tuple(found)", "    return tuple(found)"),
     ("float(step))", "float(step) / 2)"),
-    ("(2 * stats.norm.sf(boundaries", "(stats.norm.sf(boundaries"),
+    ("(2 * normal_sf(boundaries", "(normal_sf(boundaries"),
     ("edge = c * np.sqrt(fraction)", "edge = c * fraction"),
-    ("stats.norm.sf((edge - points) / spread) + stats.norm.sf((edge + points) / spread)",
-     "stats.norm.sf((edge - points) / spread)"),
+    ("normal_sf((edge - points) / spread) + normal_sf((edge + points) / spread)",
+     "normal_sf((edge - points) / spread)"),
     ("edge = min(critical, _FARTHEST) * np.sqrt(fraction)", "edge = min(critical, _FARTHEST)"),
     ("(moved @ density) * weights * edge", "(moved @ density) * weights"),
 ]  # fmt: skip
