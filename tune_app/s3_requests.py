@@ -12,7 +12,7 @@ SLOWEST_UPLOAD = 100_000
 """Bytes per second: a request that sends its body more slowly counts as one that is not answered."""
 
 
-class LimitedSession(AIOHTTPSession):  # type: ignore[misc]
+class LimitedSession(AIOHTTPSession):
     """Ends a request whose answer does not begin within the read timeout and the time to send its body.
 
     aiohttp counts its own read timeout from the moment when the body is sent. It sends that of a put when the server

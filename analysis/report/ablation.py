@@ -108,9 +108,9 @@ def factor_table(results: StudyResults) -> dict[str, Any] | None:
 def clean_table(results: StudyResults) -> dict[str, Any] | None:
     """Return each arm's mean figures on the training images without augmentation as printed; None without any."""
     shown = ("train_clean_loss", "train_clean_accuracy", "val_accuracy", "clean_accuracy_gap")
-    trials = with_metric(with_metric(results, "train_clean_loss"), "clean_accuracy_gap").trials
-    if trials["train_clean_loss"].isna().all():
+    if "train_clean_loss" not in results.trials or results.trials["train_clean_loss"].isna().all():
         return None
+    trials = with_metric(results, "clean_accuracy_gap").trials
     metrics = [results.metric_record(name) for name in shown]
     means = {metric.name: mean_data(seed_data(trials, metric.name)).set_index("arm") for metric in metrics}
     return {
@@ -122,7 +122,7 @@ def clean_table(results: StudyResults) -> dict[str, Any] | None:
                 *(_shown(metric, means[metric.name]["mean"][arm]) for metric in metrics),
                 "–" if np.isnan(gap.low) else f"{metrics[-1].shows(gap.low)} to {metrics[-1].shows(gap.high)}",
             ]
-            for arm, gap in ((str(row.Index), row) for row in means["clean_accuracy_gap"].itertuples())
+            for arm, gap in ((str(row.arm), row) for row in rows_of(means["clean_accuracy_gap"].reset_index()))
         ],
     }
 

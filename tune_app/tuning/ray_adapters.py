@@ -74,7 +74,7 @@ class Actors:
             self._controller = controller
             on_trial_add(controller, trial)
 
-        scheduler.on_trial_add = noted  # type: ignore[method-assign]
+        scheduler.on_trial_add = noted  # type: ignore[method-assign, assignment]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what cannot be pickled: Ray saves its schedulers."""

@@ -321,7 +321,7 @@ def test_an_error_has_the_last_lines_of_the_log(tmp_path):
     first, rest = failed.error.split("\n", 1)
     assert first.endswith("in train: ValueError: the data has no column 'age'")
     assert "The last lines of context.log:\nepoch 1 xxx" in rest
-    assert failed.error.count("The last lines") == 1
+    assert str(failed.error).count("The last lines") == 1
 
 
 def test_lines_written_before_an_interruption_stay(tmp_path, monkeypatch):
