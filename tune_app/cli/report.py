@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from analysis.store.results import StudyResults
     from tune_app.tuning.partial import PartialTrial
 
+TOP = 5
+"""Trials of a search that `report` prints."""
+
 
 def report(
     study: Study,
@@ -63,6 +66,8 @@ def report(
         if found.is_tuned:
             for row in tuned_comparison(found, table=found_effects).to_dict("records"):
                 screen.print(f"{row['arm']}: {row['words']}", soft_wrap=True)
+    if found.is_search and (best := best_trials_table(found)) is not None:
+        screen.print(best)
     for problem in found.problems:
         screen.print(f"problem: {problem}")
     if len(found.other):
@@ -77,6 +82,23 @@ def report(
         for ending in (".md", ".csv", ".tex"):
             write_table(table, page.with_name("effects" + ending))
     screen.print(f"report: {page}", soft_wrap=True)
+
+
+def best_trials_table(found: StudyResults) -> Table | None:
+    """Return the best trials of a search, with their values and what they reached; None where none has completed."""
+    from analysis.report.search import best_trials, search_value
+    from analysis.store.load import FACTOR
+
+    best, metrics = best_trials(found, TOP)
+    if not len(best):
+        return None
+    shown = Table(title=f"best of {len(found.trials)} trials, by {metrics[0].label}", title_justify="left")
+    for heading in ("place", *found.factors, *(metric.axis for metric in metrics)):
+        shown.add_column(heading, justify="right")
+    for place, row in enumerate(best.to_dict("records"), start=1):
+        values = [search_value(row.get(FACTOR + name)) for name in found.factors]
+        shown.add_row(str(place), *values, *(metric.shows(row[metric.name]) for metric in metrics))
+    return shown
 
 
 def _unfinished(found: StudyResults, store: Folder, screen: Console) -> list[PartialTrial]:

@@ -92,7 +92,7 @@ def run_study(
         if spec.mode == "ablation":
             note_round(spec, store)
         store.write_study(study_to_store(spec), describe_environment())
-        run = _Run(spec, store, shared, chosen, source, listeners)
+        run = _Run(spec, store, shared, chosen, source, listeners, began)
         try:
             summary = run.ablation() if spec.mode == "ablation" else run.search()
             store.merge()
@@ -112,12 +112,13 @@ class _Run:
         executor: Executor,
         code: CodeSource,
         listeners: tuple[object, ...],
+        began: float,
     ) -> None:
         self._spec, self._store, self._shared, self._executor = spec, store, shared, executor
         self._code, self._listeners = code, listeners
         self._task = task_of(spec)
         self._objective, self._mode = objective(spec)
-        self._summary = RunSummary(spec.name, store.folder.url)
+        self._summary = RunSummary(spec.name, store.folder.url, began=began)
 
     def ablation(self) -> RunSummary:
         """Train the cells that the study needs and the store lacks, round after round, until it needs none."""
@@ -140,6 +141,7 @@ class _Run:
         share = self._share()
         with self._passes(REPORT_SECONDS) as passes:
             results = ChainMap(passes.recorder.results, stored)
+            passes.show_effects(plan, stored)
 
             def needed() -> list[Job]:
                 cells = cells_needed(self._spec, plan, results)
@@ -148,6 +150,7 @@ class _Run:
 
             while (jobs := needed()) and not passes.recorder.should_stop:
                 before = len(results)
+                passes.estimate(jobs)
                 searcher = QueueSearcher(needed, on_new=passes.expect)
                 passes.train(Batch(searcher, MAX_CELLS, share, at_once=len(jobs)))
                 assert passes.recorder.should_stop or len(results) > before, "a round ended without a result"
@@ -171,6 +174,7 @@ class _Run:
                 total = searcher.limit - searcher.proposed
                 with self._passes(0.0) as passes:
                     passes.expect(total)
+                    passes.estimate([self._proposed(spec.baseline, {}, share)] * total)
                     passes.train(Batch(searcher, total, share, stopping))
                     passes.is_complete = sum(passes.recorder.counts.values()) >= total
         return self._summary
