@@ -81,7 +81,8 @@ def _parts(x_NCHW: Tensor) -> list[slice]:
 
 def _plane_moments(x_NCHW: Tensor) -> Moments:
     """Return the mean and the biased variance of every plane, ``(N, C)``."""
-    means, variances = [], []
+    means: list[Tensor] = []
+    variances: list[Tensor] = []
     for part in _parts(x_NCHW):
         wide = widened(x_NCHW[part])
         means.append(wide.mean((2, 3)))
@@ -98,8 +99,9 @@ class _PlaneNorm(Function):
         ctx: Any, x_NCHW: Tensor, groups: int, terms: tuple[bool, ...], bias: Tensor, *weights: Tensor
     ) -> tuple[Tensor, ...]:
         ctx.terms, ctx.shape = terms, (groups, x_NCHW.shape[1] // groups)
-        planes = [moment.unflatten(1, ctx.shape) for moment in _plane_moments(x_NCHW)]
-        scale, shift, moments = torch.zeros_like(planes[0]), bias.view(ctx.shape), []
+        planes = [moment.view(-1, *ctx.shape) for moment in _plane_moments(x_NCHW)]
+        scale, shift = torch.zeros_like(planes[0]), bias.view(ctx.shape)
+        moments: list[Tensor] = []
         for over_batch, weight in zip(terms, weights, strict=True):
             of_set = set_moments(planes[0], planes[1], over_batch)
             term = weight.view(ctx.shape) * torch.rsqrt(of_set[1] + EPS)
@@ -119,7 +121,7 @@ class _PlaneNorm(Function):
         x_NCHW, *saved = ctx.saved_tensors
         grad = torch.zeros_like(x_NCHW) if grad is None else grad
         moments, weights = saved[: 2 * len(ctx.terms)], saved[2 * len(ctx.terms) :]
-        sums, products = (each.unflatten(1, ctx.shape) for each in _plane_sums(x_NCHW, grad))
+        sums, products = (each.view(-1, *ctx.shape) for each in _plane_sums(x_NCHW, grad))
         scale = slope = offset = torch.zeros_like(sums)
         grad_weights = []
         for number, over_batch in enumerate(ctx.terms):
@@ -142,7 +144,8 @@ class _PlaneNorm(Function):
 
 def _plane_sums(x_NCHW: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     """Return the sums of the gradient, and of its product with the images, over every plane, ``(N, C)``."""
-    sums, products = [], []
+    sums: list[Tensor] = []
+    products: list[Tensor] = []
     for part in _parts(x_NCHW):
         wide = widened(grad[part])
         sums.append(wide.sum((2, 3)))
