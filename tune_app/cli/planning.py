@@ -182,7 +182,7 @@ def _epoch_seconds(spec: StudySpec, task: Task, shared: Mapping[str, Any], confi
     """Return the seconds of an epoch as this machine measured them in a run before, else from a few steps."""
     found = speeds.epoch_seconds(_shape_key(spec, task, config))
     if found is None and (seconds := _measured(spec, task, shared, config)) is not None:
-        return seconds / config.epochs
+        return seconds / int(config.epochs)
     return found
 
 
