@@ -23,7 +23,7 @@ from analysis.stats.pruning import SURVIVORS, estimated_ends, rank_correlations
 from analysis.store._rows import rows_of
 from analysis.store.load import FACTOR, StudyResults
 from search_spaces.errors import StudyError
-from search_spaces.metrics import split_of
+from search_spaces.metrics import Metric, split_of
 
 MOST_CURVES = 200
 MOST_CELLS = 5000
@@ -71,19 +71,31 @@ def _lead(confirmation: StudyResults | None) -> str:
 
 def best_trial(results: StudyResults) -> dict[str, Any] | None:
     """Return the row of the completed trial that is best by `choose_by` (the first of equals); None without one."""
+    found, _ = best_trials(results, 1)
+    return {str(name): value for name, value in found.iloc[0].to_dict().items()} if len(found) else None
+
+
+def best_trials(results: StudyResults, number: int) -> tuple[pd.DataFrame, list[Metric]]:
+    """Return the rows of the best completed trials by `choose_by`, the best first, and the metrics to show of them.
+
+    The metrics are `choose_by`, the study's metric, and at most two of the test split. No rows where `choose_by` has no
+    direction.
+    """
     metric = results.metric_record(results.choose_by)
     done = results.trials[(results.trials["status"] == "completed") & results.trials[metric.name].notna()]
-    if not len(done) or metric.higher_is_better is None:
-        return None
-    best: dict[Any, Any] = by_rank(done, metric).iloc[0].to_dict()
-    return {str(name): value for name, value in best.items()}
+    if metric.higher_is_better is None:
+        done = done.head(0)
+    best = by_rank(done, metric).head(number)
+    names = dict.fromkeys([results.choose_by, results.metric, *_test_metrics(results)])
+    shown = [name for name in names if name in best and np.isfinite(best[name].astype(float)).all()]
+    return best, list(results.metric_records(shown).values())
 
 
 def best_rows(results: StudyResults, best: dict[str, Any] | None) -> list[tuple[str, str]]:
     """Return the values of the best trial as (name, text) pairs: what was searched, then what it reached."""
     if best is None:
         return []
-    searched = [(name, _value(best.get(FACTOR + name))) for name in results.factors]
+    searched = [(name, search_value(best.get(FACTOR + name))) for name in results.factors]
     names = dict.fromkeys([results.choose_by, results.metric, *_test_metrics(results)])
     records = results.metric_records(name for name in names if np.isfinite(best.get(name, np.nan)))
     reached = [(record.label, record.show(best[name])) for name, record in records.items()]
@@ -100,7 +112,8 @@ def _test_metrics(results: StudyResults) -> list[str]:
     return [name for name in columns if split_of(name) == "test"][:2]
 
 
-def _value(value: object) -> str:
+def search_value(value: object) -> str:
+    """Return a value of a search as text."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

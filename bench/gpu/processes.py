@@ -57,6 +57,10 @@ class ProcessExecutor:
         """Return 1 where trials use a GPU."""
         return 1.0 if self._share else 0.0
 
+    def slots(self, cpus: float, gpus: float) -> int:
+        """Return how many processes this executor uses."""
+        return self._processes
+
     def check_folder(self, folder: Folder) -> None:
         """Accept every folder: this machine sees it."""
 

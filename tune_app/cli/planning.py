@@ -18,11 +18,13 @@ from search_spaces.tune import Tune
 from tune_app.cli.detectable import find_spread, show_detectable
 from tune_app.cli.planning_looks import show_looks
 from tune_app.tasks import Task, task_of
+from tune_app.tuning.calibration import RAY, Speeds, shape_key
 from tune_app.tuning.code_versions import accepted_code
 from tune_app.tuning.preparation import outdated, outdated_search, stored_results
 from tune_app.tuning.progress import duration
 from tune_app.tuning.resources import concurrency, gpu_share, local_resources
 from tune_app.tuning.rounds import cells_needed, counts_by_arm, known_plan
+from tune_app.tuning.run_clock import shape_of
 from tune_app.tuning.store.writer import ResultsStore
 from tune_app.user_code import code_source
 
@@ -45,7 +47,8 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
     plan = make_plan(spec)
     stored = stored_results(plan, store, lambda config: task.fingerprint(config, shared))
     missing, counts = cells_needed(spec, plan, stored), counts_by_arm(spec, plan, stored)
-    seconds = _cell_seconds(spec, plan, missing, store, task, shared) if with_time and missing else {}
+    speeds = Speeds.read()
+    seconds = _cell_seconds(spec, plan, missing, store, task, shared, speeds) if with_time and missing else {}
     table = Table()
     for heading in ("arm", "cells" if spec.tune else "seeds", "done", "to train", *(("time each",) if seconds else ())):
         table.add_column(heading, justify="left" if heading == "arm" else "right")
@@ -63,7 +66,7 @@ def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
     for reason in outdated(spec, store, missing):
         out.print(reason)
     if left and all(arm in seconds for arm in left):
-        _show_time(spec, store, sum(seconds[arm] * cells for arm, cells in left.items()), out)
+        _show_time(spec, store, [seconds[arm] for arm, cells in left.items() for _ in range(cells)], speeds, out)
     for alias in plan.aliases:
         out.print(f"cannot be distinguished: {alias}")
     if missing:  # notes about networks take torch, and a study that is complete has been run with them
@@ -104,10 +107,16 @@ def _show_search(
     asha = spec.search.asha
     stop = f"ASHA from epoch {asha.grace_period}, 1 in {asha.reduction_factor} goes on" if asha else "no early stopping"
     out.print(f"{spec.search.trials} trials by {spec.search.searcher} out of {size}; {stop}")
-    each = _measured(spec, task, shared, spec.baseline) if with_time else None
+    if not with_time:
+        return
+    speeds = Speeds.read()
+    each = speeds.epoch_seconds(_shape_key(spec, task, spec.baseline))
     if each is not None:
+        out.print("if trials take as long as those of this search did before on this machine:")
+        _show_time(spec, store, [each * spec.baseline.epochs] * spec.search.trials, speeds, out)
+    elif (seconds := _measured(spec, task, shared, spec.baseline)) is not None:
         out.print("if every trial trained as long as the baseline and none were stopped:")
-        _show_time(spec, store, each * spec.search.trials, out)
+        _show_time(spec, store, [seconds] * spec.search.trials, speeds, out)
 
 
 def _values(domain: Domain) -> str:
@@ -118,24 +127,32 @@ def _values(domain: Domain) -> str:
     return f"{first:g} to {last:g}" if domain.size is None else f"{first} to {last} ({domain.size:,} values)"
 
 
-def _show_time(spec: StudySpec, store: ResultsStore, seconds: float, out: Console) -> None:
+def _show_time(spec: StudySpec, store: ResultsStore, trials: list[float], speeds: Speeds, out: Console) -> None:
+    """Print the time of a run of trials that train this many seconds, and what it costs."""
     here = local_resources()
-    side_by_side = concurrency(spec.resources.cpu, gpu_share(spec.resources, here, autoscaling=True), here)
-    out.print(
-        f"about {duration(seconds / side_by_side)} on this machine, {side_by_side} trials side by side "
-        f"({seconds / 3600:.3g} trial-hours)",
-    )
     share = gpu_share(spec.resources, here, autoscaling=True)
-    expected = Usage.of(seconds, share, spec.resources.cpu)
+    side_by_side = concurrency(spec.resources.cpu, share, here)
+    out.print(
+        f"about {duration(speeds.run_seconds(RAY, trials, side_by_side))} on this machine, of which "
+        f"{duration(speeds.startup(RAY))} start-up, {side_by_side} trials side by side "
+        f"({sum(trials) / 3600:.3g} trial-hours)",
+    )
+    expected = Usage.of(sum(trials), share, spec.resources.cpu)
     used = total(Usage.of(trial.seconds, trial.gpus, trial.cpus) for trial in store.trials())
     for line in cost_lines(spec.budget, expected, used):
         out.print(line, soft_wrap=True)
 
 
 def _cell_seconds(
-    spec: StudySpec, plan: Plan, missing: list[Cell], store: ResultsStore, task: Task, shared: Mapping[str, Any]
+    spec: StudySpec,
+    plan: Plan,
+    missing: list[Cell],
+    store: ResultsStore,
+    task: Task,
+    shared: Mapping[str, Any],
+    speeds: Speeds,
 ) -> dict[str, float]:
-    """Return the seconds that a cell of each arm takes: from the store where it has such cells, else measured.
+    """Return the seconds that a cell of each arm takes: as stored, as measured on this machine, or from a few steps.
 
     An arm whose time is not known, as of a user's own training that has never run, is left out.
     """
@@ -148,14 +165,30 @@ def _cell_seconds(
     found: dict[str, float] = {}
     names = plan.arm_names()
     for cell in missing:
+        arm = names[cell.digest]
+        if arm in found:
+            continue
         shape = task.shape(cell.config)
         if shape not in each:
-            measured = _measured(spec, task, shared, cell.config)
+            measured = _epoch_seconds(spec, task, shared, cell.config, speeds)
             if measured is None:
                 continue
-            each[shape] = measured / cell.config.epochs
-        found[names[cell.digest]] = each[shape] * cell.config.epochs
+            each[shape] = measured
+        found[arm] = each[shape] * cell.config.epochs
     return found
+
+
+def _epoch_seconds(spec: StudySpec, task: Task, shared: Mapping[str, Any], config: Any, speeds: Speeds) -> float | None:
+    """Return the seconds of an epoch as this machine measured them in a run before, else from a few steps."""
+    found = speeds.epoch_seconds(_shape_key(spec, task, config))
+    if found is None and (seconds := _measured(spec, task, shared, config)) is not None:
+        return seconds / int(config.epochs)
+    return found
+
+
+def _shape_key(spec: StudySpec, task: Task, config: Any) -> str:
+    share = gpu_share(spec.resources, local_resources(), autoscaling=True)
+    return shape_key(shape_of(spec, task, config), spec.resources.cpu, share)
 
 
 def _measured(spec: StudySpec, task: Task, shared: Mapping[str, Any], config: Any) -> float | None:

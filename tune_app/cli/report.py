@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from analysis.store.results import StudyResults
     from tune_app.tuning.partial import PartialTrial
 
+TOP = 5
+"""Trials of a search that `report` prints."""
+
 
 def report(
     study: Study,
@@ -59,6 +62,8 @@ def report(
         found_effects = effects(found)
         table = effects_table(found_effects, found.metric_record())
         _print_effects(found, found_effects, table, screen)
+    if found.is_search and (best := best_trials_table(found)) is not None:
+        screen.print(best)
     for problem in found.problems:
         screen.print(f"problem: {problem}")
     if len(found.other):
@@ -117,6 +122,23 @@ def _print_log(found: StudyResults, digest: str, screen: Console) -> None:
     (row,) = trials.to_dict("records")
     lines = row["log_lines"] if isinstance(row["log_lines"], str) else "nothing was written by context.log"
     screen.print(f"{row['arm']}, seed {row['seed']}:\n{lines}", soft_wrap=True)
+
+
+def best_trials_table(found: StudyResults) -> Table | None:
+    """Return the best trials of a search, with their values and what they reached; None where none has completed."""
+    from analysis.report.search import best_trials, search_value
+    from analysis.store.load import FACTOR
+
+    best, metrics = best_trials(found, TOP)
+    if not len(best):
+        return None
+    shown = Table(title=f"best of {len(found.trials)} trials, by {metrics[0].label}", title_justify="left")
+    for heading in ("place", *found.factors, *(metric.axis for metric in metrics)):
+        shown.add_column(heading, justify="right")
+    for place, row in enumerate(best.to_dict("records"), start=1):
+        values = [search_value(row.get(FACTOR + name)) for name in found.factors]
+        shown.add_row(str(place), *values, *(metric.shows(row[metric.name]) for metric in metrics))
+    return shown
 
 
 def _unfinished(found: StudyResults, store: Folder, screen: Console) -> list[PartialTrial]:

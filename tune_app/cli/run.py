@@ -82,6 +82,10 @@ def show_summary(summary: RunSummary, out: Console) -> None:
         f"{done}; {summary.already} were done before; {summary.seconds:.1f} s; results in {summary.store}",
         soft_wrap=True,
     )
+    from tune_app.tuning.progress import duration
+
+    if summary.estimated is not None and not summary.interrupted and not summary.stopped:
+        out.print(f"estimated {duration(summary.estimated)}, took {duration(summary.seconds)}")
     for name, error in summary.failed:
         out.print(f"failed: {name}: {headline(error)}", style="red")
     if summary.interrupted:

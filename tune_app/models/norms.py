@@ -1,8 +1,7 @@
 """Hand-written normalization layers.
 
-All of them compute ``y = scale * x + shift``, where scale and shift follow from the mean and the variance of a set of
-activations. Each set is a union of planes (one channel of one instance), so the moments of every plane are computed
-once and then pooled:
+All of them compute ``y = weight * (x - mean) / sqrt(variance + eps) + bias``. They differ in the activations that
+share a mean and a variance, a union of planes (one channel of one instance); `planes` has the computation.
 
 ===============  ===================================================  ==============================
 layer            set that shares a mean and a variance                paper
@@ -14,14 +13,11 @@ layer            all channels of one instance                         Ba et al. 
 group            a group of adjacent channels of one instance         Wu & He 2018, 1803.08494
 ===============  ===================================================  ==============================
 
-Shapes: N instances, C channels, H x W positions. Moments are ``(N, C)`` or, if they are equal along a dimension,
-``(1, C)`` or ``(N, 1)``. Statistics are computed in float32 or float64; the output has the input's dtype, as with
-torch.nn under autocast.
+Statistics are computed in float32 or float64; the output has the input's dtype, as with torch.nn under autocast.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
 import torch
@@ -29,55 +25,27 @@ from torch import Tensor, nn
 
 from search_spaces.config.trial import ModelConfig
 from search_spaces.errors import StudyError
-from tune_app.models.planes import Moments, plane_moments, scale_shift
+from tune_app.models.planes import EPS, Moments, plane_norm, scale_shift, widened
 
-EPS = 1e-5
 MOMENTUM = 0.1
 
 
-def pooled(moments: Moments, dim: int) -> Moments:
-    """Return the mean and the biased variance of the union of equally large sets along ``dim`` (``keepdim``).
+class HandNorm(nn.Module):
+    """A norm layer for (N, C, H, W): standardize, then scale and shift each channel by its weight and bias.
 
-    The law of total variance: the mean of the variances plus the variance of the means.
+    ``groups``: of adjacent channels that share a mean and a variance. ``over_batch``: whether all instances share them.
     """
-    means, variances = moments
-    mean = means.mean(dim, keepdim=True)
-    return mean, (variances + (means - mean).square()).mean(dim, keepdim=True)
 
-
-def pooled_over_groups(moments: Moments, groups: int) -> Moments:
-    """Return moments ``(N, C)`` pooled over each of ``groups`` groups of adjacent channels."""
-    instances, channels = moments[0].shape
-    shape = (instances, groups, channels // groups)
-    mean, variance = pooled((moments[0].reshape(shape), moments[1].reshape(shape)), dim=2)
-    return mean.expand(shape).flatten(1), variance.expand(shape).flatten(1)
-
-
-def standardizing(moments: Moments) -> tuple[Tensor, Tensor]:
-    """Return the scale and the shift that give values with these moments mean 0 and variance 1 (up to eps)."""
-    mean, variance = moments
-    scale = torch.rsqrt(variance + EPS)
-    return scale, -mean * scale
-
-
-class HandNorm(nn.Module, ABC):
-    """A norm layer for (N, C, H, W): standardize, then scale and shift each channel by its weight and bias."""
-
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, groups: int, over_batch: bool = False) -> None:
         super().__init__()
-        self.channels = channels
+        assert channels % groups == 0, f"{groups} groups of {channels} channels"
+        self.channels, self.groups, self.over_batch = channels, groups, over_batch
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    @abstractmethod
-    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the images to normalise, and the scale and the shift that standardize them."""
-
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Return the normalized images, in the shape, dtype and memory format of ``x_NCHW``."""
-        wide = x_NCHW.to(torch.promote_types(x_NCHW.dtype, torch.float32))
-        wide, scale, shift = self.standardizer(wide)
-        return scale_shift(wide, self.weight * scale, self.weight * shift + self.bias).to(x_NCHW.dtype)
+        return plane_norm(x_NCHW, self.groups, {self.over_batch: self.weight}, self.bias)[0]
 
     def extra_repr(self) -> str:
         """Return what ``print(model)`` shows in the parentheses."""
@@ -94,36 +62,44 @@ class BatchNorm(HandNorm):
     running_var: Tensor
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels)
+        super().__init__(channels, channels, over_batch=True)
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
-    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the images, and scale and shift ``(1, C)``; in training also update the running estimates."""
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Return the normalized images; in training also update the running estimates."""
         if not self.training:
-            return x_NCHW, *standardizing((self.running_mean[None], self.running_var[None]))
-        x_NCHW, planes = plane_moments(x_NCHW)
-        return x_NCHW, *standardizing(self.batch_moments(planes, x_NCHW.numel() // self.channels))
-
-    def batch_moments(self, planes: Moments, count: int) -> Moments:
-        """Return plane moments pooled over the batch, ``count`` values a channel; update the running estimates."""
-        if count == 1:
+            return self.by_running(widened(x_NCHW), self.weight, self.bias).to(x_NCHW.dtype)
+        if x_NCHW.numel() == self.channels:
             raise _single_value("batch", "one 1x1 image a batch")
-        mean, variance = pooled(planes, dim=0)
+        y_NCHW, moments = plane_norm(x_NCHW, self.groups, {True: self.weight}, self.bias)
+        self.update_running(moments[True], x_NCHW)
+        return y_NCHW
+
+    def by_running(self, x_NCHW: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return images normalized by the running estimates."""
+        scale = weight * torch.rsqrt(self.running_var + EPS)
+        return scale_shift(x_NCHW, scale, bias - scale * self.running_mean)
+
+    def update_running(self, moments: Moments, x_NCHW: Tensor) -> None:
+        """Update the running estimates with the moments of the batch."""
+        count = x_NCHW.numel() // self.channels
         with torch.no_grad():
-            self.running_mean.lerp_(mean[0].to(self.running_mean.dtype), MOMENTUM)
-            self.running_var.lerp_((variance[0] * (count / (count - 1))).to(self.running_var.dtype), MOMENTUM)
-        return mean, variance
+            mean, variance = (moment.flatten().to(self.running_mean.dtype) for moment in moments)
+            self.running_mean.lerp_(mean, MOMENTUM)
+            self.running_var.lerp_(variance * (count / (count - 1)), MOMENTUM)
 
 
 class InstanceNorm(HandNorm):
-    """Instance norm: moments of each instance, in training and in evaluation."""
+    """Instance norm: moments of each channel of each instance, in training and in evaluation."""
 
-    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the images, and scale and shift ``(N, C)``."""
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Return the normalized images."""
         need_positions(x_NCHW)
-        x_NCHW, planes = plane_moments(x_NCHW)
-        return x_NCHW, *standardizing(planes)
+        return super().forward(x_NCHW)
 
 
 class BatchInstanceNorm(BatchNorm):
@@ -141,43 +117,34 @@ class BatchInstanceNorm(BatchNorm):
         self.gate.lr_scale = 10.0  # type: ignore[attr-defined]
         self.gate.no_decay = True  # type: ignore[attr-defined]
 
-    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the images, and scale and shift ``(N, C)``, interpolated by the gate."""
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Return the normalized images; in training also update the running estimates."""
         need_positions(x_NCHW)
-        x_NCHW, planes = plane_moments(x_NCHW)
-        if self.training:
-            batch = self.batch_moments(planes, x_NCHW.numel() // self.channels)
-        else:
-            batch = self.running_mean[None], self.running_var[None]
-        batch_scale, batch_shift = standardizing(batch)
-        scale, shift = standardizing(planes)
-        gate = self.gate
-        return x_NCHW, gate * batch_scale + (1 - gate) * scale, gate * batch_shift + (1 - gate) * shift
+        batch, instance = self.weight * self.gate, self.weight * (1 - self.gate)
+        if not self.training:
+            wide = widened(x_NCHW)
+            part, _ = plane_norm(wide, self.groups, {False: instance}, self.bias)
+            return (part + self.by_running(wide, batch, torch.zeros_like(self.bias))).to(x_NCHW.dtype)
+        y_NCHW, moments = plane_norm(x_NCHW, self.groups, {True: batch, False: instance}, self.bias)
+        self.update_running(moments[True], x_NCHW)
+        return y_NCHW
 
 
 class LayerNorm(HandNorm):
     """Layer norm over the channels and positions of an instance; weight and bias are per channel."""
 
-    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the images, and scale and shift ``(N, 1)``."""
-        x_NCHW, planes = plane_moments(x_NCHW)
-        return x_NCHW, *standardizing(pooled(planes, dim=1))
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, groups=1)
 
 
 class GroupNorm(HandNorm):
     """Group norm: moments over ``groups`` groups of adjacent channels and the positions of one instance."""
 
-    def __init__(self, channels: int, groups: int) -> None:
-        super().__init__(channels)
-        assert channels % groups == 0, f"{groups} groups of {channels} channels"
-        self.groups = groups
-
-    def standardizer(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the images, and scale and shift ``(N, C)``."""
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Return the normalized images."""
         if x_NCHW.numel() == self.groups:
             raise _single_value("group", "one 1x1 image, groups of one channel")
-        x_NCHW, planes = plane_moments(x_NCHW)
-        return x_NCHW, *standardizing(pooled_over_groups(planes, self.groups))
+        return super().forward(x_NCHW)
 
     def extra_repr(self) -> str:
         """Return what ``print(model)`` shows in the parentheses."""

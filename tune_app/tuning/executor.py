@@ -71,6 +71,10 @@ class Executor(Protocol):
         """Return how many GPUs there are in all."""
         ...
 
+    def slots(self, cpus: float, gpus: float) -> int:
+        """Return how many trials with these resources run side by side."""
+        ...
+
     def check_folder(self, folder: Folder) -> None:
         """Raise StudyError where trials may run where they cannot see a folder."""
         ...

@@ -49,6 +49,10 @@ class InlineExecutor:
         """Return how many GPUs this machine has."""
         return local_resources()["GPU"]
 
+    def slots(self, cpus: float, gpus: float) -> int:
+        """Return 1."""
+        return 1
+
     def check_folder(self, folder: Folder) -> None:
         """Accept every folder: this process sees it."""
 

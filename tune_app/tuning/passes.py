@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
 from search_spaces.budget import Usage, total
 from search_spaces.errors import StudyError
+from search_spaces.plan import Plan
 from search_spaces.study import StudySpec
 from tune_app.tuning.cell import TrialSettings
 from tune_app.tuning.executor import Batch, Executor, Outlet
+from tune_app.tuning.jobs import Job
 from tune_app.tuning.preparation import objective
-from tune_app.tuning.progress import Progress
+from tune_app.tuning.progress import Progress, duration
 from tune_app.tuning.queues import QueueSearcher
 from tune_app.tuning.recorder import Recorder
+from tune_app.tuning.rounds import Results
+from tune_app.tuning.run_clock import RunClock
+from tune_app.tuning.running_effects import RunningEffects
 from tune_app.tuning.store.live import LiveWriter
 from tune_app.tuning.store.rows import TrialRecord, running_trial
 from tune_app.tuning.store.writer import ResultsStore
@@ -37,6 +43,10 @@ class RunSummary:
     budget_spent: str = ""
     """Which limits of the budget ended the run before all was trained; "" where none did."""
     seconds: float = 0.0
+    estimated: float | None = None
+    """The seconds that the run was estimated to take before it trained; None where it could not be estimated."""
+    began: float = field(default_factory=time.monotonic)
+    """When the run began, by `time.monotonic`."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -64,7 +74,8 @@ class Passes:
     ) -> None:
         """Take what the batches of a run share; ``summary.already`` is known by now."""
         objective_name, self._mode = objective(spec)
-        self._store, self._executor, self._shared, self._settings = store, executor, shared, settings
+        self._spec, self._store, self._executor = spec, store, executor
+        self._shared, self._settings = shared, settings
         self._summary = summary
         self.is_complete = False
         self.recorder = Recorder(spec, store, executor.gpus())
@@ -72,6 +83,7 @@ class Passes:
             self.recorder.use(total(Usage.of(trial.seconds, trial.gpus, trial.cpus) for trial in store.trials()))
         self._progress = Progress(0, summary.already, objective_name, self._mode, sys.stdout)
         self._live = LiveWriter(store.folder, spec.name)
+        self._clock = RunClock(spec, settings.task, executor_name(executor), self._slots, summary.began)
         self._outlet = Outlet(self.recorder, self._progress, store, listeners)
         self.recorder.on_change = self._on_change
 
@@ -89,6 +101,19 @@ class Passes:
     def expect(self, trials: int) -> None:
         """Add trials to the number that this run is known to train."""
         self._progress.total += trials
+
+    def estimate(self, jobs: Sequence[Job]) -> None:
+        """Estimate the time of the run from what this machine measured before, and say it."""
+        is_first = self._clock.estimated is None
+        self._clock.expect(jobs)
+        if is_first and self._clock.estimated is not None:
+            about = duration(self._clock.estimated)
+            self._progress.note(f"about {about} for {len(jobs)} trials, start-up included, as measured here before")
+
+    def show_effects(self, plan: Plan, stored: Results) -> None:
+        """Show the effect of each arm so far, beginning with the results that the store holds."""
+        metric = self._spec.metric_record(self._spec.metric)
+        self._progress.effects = RunningEffects(plan, metric, stored)
 
     def train(self, batch: Batch) -> None:
         """Train; then train again, alone, what ran out of memory, and once more what failed and has attempts left."""
@@ -109,7 +134,14 @@ class Passes:
 
     def _on_change(self, record: TrialRecord, event: str) -> None:
         self._progress.update(record, event)
+        self._clock.update(record, event)
+        digest = record.job.digest
+        if self._progress.effects is not None and event == "completed":
+            self._progress.effects.add(digest, self.recorder.results[digest])
         self._write_live()
+
+    def _slots(self, gpus: float) -> int:
+        return self._executor.slots(self._settings.cpus, gpus)
 
     def _write_live(self, force: bool = False) -> None:
         running = [] if force else [running_trial(record) for record in self.recorder.records.values()]
@@ -117,6 +149,9 @@ class Passes:
 
     def _conclude(self) -> None:
         recorder, summary = self.recorder, self._summary
+        if not recorder.should_stop:
+            self._clock.close()
+            summary.estimated = self._clock.estimated
         if recorder.write_error is not None:
             raise StudyError(
                 f"{self._store.folder.url} cannot be written any more: {recorder.write_error}; what was finished "
@@ -127,3 +162,8 @@ class Passes:
         summary.interrupted = recorder.interrupted
         summary.budget_spent = "" if self.is_complete else recorder.budget_spent
         summary.stopped = recorder.should_stop and not recorder.interrupted
+
+
+def executor_name(executor: Executor) -> str:
+    """Return the name under which what an executor takes beside training is kept; on a cluster it is another."""
+    return type(executor).__name__ + (", cluster" if executor.needs_archive else "")

@@ -6,36 +6,58 @@ import time
 from collections import Counter
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from search_spaces.errors import headline
+from tune_app.tuning.eta import TimeLeft
+from tune_app.tuning.running_effects import ArmSoFar, RunningEffects
 from tune_app.tuning.store.rows import TrialRecord
 
 _ENDED = ("completed", "pruned", "diverged", "failed")
 _ROWS = 12
+_DRAW_SECONDS = 0.25
 
 
 class Progress:
-    """Draws what the recorder takes in. ``total``: trials that this run is known to train; it may grow."""
+    """Draws what the recorder takes in. ``total``: trials that this run is known to train; it may grow.
+
+    ``effects``, where it is set, is drawn in a terminal below the running trials.
+    """
 
     def __init__(self, total: int, already: int, objective: str, better: str, out: TextIO) -> None:
         self._console = Console(file=out, markup=False, emoji=False, highlight=False)
-        self.total, self._already, self._objective, self._better = total, already, objective, better
+        self._already, self._objective, self._better = already, objective, better
+        self._left = TimeLeft(total)
+        self.effects: RunningEffects | None = None
         self._running: dict[str, TrialRecord] = {}
         self.counts: Counter[str] = Counter()
         self._best: tuple[float, str] | None = None
-        self._began = time.monotonic()
         self._live: Live | None = None
+        self._drawn = 0.0
+
+    @property
+    def total(self) -> int:
+        """Trials that this run is known to train."""
+        return self._left.total
+
+    @total.setter
+    def total(self, total: int) -> None:
+        self._left.total = total
 
     def update(self, record: TrialRecord, event: str) -> None:
         """Take in that a trial started, reported, or ended."""
         key = record.job.digest
         if event in ("started", "running"):
             self._running[key] = record
+            self._left.started(key)
+            if record.epochs:
+                self._left.reported(key, len(record.epochs) / record.job.config.epochs)
             return
         self._running.pop(key, None)
+        self._left.ended(key, counts=event != "again")
         if event == "again":
             self._say(f"  {_name(record)}: {record_history(record)}")
             return
@@ -43,27 +65,29 @@ class Progress:
         self._note_best(record)
         self._say(self._line(record, event))
 
-    def note(self, line: str) -> None:
-        """Print a line, above the table where there is one."""
-        self._console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
-
     def start(self) -> None:
         """Begin to draw."""
         if self._console.is_terminal or self._console.is_jupyter:
-            self._live = Live(self._table(), console=self._console, refresh_per_second=4)
+            self._live = Live(self._picture(), console=self._console, refresh_per_second=4)
             self._live.start()
 
     def stop(self) -> None:
         """Draw for the last time."""
         if self._live is not None:
-            self._live.update(self._table())
+            self._live.update(self._picture())
             self._live.stop()
             self._live = None
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Redraw."""
-        if self._live is not None:
-            self._live.update(self._table())
+        """Redraw, four times a second at most: a run of thousands of short trials has far more steps."""
+        now = time.monotonic()
+        if self._live is not None and now - self._drawn >= _DRAW_SECONDS:
+            self._drawn = now
+            self._live.update(self._picture())
+
+    def note(self, line: str) -> None:
+        """Print a line, above the table where there is one."""
+        self._console.print(line, soft_wrap=True)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what cannot be pickled: Ray saves its callbacks."""
@@ -89,11 +113,26 @@ class Progress:
             self._best = (value, _name(record))
 
     def _eta(self) -> str:
-        done = sum(self.counts.values())
-        if not done or done >= self.total:
-            return ""
-        left = (time.monotonic() - self._began) / done * (self.total - done)
-        return f", about {duration(left)} left"
+        left = self._left.seconds()
+        return "" if left is None else f", about {duration(left)} left"
+
+    def _picture(self) -> Group:
+        effects = self.effects
+        arms = effects.arms() if effects is not None else []
+        if effects is None or not arms:
+            return Group(self._table())
+        heading = f"{effects.metric.label} so far, compared with {effects.reference}; verdicts need the planned seeds"
+        return Group(self._table(), Text(heading), self._effects_table(effects, arms))
+
+    def _effects_table(self, effects: RunningEffects, arms: list[ArmSoFar]) -> Table:
+        table = Table()
+        for heading in ("arm", "mean difference", "seeds"):
+            table.add_column(heading, justify="left" if heading == "arm" else "right")
+        for arm in arms[:_ROWS]:
+            table.add_row(arm.arm, effects.show(arm), f"{arm.seeds} of {arm.planned}")
+        if len(arms) > _ROWS:
+            table.add_row(f"... and {len(arms) - _ROWS} more")
+        return table
 
     def _table(self) -> Table:
         done = sum(self.counts.values())

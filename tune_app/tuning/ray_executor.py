@@ -66,6 +66,10 @@ class RayExecutor:
         """Return how many GPUs the cluster has."""
         return float(cluster_resources().get("GPU", 0.0))
 
+    def slots(self, cpus: float, gpus: float) -> int:
+        """Return how many trials with these resources run side by side."""
+        return concurrency(cpus, gpus, cluster_resources())
+
     def check_folder(self, folder: Folder) -> None:
         """Raise StudyError where trials may run on nodes that do not see a folder."""
         if self._address is not None and not self._shared_folder:

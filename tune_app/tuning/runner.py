@@ -23,6 +23,7 @@ from tune_app.tuning.environment import describe_environment
 from tune_app.tuning.executor import Batch, Executor, Stopping
 from tune_app.tuning.jobs import Job, cell_job
 from tune_app.tuning.passes import Passes, RunSummary
+from tune_app.tuning.phases import Phases
 from tune_app.tuning.preparation import (
     check_version,
     cut_off,
@@ -94,11 +95,13 @@ def run_study(
         source = code or code_source(spec, ship=chosen.needs_archive)
         keep_archive(spec, store)
         spec = accepted_code(spec, store, accept=accept_code)
-        shared = task_of(spec).prepare(spec, source)
+        phases = Phases()
+        with phases.phase("loading data"):
+            shared = task_of(spec).prepare(spec, source)
         if spec.mode == "ablation":
             note_round(spec, store)
         store.write_study(study_to_store(spec), describe_environment())
-        run = _Run(spec, store, shared, chosen, source, listeners)
+        run = _Run(spec, store, shared, chosen, source, listeners, phases, began)
         with ExitStack() as session:
             try:
                 summary = run.ablation(session) if spec.mode == "ablation" else run.search(session)
@@ -121,12 +124,14 @@ class _Run:
         executor: Executor,
         code: CodeSource,
         listeners: tuple[object, ...],
+        phases: Phases,
+        began: float,
     ) -> None:
         self._spec, self._store, self._shared, self._executor = spec, store, shared, executor
-        self._code, self._listeners = code, listeners
+        self._code, self._listeners, self._phases = code, listeners, phases
         self._task = task_of(spec)
         self._objective, self._mode = objective(spec)
-        self._summary = RunSummary(spec.name, store.folder.url)
+        self._summary = RunSummary(spec.name, store.folder.url, began=began)
         self._share = 0.0
 
     def ablation(self, session: ExitStack) -> RunSummary:
@@ -144,8 +149,9 @@ class _Run:
         self._summary.notes += outdated(self._spec, self._store, first)
         with ThreadPoolExecutor(1) as beside:
             notes = beside.submit(self._task.notes, self._spec, self._shared)  # takes seconds, as the session does
-            session.enter_context(self._executor.session(self._spec, len(first)))
-            self._summary.notes += notes.result()
+            with self._phases.phase("starting Ray"):
+                session.enter_context(self._executor.session(self._spec, len(first)))
+                self._summary.notes += notes.result()
         self._rounds(plan, stored)
         return self._summary
 
@@ -153,6 +159,7 @@ class _Run:
         share = self._gpu_share()
         with self._passes(REPORT_SECONDS) as passes:
             results = ChainMap(passes.recorder.results, stored)
+            passes.show_effects(plan, stored)
 
             def needed() -> list[Job]:
                 cells = cells_needed(self._spec, plan, results)
@@ -162,6 +169,7 @@ class _Run:
             searcher = QueueSearcher(needed, on_new=passes.expect)
             while (jobs := needed()) and not passes.recorder.should_stop:
                 before = len(results)
+                passes.estimate(jobs)
                 passes.train(Batch(searcher, TRIALS_PER_BATCH, share, at_once=min(len(jobs), TRIALS_PER_BATCH)))
                 assert passes.recorder.should_stop or len(results) > before, "a batch ended without a result"
             passes.is_complete = not jobs
@@ -178,11 +186,13 @@ class _Run:
         if searcher.proposed >= searcher.limit:
             return self._summary
         total = searcher.limit - searcher.proposed
-        session.enter_context(self._executor.session(spec, total))
+        with self._phases.phase("starting Ray"):
+            session.enter_context(self._executor.session(spec, total))
         self._share = self._gpu_share()
         stopping = Stopping(spec.search.asha, spec.baseline.epochs, curves)
         with self._passes(0.0) as passes:
             passes.expect(total)
+            passes.estimate([self._proposed(spec.baseline, {})] * total)
             passes.train(Batch(searcher, total, self._share, stopping))
             passes.is_complete = sum(passes.recorder.counts.values()) >= total
         return self._summary

@@ -216,6 +216,17 @@ def test_a_search_shows_its_best_trial_by_validation(search: StudyResults, tmp_p
     assert "did not finish (" not in seen
 
 
+def test_the_best_trials_of_a_search_come_in_order_of_validation(search: StudyResults) -> None:
+    done = search.trials[search.trials["status"] == "completed"]
+    best, metrics = report_search.best_trials(search, 3)
+    assert best["val_accuracy"].tolist() == sorted(done["val_accuracy"], reverse=True)[:3]
+    names = [metric.name for metric in metrics]
+    assert names[0] == "val_accuracy"
+    assert set(names[1:]) <= {name for name in done if name.startswith("test_")}
+    nothing = dataclasses.replace(search, trials=search.trials[search.trials["status"] != "completed"])
+    assert len(report_search.best_trials(nothing, 3)[0]) == 0
+
+
 def test_where_there_are_many_trials_the_best_are_shown_and_every_stopped_one_is_listed(
     search: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

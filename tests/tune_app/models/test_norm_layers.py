@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from search_spaces.config.trial import ModelConfig, Norm
 from search_spaces.errors import StudyError
-from tune_app.models import NORM_TYPES, NORMS, project_parameters
-from tune_app.models.norms import BatchInstanceNorm, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, pooled
+from tune_app.models import NORM_TYPES, NORMS, planes, project_parameters
+from tune_app.models.norms import BatchInstanceNorm, BatchNorm, GroupNorm, InstanceNorm, LayerNorm
+from tune_app.models.planes import set_moments
 
 HAND = ["batch", "instance", "batch_instance", "layer", "group"]
 C = 8
@@ -214,11 +215,54 @@ def test_gates_are_marked_for_the_trainer_and_clipped_by_the_projection() -> Non
     assert torch.equal(layer.weight, torch.ones(3))
 
 
-def test_pooled_moments_are_those_of_the_union() -> None:
-    x = torch.randn(5, 7, dtype=torch.float64)
-    pooled_mean, pooled_variance = pooled((x.mean(1), x.var(1, unbiased=False)), dim=0)
-    torch.testing.assert_close(pooled_mean[0], x.mean())
-    torch.testing.assert_close(pooled_variance[0], x.var(unbiased=False))
+@pytest.mark.parametrize("over_batch", [False, True])
+def test_moments_of_a_set_are_those_of_the_union_of_its_planes(over_batch: bool) -> None:
+    x = torch.randn(5, 2, 3, 7, dtype=torch.float64)  # instances, groups, channels of a group, positions
+    mean, variance = set_moments(x.mean(3), x.var(3, unbiased=False), over_batch)
+    dims = (0, 2, 3) if over_batch else (2, 3)
+    torch.testing.assert_close(mean[..., 0], x.mean(dims) if not over_batch else x.mean(dims)[None])
+    expected = x.var(dims, unbiased=False)
+    torch.testing.assert_close(variance[..., 0], expected[None] if over_batch else expected)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("norm", HAND)
+def test_gradients_of_weights_are_right_to_second_order(norm: str, training: bool) -> None:
+    layer = make(norm, 4, groups=2).train(training)
+    x = images(2, 4, 2, 2).requires_grad_()
+    names = [name for name, _ in layer.named_parameters()]
+
+    def output(x: Tensor, *values: Tensor) -> Tensor:
+        return torch.func.functional_call(layer, dict(zip(names, values, strict=True)), (x,))
+
+    inputs = (x, *layer.parameters())
+    assert torch.autograd.gradcheck(output, inputs)
+    assert torch.autograd.gradgradcheck(output, inputs)
+
+
+@pytest.mark.parametrize("norm", HAND)
+def test_results_do_not_depend_on_the_size_of_the_parts(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = make(norm), images(7, C, 3, 3).requires_grad_()
+    upstream, found = torch.randn_like(x), []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    for values in (1, 2 * 9 * C, 10**9):
+        monkeypatch.setattr(planes, "CACHED", values)
+        y = layer(x)
+        found.append((y, *torch.autograd.grad(y, (x, *layer.parameters()), upstream)))
+    torch.testing.assert_close(found[0], found[2], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found[1], found[2], rtol=1e-12, atol=1e-12)
+
+
+def test_frozen_weights_and_images_without_gradient_get_none() -> None:
+    layer, x = make("group"), images(2, C, 3, 3)
+    layer(x).sum().backward()
+    assert x.grad is None
+    assert layer.weight.grad is not None
+    layer.requires_grad_(False)
+    layer.zero_grad()
+    layer(x.requires_grad_()).square().sum().backward()
+    assert x.grad is not None
+    assert layer.weight.grad is None
 
 
 @pytest.mark.parametrize(("norm", "shown"), [("batch", "BatchNorm(8)"), ("group", "GroupNorm(8, groups=4)")])

@@ -25,7 +25,7 @@ def test_the_trials_row_has_the_figures_of_the_best_epoch(record, spec):
     assert (row["test_accuracy"], row["parameters"], row["attempts"]) == (0.6, 7, 1)
     assert set(row) <= set(TRIALS.names)
     assert set(TRIALS.names) - set(row) <= {*(name for name in TRIALS.names if name.startswith("test_")), "classes"} | {
-        *("error", "precision", "device", "device_name", "task", "code", "artifacts", "run_id")
+        *("error", "precision", "device", "device_name", "task", "code", "artifacts", "run_id", "log_lines")
     }
     parquet_bytes("trials", [row])
 

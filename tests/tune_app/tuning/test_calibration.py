@@ -1,0 +1,102 @@
+"""What a machine remembers of its runs, and estimates that follow."""
+
+import json
+
+import pytest
+
+from tune_app.tuning.calibration import KEPT, RAY, SPEEDS_FILE, Speeds, cost_per_trial, makespan
+from tune_app.tuning.run_clock import RunClock
+from tune_app.tuning.store.rows import TrialRecord
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNE_APP_DATA", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "slots", "expected"),
+    [([], 2, 0.0), ([3.0], 2, 3.0), ([1.0] * 5, 2, 3.0), ([4.0, 1.0, 1.0, 1.0], 2, 4.0), ([1.0, 1.0, 4.0], 2, 5.0)],
+)
+def test_makespan_fills_the_first_free_slot_in_order(seconds, slots, expected):
+    assert makespan(seconds, slots) == expected
+
+
+def test_cost_per_trial_is_what_the_makespan_leaves_for_each_round():
+    assert cost_per_trial(6.9, [2.0] * 5, 2) == pytest.approx(0.3)
+    assert cost_per_trial(5.0, [2.0] * 5, 2) == 0.0
+
+
+def test_speeds_are_kept_between_runs_and_the_median_of_the_last_is_used():
+    for startup in (100.0, 90.0, 7.0, 8.0, 9.0, 6.0, 30.0):
+        speeds = Speeds.read()
+        speeds.add_run(RAY, startup, per_trial=0.5)
+        speeds.add_epochs("shape", startup / 10)
+        speeds.write()
+    found = Speeds.read()
+    assert found.startups[RAY] == [7.0, 8.0, 9.0, 6.0, 30.0]
+    assert len(found.epochs["shape"]) == KEPT
+    assert (found.startup(RAY), found.epoch_seconds("shape")) == (8.0, 0.8)
+    assert found.run_seconds(RAY, [10.0] * 4, 2) == pytest.approx(8.0 + 2 * 10.5)
+
+
+def test_another_machine_has_speeds_of_its_own(monkeypatch):
+    speeds = Speeds.read()
+    speeds.add_epochs("shape", 1.0)
+    speeds.write()
+    monkeypatch.setattr("tune_app.tuning.calibration.processor_name", lambda: "another processor")
+    assert Speeds.read().epoch_seconds("shape") is None
+    Speeds.read().write()
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"x": 1}', "null"])
+def test_a_damaged_file_counts_as_none_and_is_written_again(cache, content):
+    cache.mkdir()
+    (cache / SPEEDS_FILE).write_text(content)
+    speeds = Speeds.read()
+    assert speeds == Speeds()
+    speeds.add_epochs("shape", 1.0)
+    speeds.write()
+    assert Speeds.read().epoch_seconds("shape") == 1.0
+    assert json.loads((cache / SPEEDS_FILE).read_text())
+
+
+class Run:
+    """A run of trials on a clock of its own, two side by side."""
+
+    def __init__(self, spec, task, cells, began):
+        self.now = began
+        self.clock = RunClock(spec, task, RAY, lambda gpus: 2, began, clock=lambda: self.now)
+        self.jobs = cells
+
+    def train(self, startup, each, more):
+        self.now += startup
+        for first in range(0, len(self.jobs), 2):
+            records = [TrialRecord(job, cpus=1.0) for job in self.jobs[first : first + 2]]
+            for record in records:
+                self.clock.update(record, "started")
+            self.now += each
+            for record in records:
+                record.epochs = {1: {"seconds": each / 2}, 2: {"seconds": each / 2}}
+                record.columns["seconds"] = each
+                self.clock.update(record, "completed")
+            self.now += more
+        self.clock.close()
+
+
+def test_the_second_run_of_a_kind_is_estimated_from_the_first(spec):
+    from search_spaces.plan import make_plan
+    from tune_app.tasks import task_of
+    from tune_app.tuning.jobs import cell_job
+
+    jobs = [cell_job(cell, "f" * 16, 0.0) for cell in make_plan(spec).cells]
+    task = task_of(spec)
+    first = Run(spec, task, jobs, began=100.0)
+    first.clock.expect(jobs)
+    assert first.clock.estimated is None  # nothing was measured yet
+    first.train(startup=9.0, each=20.0, more=1.0)
+    second = Run(spec, task, jobs, began=500.0)
+    second.clock.expect(jobs)
+    assert second.clock.estimated == pytest.approx(9.0 + 2 * 20.5, rel=0.05)
