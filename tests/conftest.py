@@ -10,6 +10,16 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
 
 
+LONG = ("ray", "browser", "slow")
+"""Markers of what takes long."""
+
+
+def pytest_collection_modifyitems(items):
+    """Put the modules that take long first: side by side, none of them is left for the end, when one process waits."""
+    long = {item.path for item in items if any(item.get_closest_marker(name) for name in LONG)}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
     """Keep decoded data and matplotlib's files of the tests apart from the person's own."""

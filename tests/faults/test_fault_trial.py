@@ -2,9 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import threading
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -36,33 +37,27 @@ def disk(tmp_path):
     subprocess.run(["umount", "--lazy", place], check=True)
 
 
-def trial_processes():
-    """Return the processes of this test's Ray that train."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "environ"]):
-        words = " ".join(process.info["cmdline"] or ())
-        mine = any(parent.pid == os.getpid() for parent in process.parents())
-        if mine and words.startswith("ray::") and "Trainable" in words:
-            found.append(process)
-    return found
+def signals_itself(number, marker):
+    """Return a trainable of which one process sends itself a signal, once, after the first epoch of its trial."""
+
+    class SignalsItself(CellTrainable):
+        def _make_runner(self, shared, settings):
+            return super()._make_runner(shared, replace(settings, report_seconds=0.0))  # a report for each epoch
+
+        def step(self):
+            if self.training_iteration and not marker.exists():
+                marker.write_text(str(os.getpid()))
+                os.kill(os.getpid(), number)
+            return super().step()
+
+    return SignalsItself
 
 
-def test_a_killed_trial_goes_on_from_its_checkpoint_and_no_failure_is_counted(tmp_path):
-    tree = study(epochs=150, seeds=1, max_failures=0)
-    killed = []
-
-    def kill():
-        wait_until(lambda: list((tmp_path / "tiny").rglob("last.pt")))
-        time.sleep(0.5)
-        for process in trial_processes():
-            process.kill()
-            killed.append(process.pid)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
+def test_a_killed_trial_goes_on_from_its_checkpoint_and_no_failure_is_counted(tmp_path, monkeypatch):
+    tree, marker = study(epochs=6, seeds=1, max_failures=0), tmp_path / "killed"
+    monkeypatch.setattr(ray_executor, "CellTrainable", signals_itself(signal.SIGKILL, marker))
     summary = run_study(study_from(tree), str(tmp_path))
-    killer.join()
-    assert killed
+    assert marker.exists()
     assert dict(summary.counts) == {"completed": 2}
     assert stored(tmp_path / "tiny") == undisturbed(tree)
     trials = load_study(tmp_path / "tiny").trials
@@ -70,29 +65,19 @@ def test_a_killed_trial_goes_on_from_its_checkpoint_and_no_failure_is_counted(tm
     assert ["process or node lost; went on from the last checkpoint"] in restarts
     cut = trials[trials.attempts == 2].digest
     epochs = load_study(tmp_path / "tiny").epochs
-    assert set(epochs[epochs.digest.isin(cut)].groupby("digest").epoch.count()) == {150}
+    assert set(epochs[epochs.digest.isin(cut)].groupby("digest").epoch.count()) == {6}
 
 
-def test_a_stopped_trial_is_ended_counted_and_resumed(tmp_path):
+def test_a_stopped_trial_is_ended_counted_and_resumed(tmp_path, monkeypatch):
     """SIGSTOP: the process is there, holds its CPU, and reports nothing."""
-    tree, stopped = study(epochs=150, seeds=1, trial_timeout=2), []
-
-    def stop():
-        wait_until(lambda: list((tmp_path / "tiny").rglob("last.pt")))
-        time.sleep(0.5)
-        for process in trial_processes()[:1]:
-            process.suspend()
-            stopped.append(process)
-
-    stopper = threading.Thread(target=stop)
-    stopper.start()
+    tree, marker = study(epochs=6, seeds=1, trial_timeout=5), tmp_path / "stopped"
+    monkeypatch.setattr(ray_executor, "CellTrainable", signals_itself(signal.SIGSTOP, marker))
     summary = run_study(study_from(tree), str(tmp_path))
-    stopper.join()
-    assert not stopped[0].is_running()
+    assert not psutil.pid_exists(int(marker.read_text()))
     assert dict(summary.counts) == {"completed": 2}
     assert stored(tmp_path / "tiny") == undisturbed(tree)
     histories = [json.loads(history) for history in load_study(tmp_path / "tiny").trials.history]
-    expected = "error: no report for 2 s (`trial_timeout`): its process was ended; went on from the last checkpoint"
+    expected = "error: no report for 5 s (`trial_timeout`): its process was ended; went on from the last checkpoint"
     assert [expected] in histories
 
 

@@ -12,6 +12,8 @@ from written import train
 from analysis.report.study import write_report
 from analysis.store.load import load_study
 
+pytestmark = pytest.mark.slow
+
 TREE = {
     "name": "tuned",
     "question": "Which norm is best when each is tuned?",

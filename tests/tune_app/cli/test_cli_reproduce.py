@@ -18,6 +18,8 @@ from tune_app.data import blank_source
 from tune_app.models import build_model
 from tune_app.tuning.runner import run_study
 
+pytestmark = pytest.mark.slow
+
 READY = {name: read_study(name) for name in ready_studies()}
 SMOKE = [name for name, spec in READY.items() if "smoke" in spec.sizes and spec.tune is None]
 ON_CPU = ["resources.gpu=0", "resources.cpu=2"]  # one process for all of a study's trials

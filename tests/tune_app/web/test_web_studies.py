@@ -20,6 +20,8 @@ from tune_app.web import answers
 from tune_app.web.curves import mean_and_interval, spread
 from tune_app.web.tables import Table, stamps, trial_rows
 
+pytestmark = pytest.mark.slow
+
 API = "/api/v1/studies"
 
 
