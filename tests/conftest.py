@@ -11,13 +11,16 @@ os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
 
 
 LONG = ("ray", "browser", "slow")
-"""Markers of what takes long."""
+"""Markers of modules that take long, the longest first."""
 
 
 def pytest_collection_modifyitems(items):
     """Put the modules that take long first: side by side, none of them is left for the end, when one process waits."""
-    long = {item.path for item in items if any(item.get_closest_marker(name) for name in LONG)}
-    items.sort(key=lambda item: item.path not in long)
+    ranks = {}
+    for item in items:
+        rank = next((rank for rank, name in enumerate(LONG) if item.get_closest_marker(name)), len(LONG))
+        ranks[item.path] = min(rank, ranks.get(item.path, rank))
+    items.sort(key=lambda item: ranks[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)
