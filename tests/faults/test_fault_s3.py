@@ -91,6 +91,7 @@ def test_a_server_that_goes_on_refusing_is_told_with_url_and_remedy_and_nothing_
     gate.refuse = 10_000
     with pytest.raises(StorageError, match=r"s3://bucket/refused cannot be written: .*check the address, the cred"):
         folder.write("x", b"content")
+    assert gate.refused >= 10, "botocore's attempts"
     gate.refuse = 0
     assert folder.names() == []
 
