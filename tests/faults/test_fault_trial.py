@@ -38,7 +38,10 @@ def disk(tmp_path):
 
 
 def signals_itself(number, marker):
-    """Return a trainable of which one process sends itself a signal, once, after the first epoch of its trial."""
+    """Return a trainable of which one process sends itself a signal, once, after the first epoch of its trial.
+
+    Into ``marker`` goes what it was: process, digest, and the seconds of that epoch, which never come out twice the same.
+    """
 
     class SignalsItself(CellTrainable):
         def _make_runner(self, shared, settings):
@@ -46,18 +49,28 @@ def signals_itself(number, marker):
 
         def step(self):
             if self.training_iteration and not marker.exists():
-                marker.write_text(str(os.getpid()))
+                marker.write_text(f"{os.getpid()} {self._runner.job.digest} {self._seconds!r}")
                 os.kill(os.getpid(), number)
-            return super().step()
+            report = super().step()
+            self._seconds = report["epochs"][0]["seconds"]
+            return report
 
     return SignalsItself
+
+
+def signalled(marker, store):
+    """Return the process that sent itself a signal; its first epoch must be in the store as that process trained it."""
+    pid, digest, seconds = marker.read_text().split()
+    epochs = load_study(store).epochs.set_index(["digest", "epoch"])
+    assert epochs.seconds[digest, 1] == float(seconds), "trained again what a checkpoint held"
+    return int(pid)
 
 
 def test_a_killed_trial_goes_on_from_its_checkpoint_and_no_failure_is_counted(tmp_path, monkeypatch):
     tree, marker = study(epochs=6, seeds=1, max_failures=0), tmp_path / "killed"
     monkeypatch.setattr(ray_executor, "CellTrainable", signals_itself(signal.SIGKILL, marker))
     summary = run_study(study_from(tree), str(tmp_path))
-    assert marker.exists()
+    assert not psutil.pid_exists(signalled(marker, tmp_path / "tiny"))
     assert dict(summary.counts) == {"completed": 2}
     assert stored(tmp_path / "tiny") == undisturbed(tree)
     trials = load_study(tmp_path / "tiny").trials
@@ -73,7 +86,7 @@ def test_a_stopped_trial_is_ended_counted_and_resumed(tmp_path, monkeypatch):
     tree, marker = study(epochs=6, seeds=1, trial_timeout=5), tmp_path / "stopped"
     monkeypatch.setattr(ray_executor, "CellTrainable", signals_itself(signal.SIGSTOP, marker))
     summary = run_study(study_from(tree), str(tmp_path))
-    assert not psutil.pid_exists(int(marker.read_text()))
+    assert not psutil.pid_exists(signalled(marker, tmp_path / "tiny"))
     assert dict(summary.counts) == {"completed": 2}
     assert stored(tmp_path / "tiny") == undisturbed(tree)
     histories = [json.loads(history) for history in load_study(tmp_path / "tiny").trials.history]
@@ -144,7 +157,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_training(disk):
 
 
 def test_damaged_files_are_made_good_by_running_again(tmp_path):
-    tree = study(epochs=2, seeds=1, keep=["best", "last"])
+    tree = study(epochs=2, seeds=1, keep=["best", "last"], resources={"gpu": 0.0, "cpu": 2})  # one process trains
     spec = study_from(tree)
     run_study(spec, str(tmp_path))
     store = tmp_path / "tiny"
