@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo serve-demo test test-fast test-cluster chaos hostile fuzz check audit bench bench-service gpu scale verdicts clean
+.PHONY: setup demo serve-demo test coverage test-fast test-cluster chaos hostile fuzz check audit bench bench-service gpu scale verdicts clean
 
 setup: $(STAMP)
 
@@ -26,21 +26,25 @@ serve-demo: setup
 	$(BIN)/python -m pip install --quiet --upgrade --target .mlflow --no-deps --requirement tests/tune_app/exports/mlflow-server.txt \
 		&& touch $@ || echo "no MLflow server could be installed: its tests are skipped"
 
-# Tests of one module run in one process, so that they share its fixtures.
-SIDE_BY_SIDE := --numprocesses auto --maxprocesses 8 --dist loadscope
+# Tests of one module run in one process, so that they share its fixtures; modules that take long come first.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
+# pytest keeps its compiled tests, whatever the shell says: to compile them takes half of its start, in each process.
+unexport PYTHONDONTWRITEBYTECODE
 
+# Tests that start Ray or Chromium wait much, so they run beside the others.
 test: setup .mlflow/.installed
-	$(BIN)/coverage erase
-	$(BIN)/python -m pytest -m "not cluster and not ray and not browser" $(SIDE_BY_SIDE) --cov --cov-report=
-	$(BIN)/python -m pytest -m "(ray or browser) and not cluster" --cov --cov-append \
-		--cov-report=term-missing:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -m "not cluster" $(SIDE_BY_SIDE) $(COVERAGE)
 
-# What needs neither Ray nor a browser, without coverage: for the inner loop.
+# The same tests, and at least 90 % of the lines must run in them. Measuring doubles the CPU time of what runs in pytest itself.
+coverage: COVERAGE := --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
+coverage: test
+
+# For the inner loop: neither Ray nor a browser nor the modules marked `slow` (by measurement), without coverage.
 test-fast: setup
-	$(BIN)/python -m pytest -m "not cluster and not ray and not browser" $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest -m "not slow and not cluster and not ray and not browser" $(SIDE_BY_SIDE)
 
 test-cluster: setup
-	$(BIN)/python -m pytest -m cluster
+	$(BIN)/python -m pytest -m cluster $(SIDE_BY_SIDE)
 
 # A study of 24 cells that is disturbed CHAOS_KILLS times at random moments: SIGKILL of the driver, SIGSTOP of a trainer, a
 # second writer, a full disk, and on a store of its own an S3 server that disappears. Another seed: make chaos CHAOS_SEED=2

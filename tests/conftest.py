@@ -10,6 +10,19 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
 
 
+LONG = ("ray", "browser", "slow")
+"""Markers of modules that take long, the longest first."""
+
+
+def pytest_collection_modifyitems(items):
+    """Put the modules that take long first: side by side, none of them is left for the end, when one process waits."""
+    ranks = {}
+    for item in items:
+        rank = next((rank for rank, name in enumerate(LONG) if item.get_closest_marker(name)), len(LONG))
+        ranks[item.path] = min(rank, ranks.get(item.path, rank))
+    items.sort(key=lambda item: ranks[item.path])
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
     """Keep decoded data and matplotlib's files of the tests apart from the person's own."""

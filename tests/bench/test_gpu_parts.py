@@ -18,6 +18,8 @@ from bench.gpu.speed import bytes_of_step
 from bench.training import synthetic_arrays
 from tune_app.training.state import start
 
+pytestmark = pytest.mark.slow
+
 PARTS = {"agreement": agreement, "repeats": repeats, "waits": waits, "memory": memory, "speed": speed}
 CPU = torch.device("cpu")
 

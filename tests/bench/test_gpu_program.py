@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from bench.gpu import packages, processes, reproduction
 from bench.gpu.page import BEGIN, END, NOTHING, PAGE, TABLE, page, results_text
@@ -18,6 +19,8 @@ from bench.gpu.results import Row, read_rows
 from search_spaces.study_files import study_from
 from tune_app.tuning.runner import run_study
 from tune_app.tuning.store.writer import ResultsStore
+
+pytestmark = pytest.mark.slow
 
 ROW = Row("speed", "a", "a", "what it is", 2.0, "images/s", "", None, 1.0, "H200", "torch 2, CUDA 13", "full")
 TREE = {

@@ -20,6 +20,8 @@ from ray.autoscaler._private.aws import utils as ray_aws_utils
 from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+pytestmark = pytest.mark.slow
+
 Config = dict[str, Any]
 EC2 = botocore.session.get_session().get_service_model("ec2")
 HERE = "203.0.113.7/32"

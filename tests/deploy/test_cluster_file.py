@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import shlex
 from pathlib import Path
@@ -37,7 +38,12 @@ def workers(config: Config) -> dict[str, Config]:
 
 
 def test_ray_accepts_the_file(cluster: Config) -> None:
-    validate_config(prepare_config(cluster))
+    prepared = prepare_config(copy.deepcopy(cluster))
+    validate_config(prepared)
+    assert set(prepared["available_node_types"]) == {"head", "gpu_spot", "gpu_on_demand"}
+    assert {key: prepared[key] for key in ("max_workers", "idle_timeout_minutes")} == {
+        key: cluster[key] for key in ("max_workers", "idle_timeout_minutes")
+    }
 
 
 def test_ray_refuses_a_misspelt_key(cluster: Config) -> None:

@@ -11,6 +11,8 @@ from search_spaces.plan import make_plan
 from search_spaces.study_files import read_study
 from tune_app.cli import app
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/study.yaml"))
 METRICS = {

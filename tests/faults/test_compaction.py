@@ -24,6 +24,8 @@ from tune_app.tuning.store.compact import compact
 from tune_app.tuning.store.rows import TrialRecord, epoch_tables, trial_row
 from tune_app.tuning.store.writer import ResultsStore
 
+pytestmark = pytest.mark.slow
+
 SPEC = study_from(study(seeds=3))
 FINGERPRINT = "f" * 16
 

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 import s3fs
+from botocore.retries.standard import ExponentialBackoff
 from drivers import CLI, driver, study, undisturbed, wait_until
 
 from analysis import load_study
@@ -22,7 +23,7 @@ from tune_app.tuning.store.lease import EXPIRY_SECONDS, FRESH_SECONDS, LEASE, Le
 from tune_app.tuning.store.locks import hold
 from tune_app.tuning.store.writer import ResultsStore
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,12 @@ def server():
 def gate(server, monkeypatch):
     with open_gate(server, monkeypatch) as made:
         yield made
+
+
+@pytest.fixture
+def no_backoff(monkeypatch):
+    """Let botocore ask again as often as it would, without the seconds to minutes that it waits in between."""
+    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda self, context: 0.0)
 
 
 @pytest.mark.cluster  # two whole runs
@@ -79,17 +86,18 @@ def test_a_server_that_refuses_for_now_is_asked_again(gate):
     assert folder.names() == []
 
 
-def test_a_server_that_goes_on_refusing_is_told_with_url_and_remedy_and_nothing_is_there(gate):
+def test_a_server_that_goes_on_refusing_is_told_with_url_and_remedy_and_nothing_is_there(gate, no_backoff):
     folder = Folder("s3://bucket/refused")
     folder.filesystem.retries = 1  # s3fs's own rounds, on top of botocore's: two minutes in all
     gate.refuse = 10_000
     with pytest.raises(StorageError, match=r"s3://bucket/refused cannot be written: .*check the address, the cred"):
         folder.write("x", b"content")
+    assert gate.refused >= 10, "botocore's attempts"
     gate.refuse = 0
     assert folder.names() == []
 
 
-def test_nobody_there_is_said_before_anything_is_trained(gate, monkeypatch):
+def test_nobody_there_is_said_before_anything_is_trained(gate, no_backoff, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(StudyError, match=r"s3://bucket/results/tiny cannot be written: .*AWS_ENDPOINT_URL"):
@@ -202,7 +210,7 @@ def test_a_damaged_lease_expires_as_any_other(place):
     assert time.now > EXPIRY_SECONDS
 
 
-def test_a_lease_survives_a_server_that_is_away_for_a_while(gate):
+def test_a_lease_survives_a_server_that_is_away_for_a_while(gate, no_backoff):
     folder = Folder("s3://bucket/away")
     lease = Lease(folder, clock := Clock())
     lease.acquire()

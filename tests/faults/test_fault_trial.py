@@ -3,9 +3,10 @@
 import functools
 import json
 import os
+import signal
 import subprocess
 import threading
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -39,33 +40,40 @@ def disk(tmp_path):
     subprocess.run(["umount", "--lazy", place], check=True)
 
 
-def trial_processes():
-    """Return the processes of this test's Ray that train."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "environ"]):
-        words = " ".join(process.info["cmdline"] or ())
-        mine = any(parent.pid == os.getpid() for parent in process.parents())
-        if mine and words.startswith("ray::") and "Trainable" in words:
-            found.append(process)
-    return found
+def signals_itself(number, marker):
+    """Return a trainable of which one process sends itself a signal, once, after the first epoch of its trial.
+
+    Into ``marker`` goes what it was: process, digest, and the seconds of that epoch, which never come out twice the same.
+    """
+
+    class SignalsItself(CellTrainable):
+        def _make_runner(self, shared, settings):
+            return super()._make_runner(shared, replace(settings, report_seconds=0.0))  # a report for each epoch
+
+        def step(self):
+            if self.training_iteration and not marker.exists():
+                marker.write_text(f"{os.getpid()} {self._runner.job.digest} {self._seconds!r}")
+                os.kill(os.getpid(), number)
+            report = super().step()
+            self._seconds = report["epochs"][0]["seconds"]
+            return report
+
+    return SignalsItself
 
 
-def test_a_killed_trial_goes_on_from_its_checkpoint_and_no_failure_is_counted(tmp_path):
-    tree = study(epochs=150, seeds=1, max_failures=0)
-    killed = []
+def signalled(marker, store):
+    """Return the process that sent itself a signal; its first epoch must be in the store as that process trained it."""
+    pid, digest, seconds = marker.read_text().split()
+    epochs = load_study(store).epochs.set_index(["digest", "epoch"])
+    assert epochs.seconds[digest, 1] == float(seconds), "trained again what a checkpoint held"
+    return int(pid)
 
-    def kill():
-        wait_until(lambda: list((tmp_path / "tiny").rglob("last.pt")))
-        time.sleep(0.5)
-        for process in trial_processes():
-            process.kill()
-            killed.append(process.pid)
 
-    killer = threading.Thread(target=kill)
-    killer.start()
+def test_a_killed_trial_goes_on_from_its_checkpoint_and_no_failure_is_counted(tmp_path, monkeypatch):
+    tree, marker = study(epochs=6, seeds=1, max_failures=0), tmp_path / "killed"
+    monkeypatch.setattr(tuner, "CellTrainable", signals_itself(signal.SIGKILL, marker))
     summary = run_study(study_from(tree), str(tmp_path))
-    killer.join()
-    assert killed
+    assert not psutil.pid_exists(signalled(marker, tmp_path / "tiny"))
     assert dict(summary.counts) == {"completed": 2}
     assert stored(tmp_path / "tiny") == undisturbed(tree)
     trials = load_study(tmp_path / "tiny").trials
@@ -73,7 +81,7 @@ def test_a_killed_trial_goes_on_from_its_checkpoint_and_no_failure_is_counted(tm
     assert ["process or node lost; went on from the last checkpoint"] in restarts
     cut = trials[trials.attempts == 2].digest
     epochs = load_study(tmp_path / "tiny").epochs
-    assert set(epochs[epochs.digest.isin(cut)].groupby("digest").epoch.count()) == {150}
+    assert set(epochs[epochs.digest.isin(cut)].groupby("digest").epoch.count()) == {6}
 
 
 @pytest.fixture
@@ -96,22 +104,13 @@ def time_runs_while(monkeypatch):
     return install
 
 
-def test_a_stopped_trial_is_ended_counted_and_resumed(tmp_path, time_runs_while):
+def test_a_stopped_trial_is_ended_counted_and_resumed(tmp_path, monkeypatch, time_runs_while):
     """SIGSTOP: the process is there, holds its CPU, and reports nothing."""
-    tree, stopped = study(epochs=150, seeds=1, trial_timeout=100), []
-    time_runs_while(lambda: any(map(psutil.Process.is_running, stopped)))
-
-    def stop():
-        wait_until(lambda: list((tmp_path / "tiny").rglob("last.pt")))
-        for process in trial_processes()[:1]:
-            process.suspend()
-            stopped.append(process)
-
-    stopper = threading.Thread(target=stop)
-    stopper.start()
+    tree, marker = study(epochs=6, seeds=1, trial_timeout=100), tmp_path / "stopped"
+    monkeypatch.setattr(tuner, "CellTrainable", signals_itself(signal.SIGSTOP, marker))
+    time_runs_while(lambda: marker.exists() and psutil.pid_exists(int((marker.read_text().split() or ["0"])[0])))
     summary = run_study(study_from(tree), str(tmp_path))
-    stopper.join()
-    assert not stopped[0].is_running()
+    assert not psutil.pid_exists(signalled(marker, tmp_path / "tiny"))
     assert dict(summary.counts) == {"completed": 2}
     assert stored(tmp_path / "tiny") == undisturbed(tree)
     histories = [json.loads(history) for history in load_study(tmp_path / "tiny").trials.history]
@@ -227,7 +226,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_training(disk):
 
 
 def test_damaged_files_are_made_good_by_running_again(tmp_path):
-    tree = study(epochs=2, seeds=1, keep=["best", "last"])
+    tree = study(epochs=2, seeds=1, keep=["best", "last"], resources={"gpu": 0.0, "cpu": 2})  # one process trains
     spec = study_from(tree)
     run_study(spec, str(tmp_path))
     store = tmp_path / "tiny"

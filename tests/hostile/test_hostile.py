@@ -12,6 +12,8 @@ import pytest
 from hostile import runner
 from hostile.corpus import Case, cases
 
+pytestmark = pytest.mark.slow
+
 SAMPLE, SEED = 30, 1
 
 

@@ -10,6 +10,8 @@ from search_spaces.errors import StudyError
 from tests.support.own_code import TRAIN, write_package
 from tune_app.function_objects import source_of, with_references
 
+pytestmark = pytest.mark.slow
+
 SCALE = 2.0
 
 

@@ -10,6 +10,8 @@ from analysis.factorization.heldout import hold_out
 from analysis.factorization.masked import additive_effects
 from search_spaces.errors import StudyError
 
+pytestmark = pytest.mark.slow
+
 
 def low_rank(m, n, rank, seed=0):
     rng = np.random.default_rng(seed)

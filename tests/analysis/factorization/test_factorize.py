@@ -13,6 +13,8 @@ from analysis.plots.factorization import draw_convergence, draw_rates, draw_spec
 from analysis.report.factorize import factorize
 from search_spaces.errors import StudyError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def matrix():

@@ -28,6 +28,7 @@ LIGHT = "import sys; print('heavy:', sorted({'torch', 'ray', 'tune_app'} & set(s
 
 # Jupyter's own warnings (sockets left to the garbage collector, event loops, moved folders) are not ours.
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),

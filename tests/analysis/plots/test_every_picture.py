@@ -44,6 +44,8 @@ from bench.make_store import Truth, write_store
 from search_spaces.metrics import IMAGE_METRICS
 from search_spaces.published import Figure
 
+pytestmark = pytest.mark.slow
+
 SPACE = {
     "optimizer.lr": {"loguniform": [0.001, 1.0]},
     "model.norm": ["batch", "group", "none"],

@@ -14,6 +14,8 @@ from analysis.stats.per_image import COLUMNS, paired_standard_error
 from search_spaces.plan import make_plan
 from tune_app.tuning.store.writer import parquet_bytes
 
+pytestmark = pytest.mark.slow
+
 N = 500
 TREE = {"name": "pairs", "factors": {"model.norm": ["batch", "none"]}, "seeds": 4}
 

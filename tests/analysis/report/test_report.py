@@ -18,6 +18,8 @@ from search_spaces.errors import StudyError
 from search_spaces.published import Reference
 from search_spaces.study_parts import Design
 
+pytestmark = pytest.mark.slow
+
 NORMS = ["batch", "group", "none", "layer"]
 EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)>'
 REFERENCE = {

@@ -17,6 +17,8 @@ from tests.support.sequential_study import EFFECTS, write_study
 from tune_app.studies import read_study
 from tune_app.tuning.runner import run_study
 
+pytestmark = pytest.mark.slow
+
 PLAN = SequentialPlan(default_looks(20), rope=0.5)
 ARMS = [f"arm={number}" for number in range(1, len(EFFECTS) + 1)]
 

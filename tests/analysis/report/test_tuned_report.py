@@ -13,6 +13,8 @@ from analysis.report.study import write_report
 from analysis.stats.effects import effects
 from analysis.store.load import load_study
 
+pytestmark = pytest.mark.slow
+
 TREE = {
     "name": "tuned",
     "question": "Which norm is best when each is tuned?",

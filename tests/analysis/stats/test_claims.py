@@ -23,6 +23,8 @@ from search_spaces.errors import StudyError
 from search_spaces.published import Reference
 from search_spaces.study_parts import ProbeConfig
 
+pytestmark = pytest.mark.slow
+
 UNDECIDED = "undecided at this scale"
 NORMS = ["batch", "group", "none", "layer"]
 

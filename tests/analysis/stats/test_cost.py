@@ -7,6 +7,8 @@ from analysis.stats.cost import cost_by_arm, limits, saved_by_pruning, usage
 from analysis.store.load import load_study
 from bench.make_store import write_store
 
+pytestmark = pytest.mark.slow
+
 
 def test_costs_of_arms_add_up_to_what_the_study_used(tmp_path):
     budget = {"cpu_hours": 1.0, "money": 9.0, "price": {"cpu_hour": 2.0}}

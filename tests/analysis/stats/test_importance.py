@@ -10,6 +10,8 @@ from analysis.stats.importance import importances
 from analysis.store.load import StudyResults, load_study
 from bench.make_store import Truth, write_store
 
+pytestmark = pytest.mark.slow
+
 SPACE = {
     "optimizer.lr": {"loguniform": [0.001, 1.0]},
     "batch_size": {"int": [32, 128, 32]},

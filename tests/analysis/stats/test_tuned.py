@@ -20,6 +20,8 @@ from bench.tuned_simulations import tuned_verdicts
 from search_spaces.plan import make_plan
 from search_spaces.study_files import study_from
 
+pytestmark = pytest.mark.slow
+
 RATES = {"optimizer.lr": {"loguniform": [1e-3, 10.0]}}
 BEST = {"batch": -0.5, "group": -1.5, "none": -2.0}
 TREE = {

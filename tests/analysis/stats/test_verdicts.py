@@ -19,6 +19,8 @@ from bench.verdict_simulations import (
     rates,
 )
 
+pytestmark = pytest.mark.slow
+
 BASE = np.array([0.0, 0.3, -0.2, 0.1, -0.1, 0.2, -0.3, 0.05])
 NOISE = np.array([0.02, -0.05, 0.04, 0.03, -0.02, 0.05, -0.04, 0.01])
 

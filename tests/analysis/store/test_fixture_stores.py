@@ -13,6 +13,8 @@ from search_spaces.store_schema import SCHEMA_VERSION
 from tune_app.tuning.store.compact import compact
 from tune_app.tuning.store.writer import ResultsStore
 
+pytestmark = pytest.mark.slow
+
 STORES = Path(__file__).resolve().parents[2] / "stores"
 VERSIONS = sorted(STORES.glob("schema-*"))
 EVERY = pytest.mark.parametrize("folder", VERSIONS, ids=lambda folder: folder.name)

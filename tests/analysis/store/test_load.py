@@ -18,6 +18,8 @@ from bench.make_store import FINGERPRINT, Truth, write_store
 from search_spaces.errors import StudyError
 from search_spaces.store_schema import SCHEMA_VERSION, TABLES, TRIALS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:

@@ -12,6 +12,8 @@ from bench.make_store import write_store
 from search_spaces.errors import StudyError
 from tune_app.cli import app
 
+pytestmark = pytest.mark.slow
+
 OUTPUTS = ("report.html", "effects.csv", "effects.md", "effects.tex")
 
 

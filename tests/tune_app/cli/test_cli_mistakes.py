@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 GOOD = "name: x\nfactors: {model.norm: [group]}\n"
 
 MALFORMED = {

@@ -11,6 +11,8 @@ from search_spaces.errors import StudyError
 from tests.support.sequential_study import write_study
 from tune_app.cli import app
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tune_app(monkeypatch, tmp_path):

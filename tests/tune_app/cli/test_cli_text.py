@@ -15,6 +15,8 @@ from tune_app import cli
 from tune_app.cli import app, studies
 from tune_app.cli.common import console, printable
 
+pytestmark = pytest.mark.slow
+
 MARKUP = "[/b] [red]x[/red] :smile: \x1b[31mred\x1b[0m \x9b1m \u202egnp"
 PRINTED = r"[/b] [red]x[/red] :smile: \x1b[31mred\x1b[0m \x9b1m \u202egnp"
 

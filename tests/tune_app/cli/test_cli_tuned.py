@@ -5,6 +5,8 @@ from typer.testing import CliRunner
 
 from tune_app.cli import app
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--size", "smoke", "--set", "factors.model.norm=[none]", "--set", "data.train_size=40"]
 
 

@@ -13,6 +13,8 @@ from search_spaces.errors import StudyError
 from search_spaces.study_files import ready_studies
 from tune_app.cli import app
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tune_app(monkeypatch, tmp_path):

@@ -11,6 +11,8 @@ import pytest
 from tune_app.studies import read_study
 from tune_app.tuning.runner import run_study
 
+pytestmark = pytest.mark.slow
+
 BLOCKED = """
 import sys
 

@@ -25,6 +25,8 @@ from tune_app.cli import app
 from tune_app.exports import csv_files, mlflow, tensorboard
 from tune_app.exports.records import trials_of
 
+pytestmark = pytest.mark.slow
+
 MLFLOW = Path(__file__).parents[3] / ".mlflow"
 
 

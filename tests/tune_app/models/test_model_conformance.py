@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from search_spaces.config.trial import Family, ModelConfig, Norm
 from tune_app.models import build_model
 
+pytestmark = pytest.mark.slow
+
 FAMILIES, NORM_NAMES = get_args(Family), get_args(Norm)
 SMALL: dict[str, dict[str, Any]] = {
     "resnet": {"depth": 8, "width": 8},

@@ -11,6 +11,8 @@ import torchvision
 from search_spaces.config.trial import Family, ModelConfig
 from tune_app.models import MODELS, ImageClassifier, build_model
 
+pytestmark = pytest.mark.slow
+
 LARGE = {"stem": "large", "norm": "torch_batch"}
 TORCHVISION: dict[str, dict[str, Any]] = {
     "resnet18": {"family": "resnet18"},

@@ -22,6 +22,8 @@ from tune_app.tuning.rehearsal import rehearse
 from tune_app.tuning.runner import run_study
 from tune_app.tuning.store.writer import ResultsStore
 
+pytestmark = pytest.mark.slow
+
 CLI = [sys.executable, "-c", "from tune_app.cli import main; main()"]
 FIGURES = ["digest", "seed", "train_loss", "val_loss", "test_loss", "parameters", "best_epoch", "status"]
 
@@ -237,7 +239,7 @@ REHEARSALS = {
     "good": (TRAIN, "the same figures twice, and after an interruption"),
     "not registered": (TRAIN.replace("net=net, opt=opt", "net=net"), "a restarted run differs"),
     "not deterministic": (
-        TRAIN.replace("import torch\n", "import os\nimport torch\n", 1).replace(
+        TRAIN.replace("from dataclasses", "import os\nfrom dataclasses", 1).replace(
             "else val}", "else val + int.from_bytes(os.urandom(4), 'big')}"
         ),
         "not deterministic: epoch 1 val_loss",

@@ -22,6 +22,8 @@ from tune_app.training.epoch import train_epoch
 from tune_app.training.metrics import SplitMetrics
 from tune_app.training.state import start
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 ConfigWith = Callable[..., TrialConfig]
 Figures = Callable[[list[EpochMetrics]], str]

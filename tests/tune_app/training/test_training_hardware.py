@@ -19,6 +19,8 @@ from tune_app.training import (
     set_threads,
 )
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -12,6 +12,8 @@ from tune_app.data import ImageArrays
 from tune_app.storage import BEST, LAST
 from tune_app.training import EpochMetrics, fit, read_checkpoint
 
+pytestmark = pytest.mark.slow
+
 ConfigWith = Callable[..., TrialConfig]
 Figures = Callable[[list[EpochMetrics]], str]
 EPOCHS = 4

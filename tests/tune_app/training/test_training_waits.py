@@ -24,6 +24,8 @@ from tune_app.data.normalization import Normalization
 from tune_app.training.epoch import train_steps
 from tune_app.training.state import start
 
+pytestmark = pytest.mark.slow
+
 CUDA = torch.device("cuda", 0)
 
 

@@ -20,6 +20,8 @@ from tune_app.tuning import runner
 from tune_app.tuning.rounds import cells_ahead, cells_needed
 from tune_app.tuning.runner import run_study
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_plain_ablation_needs_all_its_cells_at_once_and_none_when_they_ended(spec):
     plan = make_plan(spec)

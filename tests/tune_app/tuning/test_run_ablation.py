@@ -23,6 +23,10 @@ from tune_app.tuning.trainable import CellTrainable
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
+ONE_WORKER = {"resources": {"gpu": 0.0, "cpu": 2}}
+"""Trials run one after the other in one process: for tests that are not about several, since each has to import torch."""
+
+
 def run(tree, folder, **changes):
     return run_study(study_from(tree | {"resources": {"gpu": 0.0}} | changes), str(folder))
 
@@ -55,7 +59,7 @@ def test_every_cell_is_trained_once_and_its_figures_are_those_of_fit(tiny_tree, 
 
 
 def test_checkpoints_are_thinned_once_the_row_is_written(tiny_tree, tmp_path):
-    run(tiny_tree, tmp_path, seeds=1)
+    run(tiny_tree, tmp_path, seeds=1, **ONE_WORKER)
     files = sorted(path.name for path in (tmp_path / "tiny" / "checkpoints").rglob("*.pt"))
     assert files == ["best.pt", "best.pt"]
     assert not list((tmp_path / "tiny").rglob("*.tmp"))
@@ -63,7 +67,7 @@ def test_checkpoints_are_thinned_once_the_row_is_written(tiny_tree, tmp_path):
 
 def test_a_trial_that_diverges_is_kept_as_such_and_not_trained_again(tiny_tree, tmp_path):
     tree = tiny_tree | {"factors": {"optimizer.lr": [0.1, 1e20]}, "seeds": 1}
-    assert dict(run(tree, tmp_path).counts) == {"completed": 1, "diverged": 1}
+    assert dict(run(tree, tmp_path, **ONE_WORKER).counts) == {"completed": 1, "diverged": 1}
     trials = load_study(tmp_path / "tiny").trials.set_index("arm")
     assert trials.status["lr=1e+20"] == "diverged"
     assert trials.test_accuracy.isna()["lr=1e+20"]
@@ -78,7 +82,7 @@ def test_a_trial_that_raises_is_tried_again_and_then_failed_with_its_traceback(t
     blocked.parent.mkdir(parents=True)
     blocked.write_text("a file where a folder must be")
 
-    summary = run(tiny_tree, tmp_path, max_failures=2)
+    summary = run(tiny_tree, tmp_path, max_failures=2, **ONE_WORKER)
     assert dict(summary.counts) == {"completed": 3, "failed": 1}
     ((name, error),) = summary.failed
     assert name == f"{cell.arm.name}, seed {cell.config.seed}"
@@ -88,7 +92,9 @@ def test_a_trial_that_raises_is_tried_again_and_then_failed_with_its_traceback(t
     assert row.error.startswith("Traceback")
 
     blocked.unlink()
-    assert dict(run(tiny_tree, tmp_path).counts) == {"completed": 1}  # a failed cell is trained when run again
+    assert dict(run(tiny_tree, tmp_path, **ONE_WORKER).counts) == {
+        "completed": 1
+    }  # a failed cell is trained when run again
 
 
 def test_an_arm_that_cannot_be_built_is_said_before_anything_is_trained(tiny_tree, tmp_path):
@@ -112,17 +118,17 @@ def test_fail_fast_stops_a_study_that_is_plainly_broken(tiny_tree, tmp_path):
 def test_a_cell_trained_on_other_data_does_not_count_as_done(tiny_tree, tmp_path, image_folder):
     data = {"source": "folder", "path": str(image_folder)}
     tree = tiny_tree | {"baseline": tiny_tree["baseline"] | {"data": data}, "seeds": 1}
-    assert run(tree, tmp_path).trained == 2
-    assert run(tree, tmp_path).trained == 0
+    assert run(tree, tmp_path, **ONE_WORKER).trained == 2
+    assert run(tree, tmp_path, **ONE_WORKER).trained == 0
     picture = sorted(image_folder.glob("train/*/*.png"))[0]
     picture.write_bytes(sorted(image_folder.glob("train/*/*.png"))[1].read_bytes())
-    assert run(tree, tmp_path).trained == 2
+    assert run(tree, tmp_path, **ONE_WORKER).trained == 2
     assert len(list((tmp_path / "tiny" / "trials").iterdir())) == 4
 
 
 def test_the_store_names_no_path_and_no_environment_variable(tiny_tree, tmp_path, monkeypatch):
     monkeypatch.setenv("PLANTED_SECRET", "s3cr3t-t0ken")
-    run(tiny_tree, tmp_path, seeds=1)
+    run(tiny_tree, tmp_path, seeds=1, **ONE_WORKER)
     for path in (tmp_path / "tiny").rglob("*"):
         if path.is_file():
             assert b"s3cr3t-t0ken" not in path.read_bytes()

@@ -49,6 +49,7 @@ def test_the_python_api_warns(tiny_tree, tmp_path):
     api.run(tiny_tree | {"seeds": 1}, tmp_path, executor="inline")
     with pytest.warns(UserWarning, match="the budget is spent"):
         api.run(tree, tmp_path, executor="inline")
+    assert len(load_study(tmp_path / "tiny").trials) < 4
 
 
 @pytest.mark.ray

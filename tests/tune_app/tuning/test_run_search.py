@@ -7,6 +7,8 @@ from search_spaces.study_files import study_from
 from tune_app.tuning.runner import run_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+ONE_WORKER = {"gpu": 0.0, "cpu": 2}
+"""Trials run one after the other in one process: for tests that are not about several, since each has to import torch."""
 
 
 @pytest.fixture
@@ -43,6 +45,7 @@ def test_asha_prunes_and_pruned_trials_keep_their_epochs(search_tree, tmp_path):
 
 def test_a_grid_trains_each_config_once_and_stops_there(search_tree, tmp_path):
     tree = search_tree | {
+        "resources": ONE_WORKER,
         "space": {"model.norm": ["batch", "none"], "batch_size": [20, 40]},
         "search": {"searcher": "grid", "trials": 100, "asha": None},
         "baseline": search_tree["baseline"] | {"epochs": 1},
@@ -57,7 +60,8 @@ def test_a_grid_trains_each_config_once_and_stops_there(search_tree, tmp_path):
 
 def test_a_search_run_again_knows_its_trials_and_leaves_out_those_that_its_space_no_longer_has(search_tree, tmp_path):
     def search(lrs, **changes):
-        tree = search_tree | {"space": {"optimizer.lr": lrs}, "baseline": search_tree["baseline"] | {"epochs": 1}}
+        tree = search_tree | {"space": {"optimizer.lr": lrs}, "resources": ONE_WORKER}
+        tree["baseline"] = search_tree["baseline"] | {"epochs": 1}
         return study_from(tree | {"search": {"searcher": "tpe", "trials": 10, "asha": None}} | changes)
 
     assert run_study(search([1, 0.1, 0.01]), str(tmp_path)).trained == 3  # the field is a float, the study says 1

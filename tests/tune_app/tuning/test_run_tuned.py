@@ -14,6 +14,8 @@ from search_spaces.study_files import study_from
 from tune_app.tuning.runner import run_study
 from tune_app.tuning.store.writer import ResultsStore
 
+pytestmark = pytest.mark.slow
+
 TUNE = {"space": {"optimizer.lr": {"loguniform": [1e-3, 1.0]}}, "trials": 3, "repeats": 2}
 
 

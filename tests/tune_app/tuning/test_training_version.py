@@ -18,6 +18,8 @@ from tune_app.tuning.preparation import cut_off
 from tune_app.tuning.runner import run_study
 from tune_app.tuning.store.writer import ResultsStore
 
+pytestmark = pytest.mark.slow
+
 STORES = Path(__file__).resolve().parents[2] / "stores"
 _module = importlib.util.spec_from_file_location("make_fixtures", STORES / "make_fixtures.py")
 fixtures = importlib.util.module_from_spec(_module)

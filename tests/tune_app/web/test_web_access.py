@@ -16,6 +16,8 @@ from tune_app.web.access import COOKIE, PUBLIC, require_rules, scope_of
 from tune_app.web.settings import Settings
 from tune_app.web.tokens import SCOPES, digest
 
+pytestmark = pytest.mark.slow
+
 OPEN = {"/api/v1/healthz", "/login", "/static/{name}"}
 BROWSER = {"Sec-Fetch-Site": "same-origin"}
 

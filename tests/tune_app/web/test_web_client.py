@@ -16,6 +16,8 @@ from tune_app.cli import app as command_line
 from tune_app.web.client import Client
 from tune_app.web.settings import STATE_FOLDER
 
+pytestmark = pytest.mark.slow
+
 STUDY = """
 name: tiny
 question: Does batch norm help on forty digits?

@@ -13,6 +13,8 @@ import pytest
 import requests
 from served import ServerProcess, unused_port
 
+pytestmark = pytest.mark.slow
+
 STUDY = {
     "name": "described",
     "question": "Does batch norm help on forty digits?",

@@ -24,6 +24,8 @@ from tune_app.web.access import COOKIE
 from tune_app.web.forms import local_target
 from tune_app.web.text import duration, file_size
 
+pytestmark = pytest.mark.slow
+
 BROWSER = {"Sec-Fetch-Site": "same-origin"}
 VENDORED = {
     "htmx.min.js": "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717",

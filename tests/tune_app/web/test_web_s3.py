@@ -12,6 +12,8 @@ from tests.support.s3 import s3_server
 from tune_app.storage import Folder
 from tune_app.tuning.store.live import LiveWriter, RunningTrial
 
+pytestmark = pytest.mark.slow
+
 RESULTS = "s3://bucket/results"
 
 

@@ -10,6 +10,8 @@ from bench.make_store import write_store
 from tune_app.web.app import create_app
 from tune_app.web.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 HOST = "localhost"
 
 

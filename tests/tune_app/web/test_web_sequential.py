@@ -9,6 +9,8 @@ from tests.support.sequential_study import write_study
 from tune_app.studies import read_study
 from tune_app.tuning.runner import run_study
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

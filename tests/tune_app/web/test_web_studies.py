@@ -20,6 +20,8 @@ from tune_app.web import answers
 from tune_app.web.curves import mean_and_interval, spread
 from tune_app.web.tables import Table, stamps, trial_rows
 
+pytestmark = pytest.mark.slow
+
 API = "/api/v1/studies"
 
 
@@ -119,7 +121,11 @@ def test_trials_are_filtered(get):
 
 @pytest.mark.parametrize("cursor", ["nonsense", "bnVsbA", "W251bGwsIDVd", "WyJhIiwgImIiXQ", "[" * 1000])
 def test_a_wrong_cursor_is_refused(get, cursor):
-    get("/invented/trials", 422, sort="seed", cursor=cursor)
+    found = get("/invented/trials", 422, sort="seed", cursor=cursor)
+    assert (found["status"], found["detail"].startswith("`cursor` is not one that this service returned")) == (
+        422,
+        True,
+    )
 
 
 def test_a_trial_shows_what_differs_from_the_baseline(get):

@@ -8,6 +8,8 @@ from analysis import load_study
 from search_spaces.study_files import study_from
 from tune_app.tuning.runner import run_study
 
+pytestmark = pytest.mark.slow
+
 TREE = {
     "name": "tuned",
     "baseline": {

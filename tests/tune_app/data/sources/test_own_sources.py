@@ -27,6 +27,8 @@ from tune_app.data.sources.own import save_arrays
 from tune_app.training import fit
 from tune_app.user_code import CodeSource, make_importable
 
+pytestmark = pytest.mark.slow
+
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")  # before the import, which reads them
 datasets: Any = importlib.import_module("datasets")
 

@@ -23,6 +23,8 @@ from tune_app.tuning.store.compact import compact
 from tune_app.tuning.store.merging import COMPACT
 from tune_app.tuning.store.writer import ResultsStore
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 2
 
 
