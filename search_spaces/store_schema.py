@@ -28,6 +28,7 @@ Versions. A reader treats an absent nullable column as null and ignores unknown 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from typing import Literal, get_args
 
 import pyarrow as pa
@@ -171,9 +172,9 @@ def metric_columns(table: str, schema: pa.Schema) -> tuple[str, ...]:
     return tuple(field.name for field in schema if field.name not in fixed and pa.types.is_floating(field.type))
 
 
-def check_version(versions: Iterable[int], place: str) -> None:
-    """Raise StudyError where rows of a store have a schema version above this release's."""
-    newest = max(versions, default=SCHEMA_VERSION)
+def check_version(versions: Iterable[object], place: str) -> None:
+    """Raise StudyError where rows of a store have a schema version above this release's; damaged ones do not count."""
+    newest = max((int(version) for version in versions if isinstance(version, Integral)), default=SCHEMA_VERSION)
     if newest > SCHEMA_VERSION:
         raise StudyError(
             f"{place} has rows of schema version {newest}, but this release of tune-app reads versions up to "

@@ -22,7 +22,7 @@ def curves_matrix(results: StudyResults, metric: str | None = None) -> pd.DataFr
     columns run from epoch 1 to the last one planned. Figures that are not finite (a diverged loss) are NaN.
     """
     metric = metric or results.choose_by
-    epochs = _with_metric(results.epochs, metric, "epochs")
+    epochs = _with_metric(results.epochs, metric, "epochs").drop_duplicates([*TRIAL, "epoch"], keep="last")
     matrix = epochs.pivot(index=TRIAL, columns="epoch", values=metric).astype(np.float64)
     longest = int(np.nanmax([results.trials["epochs_planned"].max(), epochs["epoch"].max(), 0]))
     rows = pd.MultiIndex.from_frame(results.trials[TRIAL])

@@ -47,6 +47,8 @@ def signals_itself(number, marker):
     """
 
     class SignalsItself(CellTrainable):
+        _seconds = 0.0
+
         def _make_runner(self, shared, settings):
             return super()._make_runner(shared, replace(settings, report_seconds=0.0))  # a report for each epoch
 

@@ -150,6 +150,8 @@ def changes() -> Mapping[str, Change]:
         "epochs nulls": _nulls,
         "trials pipe": _pipe("trials/a.parquet"),
         "trials link": _link("trials/a.parquet", "/dev/zero"),
+        "schema text": _column("trials", "schema_version", _same("2")),
+        "epochs repeated": _column("epochs", "epoch", _same(1)),
         "trials twice": _twice("trials", "config"),
         "epochs twice": _twice("epochs", "val_loss"),
         "epochs text": _column("epochs", "val_loss", _same("[816]")),

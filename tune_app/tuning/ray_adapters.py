@@ -36,6 +36,10 @@ class Proposals(RaySearcher):
     def restore(self, checkpoint_path: str) -> None:
         """Restore nothing."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the searcher, which knows the whole run: Ray saves what a run was given, and nothing reads it."""
+        return {}
+
 
 class Forwarded(tune.Callback):
     """A Ray callback that hands on each event to an object which has a method for it."""
