@@ -28,7 +28,7 @@ serve-demo: setup
 
 # Tests of one module run in one process, so that they share its fixtures; modules that take long come first.
 SIDE_BY_SIDE := --numprocesses auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
-# pytest keeps its compiled tests, whatever the shell says: to compile them takes half of its start, in each process.
+# pytest keeps its compiled tests, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
 # Tests that start Ray or Chromium wait much, so they run beside the others.

@@ -165,7 +165,7 @@ def test_the_inline_executor_writes_the_same_figures_as_ray(tiny_tree, tmp_path)
     run(tiny_tree, tmp_path / "ray")
     run_study(study_from(tiny_tree | {"resources": {"gpu": 0.0}}), str(tmp_path / "inline"), executor="inline")
     one, other = (load_study(tmp_path / name / "tiny") for name in ("ray", "inline"))
-    differs = ["node", "started_at", "finished_at", "seconds", "images_per_second"]
+    differs = ["node", "run_id", "started_at", "finished_at", "seconds", "images_per_second"]
     assert len(one.correct) == 4
     for table in ("trials", "epochs", "quantiles", "correct"):
         frames = [getattr(found, table).drop(columns=differs, errors="ignore") for found in (one, other)]
