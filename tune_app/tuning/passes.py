@@ -103,7 +103,9 @@ class Passes:
         self._progress.total += trials
 
     def estimate(self, jobs: Sequence[Job]) -> None:
-        """Estimate the time of the run from what this machine measured before, and say it."""
+        """Estimate the time of the run, with these further jobs, from what this machine measured before, and say it."""
+        if not jobs:
+            return
         is_first = self._clock.estimated is None
         self._clock.expect(jobs)
         if is_first and self._clock.estimated is not None:

@@ -166,10 +166,11 @@ class _Run:
                 cells += cells_ahead(self._spec, plan, results) if cells else []
                 return [cell_job(cell, self._fingerprint(cell.config), share) for cell in cells]
 
-            searcher = QueueSearcher(needed, on_new=passes.expect)
+            searcher, estimated = QueueSearcher(needed, on_new=passes.expect), set[str]()
             while (jobs := needed()) and not passes.recorder.should_stop:
                 before = len(results)
-                passes.estimate(jobs)
+                passes.estimate([job for job in jobs if job.digest not in estimated])
+                estimated.update(job.digest for job in jobs)
                 passes.train(Batch(searcher, TRIALS_PER_BATCH, share, at_once=min(len(jobs), TRIALS_PER_BATCH)))
                 assert passes.recorder.should_stop or len(results) > before, "a batch ended without a result"
             passes.is_complete = not jobs

@@ -84,10 +84,12 @@ def test_the_summary_is_shown_before_the_executor_ends(tiny_tree, tmp_path):
 
 
 def test_a_large_ablation_is_trained_in_batches(tiny_tree, tmp_path, monkeypatch, capsys):
+    executor, estimated = Recorded(), []
     monkeypatch.setattr(runner, "TRIALS_PER_BATCH", 3)
-    executor = Recorded()
+    monkeypatch.setattr(runner.Passes, "estimate", lambda passes, jobs: estimated.append(len(jobs)))
     assert run_study(study_from(tiny_tree | {"seeds": 4}), str(tmp_path), executor=executor).trained == 8
     assert executor.batches == [3, 3, 3]
+    assert estimated == [8, 0, 0]
     assert "[8/8]" in capsys.readouterr().out
 
 
