@@ -329,7 +329,7 @@ def test_gates_stay_between_zero_and_one(arrays: ImageArrays, config_with: Confi
 
 def test_an_epochs_row_has_the_stores_columns(arrays: ImageArrays, config_with: ConfigWith) -> None:
     (epoch,) = fit(config_with(epochs=1), arrays)
-    assert list(epoch.to_row()) == [name for name in EPOCHS.names if name not in ("digest", "fingerprint")]
+    assert list(epoch.to_row()) == [name for name in EPOCHS.names if name not in ("digest", "fingerprint", "run_id")]
     assert epoch.to_row()["val_f1_macro"] == epoch.val.f1_macro
     assert EpochMetrics.from_plain(epoch.to_plain()) == epoch
 

@@ -99,6 +99,8 @@ def test_a_ray_that_does_not_start_is_one_message(monkeypatch):
         raise Exception("The current node timed out during startup.")  # as Ray does
 
     monkeypatch.setattr(session.ray, "init", fails)
+    monkeypatch.setattr(session.ray, "is_initialized", lambda: False)  # another test may have started one
+    monkeypatch.setattr(session.ray, "shutdown", lambda: None)
     with pytest.raises(StudyError, match=r"Ray did not start on this machine \(The current node timed out"):
         session.ray_session(preload=("json", "csv")).__enter__()
     assert session._PRELOAD not in os.environ

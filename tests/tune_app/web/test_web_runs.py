@@ -83,7 +83,9 @@ def log(site, run):
 
 
 def end(site, run, code=0):
-    (site.service.runs.folder(run) / "code").write_text(str(code))
+    written = site.service.runs.folder(run) / "code.new"
+    written.write_text(str(code))
+    written.rename(written.with_name("code"))  # whole: the run reads it as soon as it is there
 
 
 def test_a_run_is_started_followed_and_ends(queue):
