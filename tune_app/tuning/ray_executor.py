@@ -41,6 +41,7 @@ class RayExecutor:
     def __init__(self, address: str | None = None, shared_folder: bool = False) -> None:
         """Choose where; nothing is started yet."""
         self._address, self._shared_folder = address, shared_folder
+        self._is_own = False
 
     @property
     def needs_archive(self) -> bool:
@@ -52,8 +53,9 @@ class RayExecutor:
 
         Ray starts a process for each CPU. Where trials take at least half of them, all import what trains at once.
         """
-        from tune_app.tuning.session import ray_session
+        from tune_app.tuning.session import is_running, ray_session
 
+        self._is_own = self._address is None and not is_running()
         here = local_resources()
         used = min(trials, concurrency(spec.resources.cpu, 0.0, here))
         return ray_session(self._address, (TRAINABLE, task_of(spec).trainer) if 2 * used >= here["CPU"] else ())
@@ -86,5 +88,6 @@ class RayExecutor:
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(pending)
         at_once = batch.total if batch.at_once is None else batch.at_once
         at_most = slots if is_search and is_local else None  # a proposal should see every result so far
-        place = Place(is_local, 1 if batch.alone else at_most, workers=1 if batch.alone else min(slots, at_once))
+        workers = 1 if batch.alone else min(slots, at_once)
+        place = Place(is_local, self._is_own, 1 if batch.alone else at_most, workers)
         run_tuner(batch, shared, settings, mode, outlet, place)

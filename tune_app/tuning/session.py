@@ -41,6 +41,11 @@ _PRELOAD = "RAY_preload_python_modules"
 _SILENT: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
+def is_running() -> bool:
+    """Return whether this process has started or joined a Ray."""
+    return bool(ray.is_initialized())
+
+
 @contextmanager
 def ray_session(address: str | None = None, preload: Sequence[str] = ()) -> Iterator[None]:
     """Join the Ray at ``address`` (``auto``: the one running here), or start one on this machine and end it after.
@@ -49,7 +54,7 @@ def ray_session(address: str | None = None, preload: Sequence[str] = ()) -> Iter
     that this process has already started is used as it is. Raises StudyError where there is none to join, or it does
     not start.
     """
-    if ray.is_initialized():
+    if is_running():
         yield
         return
     if address is None:

@@ -34,10 +34,12 @@ somewhere."""
 class Place:
     """Where trials run: on this machine or a cluster; at most so many at once, None: as many as fit.
 
-    ``workers`` processes train from the start. On this machine the first trial of each waits until all of them are up.
+    ``is_own``: this process started Ray, so that the workers have its environment. ``workers`` processes train from the
+    start. On this machine the first trial of each waits until all of them are up.
     """
 
     is_local: bool
+    is_own: bool
     at_most: int | None
     workers: int
 
@@ -83,7 +85,7 @@ def run_tuner(
         with (
             noise_to(outlet.store.log_file),
             interruptible(outlet.recorder.interrupt),
-            _waiting_workers() if place.is_local else nullcontext(),
+            _waiting_workers() if place.is_own else nullcontext(),
         ):
             tuner.fit()
 
@@ -102,7 +104,7 @@ def _waiting_workers() -> Iterator[None]:
     """Let trials use the processes that Ray starts beforehand.
 
     Tune passes some variables of the environment on, with a `runtime_env`, and that alone makes Ray start other
-    processes. On this machine they have this process's environment anyway.
+    processes. Those of a Ray that this process started have its environment anyway.
     """
     vars_set, passed_on = dict(class_cache.DEFAULT_ENV_VARS), set(class_cache.ENV_VARS_TO_PROPAGATE)
     class_cache.DEFAULT_ENV_VARS.clear()

@@ -4,14 +4,18 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from search_spaces.errors import StudyError
 from search_spaces.study_files import study_from
-from tune_app.tuning import runner, session
+from tune_app.tuning import runner, session, tuner
+from tune_app.tuning.executor import Batch
 from tune_app.tuning.inline import InlineExecutor
+from tune_app.tuning.queues import QueueSearcher
+from tune_app.tuning.ray_executor import RayExecutor
 from tune_app.tuning.runner import run_study
 
 TRAIN = """
@@ -113,3 +117,18 @@ def test_ray_is_started_as_without_the_dashboards_packages_and_only_then():
     with session._without_dashboard():
         assert isinstance(utils.get_dashboard_dependency_error(), ImportError)
     assert utils.get_dashboard_dependency_error is before
+
+
+def test_only_the_workers_of_a_ray_of_its_own_are_known_to_have_the_environment(tiny_tree, monkeypatch):
+    places = []
+    monkeypatch.setattr(session, "ray_session", lambda *arguments: None)
+    monkeypatch.setattr("tune_app.tuning.ray_executor.cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(tuner, "run_tuner", lambda *arguments: places.append(arguments[-1]))
+    monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "1")
+    batch, settings = Batch(QueueSearcher(list), 8, 0.0), SimpleNamespace(cpus=1.0)
+    for running in (False, True):
+        monkeypatch.setattr(session, "is_running", lambda running=running: running)
+        executor = RayExecutor()
+        executor.session(study_from(tiny_tree), 8)
+        executor.run(batch, {}, settings, "max", None)
+    assert [(place.is_own, place.is_local, place.workers) for place in places] == [(True, True, 2), (False, True, 2)]
