@@ -113,7 +113,10 @@ def _forget_other_version(package: str) -> None:
     is_here = any(place.startswith(folder) for place in places)
     if module is not None and _imported.get(package, _current if is_here else None) != _current:
         for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
-            del sys.modules[name]
+            compiled = getattr(sys.modules.pop(name), "__cached__", None)
+            if compiled:  # Python takes it for the new source where that has the same size and second
+                with suppress(OSError):
+                    Path(compiled).unlink()
     _imported[package] = _current
 
 
