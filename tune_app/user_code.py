@@ -16,8 +16,8 @@ import sys
 import tempfile
 import traceback
 import zipfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,11 +113,18 @@ def _forget_other_version(package: str) -> None:
     is_here = any(place.startswith(folder) for place in places)
     if module is not None and _imported.get(package, _current if is_here else None) != _current:
         for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
-            compiled = getattr(sys.modules.pop(name), "__cached__", None)
-            if compiled:  # Python takes it for the new source where that has the same size and second
-                with suppress(OSError):
-                    Path(compiled).unlink()
+            del sys.modules[name]
     _imported[package] = _current
+
+
+@contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """Write no bytecode: Python would take it for edited source of the same size and second, in any process."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def cache_folder() -> Path:
@@ -154,7 +161,8 @@ def resolve(reference: str) -> Any:
     module_name, _, attribute = reference.partition(":")
     _forget_other_version(module_name.split(".")[0])
     try:
-        found: Any = importlib.import_module(module_name)
+        with _no_bytecode():
+            found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
             raise

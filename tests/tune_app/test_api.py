@@ -105,3 +105,9 @@ def test_the_public_names_are_those_of_the_documentation():
     assert all(getattr(tune_app, name) for name in tune_app.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         tune_app.nothing  # noqa: B018
+
+
+def test_no_bytecode_of_a_users_package_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    tune_app.run(write_package(tmp_path / "a", TRAIN, seeds=1), tmp_path / "results", executor="inline")
+    assert not list((tmp_path / "a").rglob("*.pyc"))
