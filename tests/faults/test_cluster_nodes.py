@@ -14,6 +14,7 @@ import ray
 import yaml
 from drivers import CLI, stored, study, undisturbed, wait_until
 from heads import head
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_TYPE
 from ray.cluster_utils import Cluster
 
 from analysis import load_study
@@ -97,9 +98,9 @@ def test_workers_come_from_none_for_a_quarter_of_a_gpu_each_and_go_when_idle(tmp
             "disable_node_updaters": True,
             "disable_launch_config_check": True,
         },
-        "head_node_type": "head",
+        "head_node_type": FAKE_HEAD_NODE_TYPE,  # of any other type the provider's head does not count, and Ray adds one
         "available_node_types": {
-            "head": {"resources": {"CPU": 0}, "node_config": {}, "min_workers": 0, "max_workers": 0},
+            FAKE_HEAD_NODE_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "min_workers": 0, "max_workers": 0},
             "gpu": {"resources": {"CPU": 4, "GPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2},
         },
     }
