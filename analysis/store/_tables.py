@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ REQUIRED = frozenset(field.name for schema in TABLES.values() for field in schem
 """Columns that every file of its table has; one of the others may be absent: then it is null."""
 _THREADS = 4
 _BATCH = 100
+_TRIES = 5
+"""Each time only because a run changed the folder while it was read."""
 
 
 @dataclass
@@ -38,6 +41,11 @@ class Problems:
     def add(self, sentence: str, place: str = "") -> None:
         """Add ``sentence`` once, with the places that it is about."""
         self.places.setdefault(sentence, []).append(place)
+
+    def extend(self, others: Problems) -> None:
+        """Add all of ``others``."""
+        for sentence, places in others.places.items():
+            self.places.setdefault(sentence, []).extend(places)
 
     def sentences(self) -> tuple[str, ...]:
         """Return one sentence for each problem."""
@@ -99,10 +107,19 @@ def read_table(
 
     The columns are the schema's with one for each of ``metrics``, then each further column of floats that a file of
     ``trials`` or ``epochs`` has: a metric too. A column that a file lacks is null in its rows. Files under a temporary
-    name (a leading dot, or ending in .tmp) are skipped: another process is writing them.
+    name (a leading dot, or ending in .tmp) are skipped: another process is writing them. Where a file has gone since
+    the folder was listed, a run has merged it into another: the folder is listed and read again.
     """
     schema = pa.schema([f.with_nullable(True) for f in table_schema(name, metrics)])
-    paths, budget = _files(filesystem, f"{root}/{name}", problems)
+    for _ in range(_TRIES - 1):
+        with suppress(FileNotFoundError, NotADirectoryError):  # the latter: pyarrow, of a folder that came meanwhile
+            return _read_files(filesystem, f"{root}/{name}", name, schema, problems)
+    return _read_files(filesystem, f"{root}/{name}", name, schema, problems)
+
+
+def _read_files(filesystem: pafs.FileSystem, folder: str, name: str, schema: pa.Schema, problems: Problems) -> pa.Table:
+    """Return the rows of all files of a folder; FileNotFoundError where one has gone since the folder was listed."""
+    paths, budget = _files(filesystem, folder, problems)
     batches = [range(start, min(start + _BATCH, len(paths))) for start in range(0, len(paths), _BATCH)]
     compacted = sum(path.rsplit("/", 1)[-1].startswith(COMPACT) for path in paths)
 
@@ -112,8 +129,7 @@ def read_table(
     with ThreadPoolExecutor(_THREADS) as threads:
         found = list(threads.map(read, batches))
     for _, own in found:
-        for sentence, places in own.places.items():
-            problems.places.setdefault(sentence, []).extend(places)
+        problems.extend(own)
     empty = schema.append(pa.field(FILE, pa.int32())).empty_table()
     return pa.concat_tables([empty, *(table for table, _ in found)], promote_options="default")
 
@@ -164,17 +180,19 @@ def _is_link(filesystem: pafs.FileSystem, path: str) -> bool:
 def _read_file(
     filesystem: pafs.FileSystem, path: str, name: str, schema: pa.Schema, budget: Budget, alone: bool
 ) -> pa.Table | str:
-    """Return the schema's columns and the metrics of a file, or why it cannot be read.
+    """Return the schema's columns and the metrics of a file, or why it cannot be read; FileNotFoundError: it has gone.
 
     A file that is alone is read by several threads itself.
     """
-    source = path if isinstance(filesystem, pafs.LocalFileSystem) else filesystem.open_input_file(path)
     try:
+        source = path if isinstance(filesystem, pafs.LocalFileSystem) else filesystem.open_input_file(path)
         with open_parquet(source) as file:
             wanted = {*schema.names, *metric_columns(name, file.schema_arrow)}
             return read_columns(source, file, budget, wanted, alone, len(schema))
     except OverBudgetError as error:
         return str(error)
+    except FileNotFoundError:
+        raise
     except (pa.ArrowException, OSError) as error:
         return str(error).split("\n")[0].split(". ")[0].removesuffix(".")
 

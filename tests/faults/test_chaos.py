@@ -16,6 +16,7 @@ import pytest
 from drivers import driver, figures, finished_at, stored, study, undisturbed, wait_until
 
 from analysis import load_study
+from search_spaces.errors import StudyError
 from tests.support.s3_gate import moto_server, open_gate
 from tune_app.storage import Folder
 from tune_app.tuning.store.live import read_live
@@ -162,35 +163,44 @@ def gate(monkeypatch):
 @pytest.mark.cluster  # with the longer ones
 def test_an_s3_server_that_disappears_and_kills_cost_no_cell(gate, tmp_path):
     kills, cells = max(2, KILLS // 10), min(CELLS, 8)
-    tree, url, dice = study(epochs=6, seeds=cells // 2), "s3://bucket/results", random.Random(SEED)
+    url, dice, done = "s3://bucket/results", random.Random(SEED), {}
     store = f"{url}/tiny"
-    done = {}
 
     def finished():
         try:
             return dict(load_study(store).trials.set_index("digest").finished_at)
-        except Exception:  # nothing there yet, or away
+        except StudyError:  # nothing there yet
             return {}
 
     print(f"\n{cells} cells on S3, {kills} rounds, seed {SEED}")
     for number in range(1, kills + 1):
+        cells += 4 if len(done) > cells - 4 else 0
+        tree = study(epochs=6, seeds=cells // 2)
+        more = "nothing", "a cell"
+        before, after = "a cell" if number == kills else dice.choice(more), dice.choice(more)
         with driver(tree, tmp_path, "--results", url) as run:
+
+            def wait_for(what, run=run):
+                had = len(finished())
+                wait_until(lambda: what == "nothing" or len(finished()) > had or run.process.poll() is not None, 300)
+
             wait_until(lambda: gate.written or run.process.poll() is not None)
+            wait_for(before)
             time.sleep(6 * dice.random())
             gate.away = True
             time.sleep(1 + 5 * dice.random())
             gate.away = False
-            if dice.random() < 0.5:
-                wait_until(lambda: len(finished()) > len(done) or run.process.poll() is not None, 300)  # noqa: B023
-            else:
-                time.sleep(4 * dice.random())
+            wait_for(after)
+            time.sleep(4 * dice.random())
             run.kill()
             wait_until(lambda: run.family() == [])
         gate.written.clear()
         now = finished()
-        print(f"{number}: server away, then a kill: {len(now)} of {cells} cells finished", flush=True)
+        line = f"{number}: server away after {before}, then {after} and a kill: {len(now)} of {cells} cells finished"
+        print(line, flush=True)
         assert {digest: now[digest] for digest in done} == done, "trained twice"
         done = now
+    assert done
     with driver(tree, tmp_path, "--results", url) as run:
         code, out = run.wait(300)
     assert code == 0, out

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis import StudyResults, load_study
+from analysis.store import _tables
 from bench.make_store import FINGERPRINT, Truth, write_store
 from search_spaces.errors import StudyError
 from search_spaces.store_schema import SCHEMA_VERSION, TABLES, TRIALS
@@ -201,6 +204,50 @@ def test_temporary_files_are_passed_over(store: Path):
     for name in (".half.parquet", "half.parquet.tmp", "notes.txt"):
         (store / "trials" / name).write_bytes(b"PAR1 half")
     assert load_study(store).problems == ()
+
+
+@pytest.mark.parametrize("times", [1, _tables._TRIES])
+def test_files_that_a_run_merges_while_they_are_read_are_not_missed(ablation: Path, tmp_path: Path, monkeypatch, times):
+    store, whole, listed, left = tmp_path / "store", load_study(ablation), _tables._files, [times]
+    shutil.copytree(ablation, store)
+
+    def merged_after(filesystem, folder: str, problems):
+        found = listed(filesystem, folder, problems)
+        if folder.endswith("/epochs") and left[0]:
+            left[0] -= 1
+            table = pa.concat_tables([pq.read_table(path) for path in found[0]])
+            pq.write_table(table, f"{folder}/compact-{left[0]}.parquet")
+            for path in found[0]:
+                Path(path).unlink()
+        return found
+
+    monkeypatch.setattr(_tables, "_files", merged_after)
+    if times == _tables._TRIES:  # a file that is listed and never there
+        with pytest.raises(FileNotFoundError, match="epochs"):
+            load_study(store)
+        return
+    found = load_study(store)
+    pd.testing.assert_frame_equal(found.epochs, whole.epochs)
+    assert found.problems == ()
+
+
+def test_a_remote_folder_that_comes_while_it_is_listed_is_listed_again(ablation: Path, monkeypatch):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(ablation), "/coming", recursive=True)
+    missed, is_folder = [], type(memory).isdir
+
+    def comes(self, path: str) -> bool:
+        if path.endswith("epochs") and not missed:
+            missed.append(path)
+            return False
+        return is_folder(self, path)
+
+    monkeypatch.setattr(type(memory), "isdir", comes)
+    try:
+        assert len(load_study("memory://coming").epochs) == len(load_study(ablation).epochs)
+    finally:
+        memory.rm("/coming", recursive=True)
+    assert missed
 
 
 def test_corrupt_file_is_named_and_the_rest_is_read(store: Path):
