@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from bench import concurrency, factorization, landscape, norms, ray_cost, service, start, store, training
+from bench import concurrency, estimate, factorization, landscape, norms, ray_cost, service, start, store, training
 
 MEASUREMENTS: dict[str, Callable[[], dict[str, float]]] = {
     "training": training.measure_training,
@@ -22,6 +22,7 @@ MEASUREMENTS: dict[str, Callable[[], dict[str, float]]] = {
     "side_by_side": training.measure_side_by_side,
     "landscape": landscape.measure,
     "start": start.measure,
+    "estimate": estimate.measure,
     "concurrency": concurrency.measure,
     "ray": ray_cost.measure_ray,
     "factorization": factorization.measure,

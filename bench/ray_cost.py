@@ -1,4 +1,4 @@
-"""Measure Ray's overhead per trial: a study of short trials against the same `fit` calls in one process."""
+"""Measure Ray's overhead, once a run and for each trial: short trials on Ray against the same `fit` in one process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from tune_app.data import ImageArrays, load_source
 from tune_app.training import fit, set_threads
 from tune_app.tuning.runner import run_study
 
-TRIALS = 64
+FEW, MANY = 64, 320
+"""Trials of two studies: the difference between their times is that of 256 trials, without Ray's start."""
 
 
 def tiny_study(trials: int) -> StudySpec:
@@ -39,30 +40,29 @@ def tiny_study(trials: int) -> StudySpec:
     )
 
 
-def measure_ray(trials: int = TRIALS, repeats: int = 3) -> dict[str, float]:
-    """Return the medians over interleaved rounds.
+def measure_ray(few: int = FEW, many: int = MANY, repeats: int = 3) -> dict[str, float]:
+    """Return the medians over interleaved rounds, in seconds.
 
-    ``ray.extra_seconds_per_trial``: the time of `run_study` on an empty store, Ray's start included, minus the time of
-    the same trainings one after the other in this process, per trial. A study trains one trial per core in parallel, so
-    this number is optimistic; ``..._over_ideal`` compares with the in-process time divided by the number of cores.
+    ``ray.marginal_seconds_per_trial``: what each further trial of a running study takes beyond its share of the same
+    trainings split evenly over the cores. ``ray.fixed_seconds``: what a study takes beyond that for all its trials, so
+    mostly Ray's start and end.
     """
-    spec = tiny_study(trials)
+    spec, more = tiny_study(few), tiny_study(many)
     cells = make_plan(spec).cells
     assert isinstance(spec.baseline, TrialConfig)
     arrays = load_source(spec.baseline.data)
     set_threads(1)
     _train(cells[:4], arrays)
-    alone, on_ray = [], []
-    for _ in range(repeats):
-        alone.append(_train(cells, arrays))
-        on_ray.append(_study(spec))
-    plain, ray = statistics.median(alone), statistics.median(on_ray)
+    rounds = [(_train(cells, arrays) / few, _study(spec), _study(more)) for _ in range(repeats)]
+    each, short, long = map(statistics.median, zip(*rounds, strict=True))
+    share = each / (os.cpu_count() or 1)
+    marginal = (long - short) / (many - few) - share
     return {
-        "ray.extra_seconds_per_trial": (ray - plain) / trials,
-        "ray.extra_seconds_per_trial_over_ideal": (ray - plain / (os.cpu_count() or 1)) / trials,
-        "ray.seconds_in_process": plain,
-        "ray.seconds_on_ray": ray,
-        "ray.trials": trials,
+        "ray.marginal_seconds_per_trial": marginal,
+        "ray.fixed_seconds": short - few * (share + marginal),
+        "ray.training_seconds_per_trial": each,
+        f"ray.seconds_of_{few}_trials": short,
+        f"ray.seconds_of_{many}_trials": long,
     }
 
 
