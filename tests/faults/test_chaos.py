@@ -133,7 +133,7 @@ def test_killed_at_random_moments_a_study_ends_as_if_undisturbed(place, tmp_path
         began = time.monotonic()
         with driver(tree, place) as run:
             if more:
-                wait_until(lambda: len(finished_at(store)) > len(done) or run.process.poll() is not None)  # noqa: B023
+                wait_until(lambda: len(finished_at(store)) > len(done) or run.process.poll() is not None, every=0.2)  # noqa: B023
                 time.sleep(dice.random() / 4)
             else:
                 wait_until(lambda: (store / ".holder").exists() or run.process.poll() is not None)
@@ -182,7 +182,9 @@ def test_an_s3_server_that_disappears_and_kills_cost_no_cell(gate, tmp_path):
 
             def wait_for(what, run=run):
                 had = len(finished())
-                wait_until(lambda: what == "nothing" or len(finished()) > had or run.process.poll() is not None, 300)
+                wait_until(
+                    lambda: what == "nothing" or len(finished()) > had or run.process.poll() is not None, 300, 0.2
+                )
 
             wait_until(lambda: gate.written or run.process.poll() is not None)
             wait_for(before)

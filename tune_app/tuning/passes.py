@@ -147,7 +147,10 @@ class Passes:
 
     def _write_live(self, force: bool = False) -> None:
         running = [] if force else [running_trial(record) for record in self.recorder.records.values()]
-        self._live.update(running, self.recorder.counts, self._progress.total, self._summary.already, force=force)
+        shown = self._progress
+        self._live.update(
+            running, self.recorder.counts, shown.total, self._summary.already, shown.seconds_left(), force=force
+        )
 
     def _conclude(self) -> None:
         recorder, summary = self.recorder, self._summary

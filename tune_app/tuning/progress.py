@@ -112,8 +112,12 @@ class Progress:
         if self._best is None or (value > self._best[0]) == (self._better == "max"):
             self._best = (value, _name(record))
 
+    def seconds_left(self) -> float | None:
+        """Return the estimated seconds that the run has left; None where too little has been done to say."""
+        return self._left.seconds()
+
     def _eta(self) -> str:
-        left = self._left.seconds()
+        left = self.seconds_left()
         return "" if left is None else f", about {duration(left)} left"
 
     def _picture(self) -> Group:

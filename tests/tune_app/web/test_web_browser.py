@@ -67,7 +67,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         points = {"val_accuracy": [(1, 0.3), (2, 0.5)]}
         trials.append(RunningTrial(digest, fingerprint, "", 0, 2, 10, "host", 0.25, points=points))
     live = LiveWriter(Folder(str(store)), "running", clock=lambda: 4e9)  # never out of date
-    live.update(trials[:2], {"completed": 3}, 7, 13)
+    live.update(trials[:2], {"completed": 3}, 7, 13, seconds_left=75)
     space = {"optimizer.lr": {"loguniform": [0.001, 1.0]}}
     write_store(results / "lr-search", space=space, name="lr-search", trials=30, epochs=9, extras=False)
     server = Served(results)

@@ -58,6 +58,7 @@ class LiveWriter:
         self._started = clock()
         self._written = -math.inf
         self._last: dict[str, Any] = {}
+        self._seconds_left: float | None = None
         self.error: OSError | None = None
 
     def update(
@@ -66,18 +67,21 @@ class LiveWriter:
         counts: Mapping[str, int],
         total: int | None,
         already: int,
+        seconds_left: float | None = None,
         force: bool = False,
     ) -> bool:
         """Write the state unless that was done a moment ago; return whether it was written.
 
         ``counts``: status -> trials that ended in this run. ``total``: trials that this run is to train, None where
-        that is not known. ``already``: trials that were in the store before. ``force`` writes in any case.
+        that is not known. ``already``: trials that were in the store before. ``seconds_left``: estimated, None where
+        too little was done to say. ``force`` writes in any case.
         """
         now = self._clock()
         if not force and now - self._written < self._least:
             return False
         trials = [asdict(trial) | {"points": _recent(trial.points)} for trial in running]
         self._last = {"running": trials, "counts": dict(counts), "total": total, "already": already}
+        self._seconds_left = seconds_left
         return self._write(now, ended=False)
 
     def close(self) -> None:
@@ -94,7 +98,7 @@ class LiveWriter:
             "started_at": self._started,
             "updated_at": now,
             "ended": ended,
-            "eta_seconds": None if ended else self._eta(now),
+            "eta_seconds": None if ended else self._seconds_left,
             **self._last,
         }
         try:
@@ -104,14 +108,6 @@ class LiveWriter:
             return False
         self._written = now
         return True
-
-    def _eta(self, now: float) -> float | None:
-        """Return the seconds left, from the rate so far and how far the running trials are."""
-        total, done = self._last["total"], float(sum(self._last["counts"].values()))
-        done += sum(t["epoch"] / t["epochs"] for t in self._last["running"] if t["epochs"])
-        if total is None or done <= 0 or now <= self._started:
-            return None
-        return float(max(0.0, (total - done) * (now - self._started) / done))
 
 
 def _recent(points: Mapping[str, Iterable[tuple[int, float]]]) -> dict[str, list[tuple[int, float]]]:
