@@ -14,6 +14,8 @@ from analysis.plots.style import LIGHT, PAGE, Theme, new_figure, shorten, themed
 from analysis.store._rows import rows_of
 
 MOST_NODES = 16
+MOST_SHARE = 1e6
+"""A trial that a store says was given more is drawn with so much: an axis cannot reach 1e308."""
 
 
 def timeline_data(trials: pd.DataFrame) -> pd.DataFrame:
@@ -23,13 +25,14 @@ def timeline_data(trials: pd.DataFrame) -> pd.DataFrame:
     a node, each at the lowest height free at its start.
     """
     known = trials.dropna(subset=["started_at", "finished_at"])
+    share = np.where(known["gpus"].fillna(0) > 0, known["gpus"], known["cpus"].fillna(1.0))
     first = known["started_at"].min()
     table = pd.DataFrame(
         {
             "node": known["node"].fillna("unknown"),
             "start": (known["started_at"] - first).dt.total_seconds() / 3600,
             "end": (known["finished_at"] - first).dt.total_seconds() / 3600,
-            "share": np.where(known["gpus"].fillna(0) > 0, known["gpus"], known["cpus"].fillna(1.0)),
+            "share": np.clip(share, 0.0, MOST_SHARE),
             "on_gpu": known["gpus"].fillna(0) > 0,
             "status": known["status"],
         }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import load_study
 from analysis.plots._axis import field_axis
 from analysis.plots.contour import contour_data
 from analysis.plots.history import history_data
@@ -13,7 +16,7 @@ from analysis.plots.landscape import loss_levels
 from analysis.plots.parallel import search_data
 from analysis.plots.power import power_data
 from analysis.plots.rungs import rung_data
-from analysis.plots.timeline import timeline_data
+from analysis.plots.timeline import MOST_SHARE, draw_timeline, timeline_data
 from analysis.stats.flatness import surface_data
 from search_spaces.metrics import IMAGE_METRICS
 
@@ -71,6 +74,14 @@ def test_a_trial_without_a_gpu_is_as_high_as_its_cpus() -> None:
         }
     )
     assert timeline_data(table)[["share", "on_gpu"]].to_numpy().tolist() == [[2.0, False]]
+
+
+def test_a_share_that_no_axis_can_show_is_drawn_with_the_most(ablation: Path) -> None:
+    trials = load_study(ablation).trials.assign(cpus=[1e308, np.inf, -1.0, *[1.0] * 17], gpus=0.0)
+    timeline = timeline_data(trials)
+    assert sorted(timeline["share"])[-2:] == [MOST_SHARE] * 2
+    assert timeline["share"].min() == 0.0
+    draw_timeline(timeline).figure.canvas.draw()
 
 
 def test_no_two_bars_of_a_node_overlap_in_time_and_height() -> None:
