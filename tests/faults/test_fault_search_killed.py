@@ -73,7 +73,8 @@ def test_a_search_killed_twice_keeps_its_trials_its_winner_and_its_rungs(tmp_pat
     assert cut
     with driver(search(), tmp_path, environment=ONE_AT_A_TIME) as run:
         code, out = run.wait()
-        assert (code, run.family()) == (0, []), out
+        assert code == 0, out
+        wait_until(lambda: run.family() == [])
     last = rows(store)
     epochs = load_study(store).epochs.set_index(["digest", "epoch"]).sort_index()
 
