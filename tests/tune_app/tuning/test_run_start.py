@@ -135,14 +135,14 @@ def test_only_the_workers_of_a_ray_of_its_own_are_known_to_have_the_environment(
     assert [(place.is_own, place.is_local, place.workers) for place in places] == [(True, True, 2), (False, True, 2)]
 
 
-def test_pages_are_told_the_time_left_once_enough_was_done_to_say(tiny_tree, tmp_path, monkeypatch):
-    told, update = [], LiveWriter.update
+def test_pages_get_the_time_left_once_enough_was_done_to_say(tiny_tree, tmp_path, monkeypatch):
+    written, update = [], LiveWriter.update
 
     def note(self, running, counts, total, already, seconds_left=None, **options):
-        told.append(seconds_left)
+        written.append(seconds_left)
         return update(self, running, counts, total, already, seconds_left, **options)
 
     monkeypatch.setattr(LiveWriter, "update", note)
     run_study(study_from(tiny_tree | {"seeds": 6}), str(tmp_path), executor="inline")
-    assert told[0] is None
-    assert any(left is not None and left > 0 for left in told)
+    assert written[0] is None
+    assert any(left is not None and left > 0 for left in written)
