@@ -34,7 +34,7 @@ from tune_app.tuning.preparation import (
     stored_results,
 )
 from tune_app.tuning.queues import QueueSearcher
-from tune_app.tuning.rounds import cells_ahead, cells_needed, known_plan
+from tune_app.tuning.rounds import cells_ahead, cells_needed
 from tune_app.tuning.store.locks import hold
 from tune_app.tuning.store.writer import ResultsStore
 from tune_app.tuning.tensorboard import TensorBoard
@@ -141,8 +141,7 @@ class _Run:
         """
         plan = make_plan(self._spec)
         stored = stored_results(plan, self._store, self._fingerprint)
-        known = known_plan(self._spec, plan, stored)
-        self._summary.already = sum(cell.digest in stored for cell in known.cells)
+        self._summary.already = len(stored)
         first = cells_needed(self._spec, plan, stored)
         if not first:
             return self._summary

@@ -119,8 +119,10 @@ def test_an_extension_keeps_what_is_trained_and_adds_what_the_new_rule_needs(tmp
     study = write_study(tmp_path)
     run(study, tmp_path, "seeds=12")
     before = scores(tmp_path)
-    assert run(study, tmp_path).trained > 0
+    more = run(study, tmp_path)
     after = scores(tmp_path)
+    assert (more.already, more.trained) == (len(before), len(after) - len(before))
+    assert more.trained > 0
     pd.testing.assert_frame_equal(after.loc[before.index], before)
     found = course_of(study, tmp_path)
     assert found.complete
