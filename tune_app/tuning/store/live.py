@@ -58,7 +58,6 @@ class LiveWriter:
         self._started = clock()
         self._written = -math.inf
         self._last: dict[str, Any] = {}
-        self._seconds_left: float | None = None
         self.error: OSError | None = None
 
     def update(
@@ -81,12 +80,13 @@ class LiveWriter:
             return False
         trials = [asdict(trial) | {"points": _recent(trial.points)} for trial in running]
         self._last = {"running": trials, "counts": dict(counts), "total": total, "already": already}
-        self._seconds_left = seconds_left
+        self._last["eta_seconds"] = seconds_left
         return self._write(now, ended=False)
 
     def close(self) -> None:
         """Write that the run has ended: no trial is running any more."""
-        self._last = {"counts": {}, "total": None, "already": 0} | self._last | {"running": []}
+        self._last = {"counts": {}, "total": None, "already": 0} | self._last
+        self._last |= {"running": [], "eta_seconds": None}
         self._write(self._clock(), ended=True)
 
     def _write(self, now: float, ended: bool) -> bool:
@@ -98,7 +98,6 @@ class LiveWriter:
             "started_at": self._started,
             "updated_at": now,
             "ended": ended,
-            "eta_seconds": None if ended else self._seconds_left,
             **self._last,
         }
         try:
