@@ -186,17 +186,15 @@ def _explained(error: str) -> str:
     return f"the job server refuses: {error.strip().splitlines()[-1]}"
 
 
-WARN_BYTES, MOST_BYTES = 10 << 20, 512 << 20
-"""Size of a code archive from which the largest files are named, and Ray's limit for what travels with a job."""
+WARN_BYTES = 10 << 20
+"""Size of a code archive from which the largest files are named."""
 
 
 def archive_note(archive: bytes) -> str:
-    """Return how large an archive is, with its largest files where it is large; StudyError where Ray refuses it."""
+    """Return how large an archive is, with its largest files where it is large."""
     with zipfile.ZipFile(io.BytesIO(archive)) as packed:
         files = sorted(packed.infolist(), key=lambda entry: -entry.file_size)
     size = f"{len(archive) / (1 << 20):.1f} MiB"
     largest = ", ".join(f"{entry.filename} ({entry.file_size / (1 << 20):.1f} MiB)" for entry in files[:5])
-    if len(archive) > MOST_BYTES:
-        raise StudyError(f"the code is {size}, but a job takes at most 512 MiB; narrow `code.include`: {largest}")
     note = f"code: {len(files)} files, {size}"
     return f"{note}; the largest: {largest}" if len(archive) > WARN_BYTES else note
