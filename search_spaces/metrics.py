@@ -59,6 +59,11 @@ class Metric:
         """The unit of a difference: percentages differ by points."""
         return "points" if self.unit == "%" else self.unit
 
+    def has_unit_of(self, other: Metric) -> bool:
+        """Return whether a difference in this metric can be compared with one in another: same quantity or unit."""
+        own = (self.unit, self.scale)
+        return self.quantity == other.quantity or own == (other.unit, other.scale) != ("", 1.0)
+
     def show(self, value: float) -> str:
         """Return a stored value as text, with its unit."""
         space = "" if self.unit in ("%", "") else " "

@@ -61,3 +61,11 @@ def check_published(spec: StudySpec) -> None:
     for i, claim in enumerate(reference.claims if reference else ()):
         if claim.metric not in ("", *CLAIM_METRICS) and claim.metric not in known:
             raise must(f"reference.claims.{i}.metric", claim.metric, unknown_metric(claim.metric, known))
+        if claim.expect == "equivalent" and claim.rope is None and not _rope_applies(spec, claim.metric, known):
+            what = "given: the study has no `rope`, or one in another unit, and equivalence is tested against it"
+            raise must(f"reference.claims.{i}.rope", None, what)
+
+
+def _rope_applies(spec: StudySpec, metric: str, known: Mapping[str, Metric]) -> bool:
+    asked = known.get(metric or spec.metric) or CLAIM_METRICS[metric]
+    return bool(spec.rope) and spec.metric_record().has_unit_of(asked)

@@ -35,7 +35,7 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
     gallery = ablation_gallery(results, table, styles, rope)
     metric = results.metric_record()
     rows = words.effect_rows(table, metric)
-    own = tuned_context(results, table, styles) if results.is_tuned else looks_context(results, styles)
+    own = tuned_context(results, table, styles) if results.is_tuned else looks_context(results, table, styles)
     for row in rows if results.is_tuned else ():
         row["words"] += f"; {own['tuned']['words'][row['arm']]}"
     return own | {

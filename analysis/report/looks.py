@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from analysis.plots.looks import draw_paths
 from analysis.plots.style import Styles
@@ -22,12 +23,16 @@ MOST_DRAWN = 12
 _STATES = {"futile": "futile", "continue": "not yet decided"}
 
 
-def looks_context(results: StudyResults, styles: Styles) -> dict[str, Any]:
-    """Return the part of the page that only a sequential study has; nothing for any other."""
+def looks_context(results: StudyResults, effects: pd.DataFrame, styles: Styles) -> dict[str, Any]:
+    """Return the part of the page that only a sequential study has; nothing for any other.
+
+    ``effects``: the table of `analysis.stats.effects.effects`.
+    """
     course = course_of(results)
     if course is None or not len(course.decisions):
         return {}
     metric, table = results.metric_record(), looks_table(results, course)
+    withheld = set(effects.loc[effects["withheld"] != "", "arm"])
     gallery, paths = Gallery(prefix="looks"), path_data(course)
     drawn = [arm for arm in course.decisions if arm in styles][:MOST_DRAWN]
     if len(paths):
@@ -40,23 +45,23 @@ def looks_context(results: StudyResults, styles: Styles) -> dict[str, Any]:
             f"“{results.reference_arm}”: the plain mean, and corrected for stopping early (median-unbiased; – where no "
             "correction is known).",
             "heads": ("Arm", "Outcome", "Look", "Seeds", "Difference", "Corrected"),
-            "rows": [_row(row, course, metric) for row in rows_of(table)],
+            "rows": [_row(row, course, metric, row.arm in withheld) for row in rows_of(table)],
             "pictures": gallery.figures,
         }
     }
 
 
-def _row(row: Any, course: Course, metric: Metric) -> list[str]:
+def _row(row: Any, course: Course, metric: Metric, is_withheld: bool) -> list[str]:
     def signed(value: float) -> str:
         return "–" if not np.isfinite(value) else f"{value * metric.scale:+.{metric.digits}f}".replace("-", "−")
 
     return [
         row.arm,
-        _STATES.get(row.state, row.state),
+        f"stopped as {row.state}, verdict withheld" if is_withheld else _STATES.get(row.state, row.state),
         f"{row.look} of {row.looks}",
         f"{row.seeds} of {course.plan.looks[-1]}",
         signed(row.difference),
-        signed(row.corrected),
+        "–" if is_withheld else signed(row.corrected),
     ]
 
 

@@ -58,10 +58,38 @@ def looks_of_rounds(rounds: Sequence[Round], seeds: Sequence[int]) -> tuple[tupl
 
 
 def added_seeds_words(results: StudyResults) -> str:
-    """Return in words that seeds were added outside a rule, and the error that this can give; empty where not."""
-    if results.spec is None or len(results.rounds) < 2:
+    """Return in words what was changed outside a rule after results could be seen, and the error that this can give.
+
+    Seeds that were added or left out, another rule, or another number of tuning trials; empty where none was.
+    """
+    if results.spec is None or not results.rounds:
         return ""
-    seeds = results.spec.seeds
+    found = [_added(results, results.spec.seeds), _left_out(results, results.spec.seeds), _retuned(results)]
+    return "; ".join(filter(None, found))
+
+
+def _left_out(results: StudyResults, seeds: Sequence[int]) -> str:
+    stored = set(results.other["seed"]) if "seed" in results.other else set()
+    count = len(({seed for one in results.rounds for seed in one.seeds} - set(seeds)) & stored)
+    each = f"{results.replicate}{'s' if count > 1 else ''}"
+    return (
+        f"{count} {each} with stored results {'are' if count > 1 else 'is'} left out: choosing {results.replicate}s by "
+        "their results makes the error larger than 5 %"
+        if count
+        else ""
+    )
+
+
+def _retuned(results: StudyResults) -> str:
+    trials = list(dict.fromkeys(one.trials for one in results.rounds if one.trials is not None))
+    steps = ", then ".join(map(str, trials))
+    what = f"the number of tuning trials was changed after results could be seen ({steps})"
+    return f"{what}: the error can be larger than 5 %" if len(trials) > 1 else ""
+
+
+def _added(results: StudyResults, seeds: Sequence[int]) -> str:
+    if len(results.rounds) < 2:
+        return ""
     counts = [
         len(set(seeds) & {seed for one in results.rounds[: k + 1] for seed in one.seeds})
         for k in range(len(results.rounds))

@@ -10,8 +10,9 @@ import pandas as pd
 from analysis.stats.derived import with_metric
 from analysis.stats.effects import compare_arms
 from analysis.stats.means import reported_data
-from analysis.stats.order import compare_order, order_outcome
-from analysis.stats.paired import ALPHA
+from analysis.stats.order import compare_order
+from analysis.stats.paired import ALPHA, one_sided
+from analysis.stats.stopping import course_of
 from analysis.store.load import StudyResults
 from search_spaces.metrics import CLAIM_METRICS, LANDSCAPE_METRICS, require_direction
 from search_spaces.published import Claim, Figure
@@ -19,13 +20,15 @@ from search_spaces.published import Claim, Figure
 OUTCOMES = ("held", "too small to matter", "did not hold", "undecided at this scale")
 RULE = (
     "A claim of better or worse held where this study shows that difference, and did not hold where it shows the "
-    "opposite or that there is no difference large enough to matter. Where the claimed difference is real but smaller "
-    "than what the study counts as relevant, the outcome is “too small to matter”. A claim of equivalence held where "
-    "the difference is shown to be smaller than that, and did not hold only where it is shown to be larger. A claim of "
-    "an order held where Page's trend test shows it and no pair is shown the other way round, and did not hold where "
-    "one is. Everything else is undecided at this scale. The tests are those of the effects; Holm's family is a "
-    "study's claims about one metric, and q is the false discovery rate over all claims of the page (Benjamini and "
-    "Hochberg)."
+    "opposite or that there is no difference large enough to matter. Where the claimed difference is real but smaller"
+    " than what the study counts as relevant, the outcome is “too small to matter”. A claim of equivalence held where"
+    " the difference is shown to be smaller than that, and did not hold only where it is shown to be larger. A claim "
+    "of an order held where each arm is shown to be better than the next, is “too small to matter” where that is real"
+    " and some step smaller than what matters, and did not hold where any two arms are shown the other way round. "
+    "Everything else is undecided at this scale. The tests are those of the effects; Holm's family is a study's "
+    "claims about one metric with one region of practical equivalence. q is the false discovery rate over all claims "
+    "of the page (Benjamini and Hochberg), of tests in the claimed direction; a claim whose test was withheld, or was"
+    " decided by the looks of a sequential study, has none."
 )
 _COMPARED = ("n", "difference", "low", "high", "p_holm", "equivalent_holm", "beyond_holm", "p_claim", "words")
 _COLUMNS = ["text", "arm", "against", "expect", "metric", *_COMPARED[:-1], "verdict", "words"]
@@ -35,15 +38,20 @@ def claims(results: StudyResults) -> pd.DataFrame:
     """Return one row for each claim of the study's reference, in its order.
 
     Columns: text, arm, against, expect, metric, n (pairs), difference (arm minus against), low, high (95 % t
-    interval), p_holm, equivalent_holm, beyond_holm, p_claim (uncorrected: of the t test, or of the equivalence test
-    where equivalence is claimed), verdict (one of `OUTCOMES`, by `claim_outcome`), words. A claim whose arms have no
-    trials, or whose metric was not measured, is undecided with n = 0.
+    interval), p_holm, equivalent_holm, beyond_holm, p_claim (uncorrected and one-sided, small where the claim holds: of
+    the t test, of the equivalence test, or the largest over the steps of an order; NaN where the verdict is withheld or
+    comes from looks), verdict (one of `OUTCOMES`, by `claim_outcome`), words. A claim whose arms have no trials, or
+    whose metric was not measured, is undecided with n = 0. In a sequential study a claim about its metric and reference
+    arm has the verdict of the looks, and every claim is undecided until the last look was made.
     """
     stated = [claim.model_copy(update={"metric": claim.metric or results.metric}) for claim in stated_claims(results)]
     rows: dict[int, dict[str, Any]] = {}
     for metric, rope in dict.fromkeys((claim.metric, claim.rope) for claim in stated):
         family = {place: claim for place, claim in enumerate(stated) if (claim.metric, claim.rope) == (metric, rope)}
         rows |= _family(with_metric(results, metric), family, metric, rope)
+    course = course_of(results)
+    if course is not None and not course.complete:
+        rows = {place: row | _too_early(row["words"]) for place, row in rows.items()}
     table = pd.DataFrame([_stated(claim) | rows[place] for place, claim in enumerate(stated)], columns=_COLUMNS)
     return table.astype({"n": "int64"} | dict.fromkeys(_COMPARED[1:-1], "float64"))
 
@@ -52,27 +60,42 @@ def _stated(claim: Claim) -> dict[str, Any]:
     return dict(claim) | {"arm": claim.arm or ", ".join(claim.order)}
 
 
+def _too_early(words: str) -> dict[str, Any]:
+    return {
+        "p_claim": float("nan"),
+        "verdict": OUTCOMES[-1],
+        "words": f"{words}; the study is not at its last look yet",
+    }
+
+
 def _family(
     results: StudyResults, family: Mapping[int, Claim], metric: str, rope: float | None
 ) -> dict[int, dict[str, Any]]:
     """Return the columns of claims about one metric, by their place; Holm's family is those that compare two arms."""
     measured = _measured(results, metric)
     rows: dict[int, dict[str, Any]] = {}
-    pairs: dict[int, tuple[str, str]] = {}
+    pairs: dict[bool, dict[int, tuple[str, str]]] = {True: {}, False: {}}
     for place, claim in family.items():
         if not set(claim.compared) <= set(measured):
             rows[place] = {"n": 0, "verdict": OUTCOMES[-1], "words": _absent(claim, measured)}
         elif claim.order:
             found = compare_order(results, claim.order, metric, rope)
-            held, failed = order_outcome(found["p_claim"], found.pop("reversed"))
-            rows[place] = found | {"verdict": OUTCOMES[0 if held else 2 if failed else 3]}
+            rows[place] = found | {"verdict": OUTCOMES[found.pop("outcome")]}
         else:
-            pairs[place] = (claim.arm, claim.against)
-    compared = compare_arms(results, list(pairs.values()), metric, rope) if pairs else pd.DataFrame()
-    for place, row in zip(pairs, compared.to_dict("records"), strict=True):
-        columns = {str(name): value for name, value in row.items()}
-        rows[place] = _tested(results, family[place].expect, columns, metric)
+            pairs[_is_of_looks(results, claim, metric, rope)][place] = (claim.arm, claim.against)
+    for by_rule, chosen in pairs.items():
+        compared = compare_arms(results, list(chosen.values()), metric, rope, by_rule=by_rule) if chosen else None
+        for place, row in zip(chosen, () if compared is None else compared.to_dict("records"), strict=True):
+            columns = {str(name): value for name, value in row.items()}
+            rows[place] = _tested(results, family[place].expect, columns, metric, by_rule)
     return rows
+
+
+def _is_of_looks(results: StudyResults, claim: Claim, metric: str, rope: float | None) -> bool:
+    """Return whether the looks of a sequential study decide what a claim is about."""
+    is_sequential = results.spec is not None and results.spec.sequential is not None
+    is_own = metric == results.metric and claim.against == results.reference_arm
+    return is_sequential and is_own and rope in (None, results.rope(metric))
 
 
 def how_tested(row: Any, label: str) -> str:
@@ -123,19 +146,28 @@ def _absent(claim: Claim, measured: list[str]) -> str:
     return f"cannot tell: there is no {what} of {' and '.join(missing)}{remedy}"
 
 
-def _tested(results: StudyResults, expected: str, found: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    """Return the columns of a claim whose arms were compared."""
+def _tested(
+    results: StudyResults, expected: str, found: Mapping[str, Any], metric: str, by_rule: bool
+) -> dict[str, Any]:
+    """Return the columns of a claim whose arms were compared; ``by_rule``: its verdict is that of the looks."""
     gain = found["difference"] if require_direction(results.metric_record(metric)) else -found["difference"]
     outcome = claim_outcome(
         expected,
         gain=gain,
-        differs=found["p_holm"] < ALPHA,
-        equivalent=found["equivalent_holm"] < ALPHA,
+        differs=found["verdict"] in ("better", "worse") if by_rule else found["p_holm"] < ALPHA,
+        equivalent=found["verdict"] == "equivalent" if by_rule else found["equivalent_holm"] < ALPHA,
         beyond=found["beyond_holm"] < ALPHA,
         withheld=bool(found["withheld"]),
     )
-    p = found["equivalent_p" if expected == "equivalent" else "p_t"]
+    p = float("nan") if by_rule or found["withheld"] else _p_claim(expected, gain, found)
     return {**{name: found[name] for name in _COMPARED if name != "p_claim"}, "p_claim": p, "verdict": outcome}
+
+
+def _p_claim(expected: str, gain: float, found: Mapping[str, Any]) -> float:
+    """Return the p of what is claimed: one-sided in its direction, or that of the equivalence test."""
+    if expected == "equivalent":
+        return float(found["equivalent_p"])
+    return one_sided(float(found["p_t"]), (gain > 0) == (expected == "better"))
 
 
 def claim_outcome(

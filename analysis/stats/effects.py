@@ -30,14 +30,14 @@ from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError, nearest
 from search_spaces.metrics import require_direction
 
-VERDICTS = ("better", "worse", "equivalent", "undecided")
 VERDICT_RULE = (
     "Better and worse are claimed by the paired t test, equivalent by two one-sided t tests against the region of "
     "practical equivalence, each at 5 % over all comparisons of the table by Holm's method. The exact sign-flip "
-    "permutation p is shown beside it: with 5 pairs it cannot fall below 0.0625, so it confirms but does not decide. "
-    "A verdict is withheld where runs collapse or results are uneven or skewed and tests that allow for this do not "
-    "confirm it, and where counting lost runs at chance level (or at the worst observed value) changes it. "
-    "Everything else is undecided, which is not the same as equal."
+    "permutation p is shown beside it up to 12 pairs. With 5 pairs it cannot fall below 0.0625, so it does not decide"
+    " by itself; from 6 pairs on it confirms verdicts on uneven results. A verdict is withheld where runs collapse or"
+    " results are uneven or skewed and tests that allow for this do not confirm it, and where counting lost runs at "
+    "chance level (or at the worst observed value) changes it. Everything else is undecided, which is not the same as"
+    " equal."
 )
 _RESAMPLES = 9999
 _FEWEST_FOR_BCA = 6
@@ -48,7 +48,8 @@ def effects(
 ) -> pd.DataFrame:
     """Return one row for each arm against ``reference`` (the study's reference arm if None).
 
-    Columns: arm, reference, n (pairs), lost (pairs without a figure), mean, reference_mean (over the pairs),
+    Columns: arm, reference, n (pairs), lost (pairs in which a run gave no figure), not_run (pairs in which a run is
+    missing so far), mean, reference_mean (over the pairs),
     difference, sd (of the paired differences), low, high (95 % t interval), low90, high90 (90 %, that of the
     equivalence test), bca_low, bca_high (bootstrap interval; interval_note says where it is not a 95 % BCa interval),
     p (exact sign-flip permutation up to 12 pairs, else t), p_t, p_holm (of p_t), equivalent_p (TOST), equivalent_holm,
@@ -104,6 +105,7 @@ def compare_arms(
     wanted = wanted_seeds(results, course, list(values.index), [int(seed) for seed in values.columns])
     table_values = np.where(wanted, values.to_numpy(float), np.nan)
     decisions = course.decisions if course is not None and by_rule else None
+    step = resolution(results, metric)
     judged = judge(
         table_values,
         [(numbers[arm], numbers[other]) for arm, other in pairs],
@@ -112,14 +114,15 @@ def compare_arms(
         fill=chance_level(results, metric),
         rope=rope,
         higher_is_better=require_direction(results.metric_record(metric)),
-        resolution=resolution(results, metric),
+        resolution=step,
     )
-    table = _table(results, pairs, table_values, numbers, judged)
-    table["lost"] = _planned(results, values, wanted, pairs) - table["n"]
+    table = _table(pairs, table_values, numbers, judged, step)
+    planned, both = _planned(results, values, wanted, pairs)
+    table = table.assign(lost=both - table["n"], not_run=planned - both)
     if decisions is not None:
         table[["p_holm", "equivalent_holm", "beyond_holm"]] = np.nan  # of a fixed number of seeds
     table = table.assign(**image_columns(results, pairs, metric))
-    table["words"] = _words(results, table, judged, metric, rope)
+    table["words"] = _words(results, table, judged, metric, rope, by_rule=decisions is not None)
     if course is not None:
         table["words"] += "; " + _about_looks(results, course, table, by_rule)
     if added := added_seeds_words(results):
@@ -129,13 +132,14 @@ def compare_arms(
 
 def _about_looks(results: StudyResults, course: Course, table: pd.DataFrame, by_rule: bool) -> pd.Series:
     if by_rule:
-        return table["arm"].map(looks_table(results, course).set_index("arm")["words"])
+        withheld = set(table.loc[table["withheld"] != "", "arm"])
+        return table["arm"].map(looks_table(results, course, withheld).set_index("arm")["words"])
     other = f"seeds were added by looks at {results.metric_record().label}, so the error here may be above 5 %"
     return pd.Series(other, index=table.index)
 
 
 def _table(
-    results: StudyResults, pairs: list[tuple[str, str]], values: Floats, numbers: Mapping[str, int], judged: Judged
+    pairs: list[tuple[str, str]], values: Floats, numbers: Mapping[str, int], judged: Judged, step: float
 ) -> pd.DataFrame:
     """Return the columns of `effects` without the words."""
     found = judged.effects
@@ -143,13 +147,14 @@ def _table(
     reference_values = values[[numbers[reference] for _, reference in pairs]]
     differences = arm_values - reference_values
     intervals = [bootstrap_interval(row[np.isfinite(row)]) for row in differences]
-    max_t = _max_t(values, pairs, numbers)
+    max_t = _max_t(values, pairs, numbers, step)
     return pd.DataFrame(
         {
             "arm": [arm for arm, _ in pairs],
             "reference": [reference for _, reference in pairs],
             "n": found.n,
             "lost": 0,
+            "not_run": 0,
             "mean": _mean_over_pairs(arm_values, differences),
             "reference_mean": _mean_over_pairs(reference_values, differences),
             **{name: getattr(found, name) for name in ("difference", "sd", "low", "high", "low90", "high90")},
@@ -172,22 +177,29 @@ _JUDGED = (
 )
 
 
-def _max_t(values: Floats, pairs: list[tuple[str, str]], numbers: Mapping[str, int]) -> tuple[Floats, Floats]:
+def _max_t(
+    values: Floats, pairs: list[tuple[str, str]], numbers: Mapping[str, int], step: float
+) -> tuple[Floats, Floats]:
     """Return simultaneous intervals where all pairs have one reference and no arm occurs twice, else NaN."""
     arms, references = [numbers[arm] for arm, _ in pairs], {numbers[reference] for _, reference in pairs}
     if len(references) != 1 or len(set(arms)) < len(arms):
         nothing = np.full(len(pairs), np.nan)
         return nothing, nothing
-    return simultaneous_intervals(values[[*references, *arms]], 0)
+    return simultaneous_intervals(values[[*references, *arms]], 0, resolution=step)
 
 
-def _planned(results: StudyResults, values: pd.DataFrame, wanted: Bools, pairs: list[tuple[str, str]]) -> Ints:
-    """Return for each pair the number of seeds that both arms need and either has a trial of."""
+def _planned(
+    results: StudyResults, values: pd.DataFrame, wanted: Bools, pairs: list[tuple[str, str]]
+) -> tuple[Ints, Ints]:
+    """Return for each pair the number of seeds that both arms need and either has a trial of, and that both have."""
     trials = results.trials.groupby("arm")["seed"].agg(set)
     needed = {arm: set(values.columns[row]) for arm, row in zip(values.index, wanted, strict=True)}
-    return np.array(
-        [len((trials[arm] | trials[other]) & needed[arm] & needed[other]) for arm, other in pairs], dtype=np.int64
-    )
+    planned, run = np.zeros((2, len(pairs)), np.int64)
+    for place, (arm, other) in enumerate(pairs):
+        of_both = needed[arm] & needed[other]
+        planned[place] = len((trials[arm] | trials[other]) & of_both)
+        run[place] = len(trials[arm] & trials[other] & of_both)
+    return planned, run
 
 
 def _mean_over_pairs(values: Floats, differences: Floats) -> Floats:
@@ -229,7 +241,9 @@ def bootstrap_interval(differences: Floats, *, alpha: float = ALPHA, seed: int =
     return float(found.low), float(found.high), note
 
 
-def _words(results: StudyResults, table: pd.DataFrame, judged: Judged, metric: str, rope: float | None) -> list[str]:
+def _words(
+    results: StudyResults, table: pd.DataFrame, judged: Judged, metric: str, rope: float | None, *, by_rule: bool
+) -> list[str]:
     family = int(np.isfinite(judged.effects.p_t).sum())
     sentences = []
     for row in table.to_dict("records"):
@@ -242,6 +256,7 @@ def _words(results: StudyResults, table: pd.DataFrame, judged: Judged, metric: s
             study_collapsed=judged.study_collapsed,
             chance_known=chance_level(results, metric) is not None,
             replicate=results.replicate,
+            by_rule=by_rule,
         )
         sentences.append(verdict_words(comparison))
     return sentences

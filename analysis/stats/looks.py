@@ -6,6 +6,8 @@ unbiased one where there is one, else the sentence says that it is not corrected
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -22,8 +24,8 @@ def verdict_of(decision: ArmDecision) -> str:
     return decision.state if decision.state in ("better", "worse", "equivalent") else "undecided"
 
 
-def looks_table(results: StudyResults, course: Course) -> pd.DataFrame:
-    """Return for each arm where and why it stopped.
+def looks_table(results: StudyResults, course: Course, withheld: Collection[str] = ()) -> pd.DataFrame:
+    """Return for each arm where and why it stopped; ``withheld``: arms whose verdict was withheld afterwards.
 
     Columns: arm, state (better, worse, equivalent, futile, undecided or continue), look (number of the last one, from
     1), looks (of the plan), seeds (at that look), difference (the plain mean, arm minus reference), corrected (median-
@@ -38,9 +40,20 @@ def looks_table(results: StudyResults, course: Course) -> pd.DataFrame:
         corrected = corrected_estimate(differences, decision, course.plan, len(course.decisions))
         row = {"arm": arm, "state": decision.state, "look": len(decision.path), "looks": len(course.plan.looks)}
         row |= {"seeds": decision.seeds if decision.path else 0, "difference": decision.estimate}
-        words = looks_words(decision, course, corrected, results.metric_record())
+        if arm in withheld:
+            words = _withheld_words(decision, course)
+        else:
+            words = looks_words(decision, course, corrected, results.metric_record())
         rows.append(row | {"corrected": corrected, "words": words})
     return pd.DataFrame(rows)
+
+
+def _withheld_words(decision: ArmDecision, course: Course) -> str:
+    """Return where an arm stopped, of one whose verdict was withheld for what looks do not see."""
+    return (
+        f"stopped as {decision.state} at look {len(decision.path)} of {len(course.plan.looks)}, with {decision.seeds} "
+        f"of {course.plan.looks[-1]} seeds; the looks do not see why the verdict is withheld"
+    )
 
 
 def looks_words(decision: ArmDecision, course: Course, corrected: float, metric: Metric) -> str:

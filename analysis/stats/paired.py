@@ -35,7 +35,8 @@ Floats = NDArray[np.float64]
 ALPHA = 0.05
 MOST_EXACT = 12
 """Pairs up to which the sign-flip test runs through all 2^n sign patterns; above, its p is the t test's."""
-_NO_SPREAD = 1e-12
+NO_SPREAD = 1e-12
+"""A standard deviation of at most so many times the mean (or 1) is taken as none."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,12 @@ def compare_differences(
     mean = _over_pairs(np.nansum(d, axis=1), n, least=1)
     sd = np.sqrt(_over_pairs(np.nansum((d - mean[:, None]) ** 2, axis=1), n - 1, least=1))
     sd = np.maximum(sd, resolution)
-    flat = sd <= _NO_SPREAD * np.maximum(1, np.abs(mean))
+    flat = sd <= NO_SPREAD * np.maximum(1, np.abs(mean))
     se = np.where(flat, np.nan, sd / np.sqrt(np.maximum(n, 1)))
     freedom = np.maximum(n - 1, 1)
     half, half90 = (t_isf(tail, freedom) * se for tail in (alpha / 2, alpha))
     exact = np.array([sign_flip_p(row[np.isfinite(row)]) for row in d])
-    p_t = np.where(flat, _equal_signs_p(mean, n), 2 * t_sf(np.abs(mean) / se, freedom))
+    p_t = np.where(flat, equal_signs_p(mean, n), 2 * t_sf(np.abs(mean) / se, freedom))
     equivalent = _equivalent_p(mean, se, freedom, n, flat, rope)
     beyond = _beyond_p(mean, se, freedom, n, flat, rope)
     p_holm, equivalent_holm = holm(p_t), holm(equivalent)
@@ -107,10 +108,15 @@ def compare_differences(
     )
 
 
-def _equal_signs_p(mean: Floats, n: NDArray[np.int64]) -> Floats:
+def equal_signs_p(mean: Floats, n: NDArray[np.int64]) -> Floats:
     """Return the exact sign-flip p of ``n`` equal differences: 2 / 2^n, or 1 where all are 0; NaN for no pair."""
-    p = np.where(np.abs(mean) > _NO_SPREAD, np.minimum(2 * 0.5**n, 1), 1.0)
+    p = np.where(np.abs(mean) > NO_SPREAD, np.minimum(2 * 0.5**n, 1), 1.0)
     return np.where(n > 0, p, np.nan)
+
+
+def one_sided(p: float, as_expected: bool) -> float:
+    """Return the p of a test in one direction from that of a two-sided one; ``as_expected``: the result has it."""
+    return p / 2 if as_expected else 1 - p / 2
 
 
 def _over_pairs(total: Floats, count: NDArray[np.int64], least: int) -> Floats:
@@ -129,7 +135,7 @@ def sign_flip_p(differences: Floats) -> float:
         return float("nan")
     signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
     sums = np.abs(signs @ differences)
-    return float(np.mean(sums >= sums[0] - _NO_SPREAD * max(1.0, sums[0])))
+    return float(np.mean(sums >= sums[0] - NO_SPREAD * max(1.0, sums[0])))
 
 
 def _equivalent_p(

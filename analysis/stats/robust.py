@@ -21,6 +21,8 @@ SUSPICIOUS = 0.01
 """Level of the tests of shape: under normal noise each raises a needless warning in at most 1 % of comparisons."""
 FEWEST_FOR_SKEWNESS = 8
 FEWEST_FOR_SHAPE = 3
+FEWEST_FOR_BOOTSTRAP = 4
+"""Pairs from which the studentised bootstrap can reach 5 %: of 3 values, every ninth resample has no spread."""
 
 
 def studentised_bootstrap_p(differences: Floats, *, resamples: int = RESAMPLES, seed: int = 0) -> float:

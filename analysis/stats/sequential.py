@@ -25,7 +25,7 @@ import numpy as np
 from scipy import special
 
 from analysis.stats.distributions import normal_isf, t_sf
-from analysis.stats.paired import ALPHA, Floats
+from analysis.stats.paired import ALPHA, Floats, equal_signs_p
 from analysis.stats.spending import boundaries, median_unbiased, t_levels
 from search_spaces.errors import StudyError
 
@@ -150,7 +150,10 @@ def _look(
     with np.errstate(divide="ignore", invalid="ignore"):
         t = mean / se
         p = 2 * special.stdtr(freedom, -np.abs(t))
-        inside = 2 * special.stdtr(freedom, (np.abs(mean) - (plan.rope or 0)) / se)  # doubled: boundaries are two-sided
+        inside = special.stdtr(freedom, (np.abs(mean) - (plan.rope or 0)) / se)
+    flat = (n > 1) & np.isnan(se)  # equal differences: the exact tests of `analysis.stats.paired`
+    p = np.where(flat, equal_signs_p(mean, n), p)
+    inside = 2 * np.where(flat, np.where(np.abs(mean) < (plan.rope or 0), 0.5**n, 1.0), inside)  # as a two-sided p
     active = [arm for arm, state in enumerate(states) if state == "continue"]
     _reject(p, active, states, ("better", "worse"), mean, number, plan)
     if plan.rope:

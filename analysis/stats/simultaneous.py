@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from analysis.stats.distributions import t_isf
-from analysis.stats.paired import ALPHA, Floats
+from analysis.stats.paired import ALPHA, NO_SPREAD, Floats
 from search_spaces.errors import StudyError
 
 Kind = Literal["max-t", "dunnett"]
@@ -21,7 +21,13 @@ _DRAWS = 20_000
 
 
 def simultaneous_intervals(
-    values: Floats, reference: int, *, kind: Kind = "max-t", alpha: float = ALPHA, seed: int = 0
+    values: Floats,
+    reference: int,
+    *,
+    kind: Kind = "max-t",
+    alpha: float = ALPHA,
+    resolution: float = 0.0,
+    seed: int = 0,
 ) -> tuple[Floats, Floats]:
     """Return the ends of simultaneous intervals of each other arm's mean minus the reference's, in order.
 
@@ -29,7 +35,8 @@ def simultaneous_intervals(
     difference +- c standard errors, where c is the quantile of the largest of the |t| of all comparisons. Draws of
     normal differences with a correlation of one half give c: that of independent arms against one reference, and seeds
     that shift all arms alike do not change it. "dunnett" is Dunnett's test (1955) as SciPy has it: unpaired, equal
-    variances. NaN where an arm has fewer than 2 pairs (for Dunnett: values).
+    variances. NaN where an arm has fewer than 2 pairs (for Dunnett: values). ``resolution``: the smallest step of the
+    metric; for max-t no standard deviation is taken as less, and without a spread an interval is NaN.
     """
     if kind not in get_args(Kind):
         raise StudyError(f"`kind` is {kind!r}, but must be one of {', '.join(get_args(Kind))}")
@@ -54,7 +61,8 @@ def simultaneous_intervals(
     if not usable_rows.any():
         return low, high
     d = d[usable_rows]
-    mean, sd = np.nanmean(d, axis=1), np.nanstd(d, axis=1, ddof=1)
+    mean, sd = np.nanmean(d, axis=1), np.maximum(np.nanstd(d, axis=1, ddof=1), resolution)
+    sd = np.where(sd > NO_SPREAD * np.maximum(1, np.abs(mean)), sd, np.nan)
     half = max_t_critical(int(n[usable_rows].min()), len(d), alpha=alpha, seed=seed) * sd / np.sqrt(n[usable_rows])
     low[usable_rows], high[usable_rows] = mean - half, mean + half
     return low, high
@@ -83,7 +91,7 @@ def max_t_critical(pairs: int, arms: int, *, alpha: float = ALPHA, correlation: 
 def false_discovery_q(p: Floats) -> Floats:
     """Return q-values by Benjamini and Hochberg's method (1995); NaN (no test was possible) stays out of the family.
 
-    Calling everything with q below 0.05 true is wrong in 5 % of those calls on average.
+    Calling everything with q below 0.05 true is wrong in at most 5 % of those calls on average.
     """
     p = np.asarray(p, float)
     q = np.full(len(p), np.nan)

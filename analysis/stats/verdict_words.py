@@ -8,6 +8,7 @@ import numpy as np
 
 from analysis.stats.paired import ALPHA
 from analysis.stats.power import smallest_difference, smallest_difference_interval
+from analysis.stats.robust import FEWEST_FOR_BOOTSTRAP
 from search_spaces.metrics import Metric
 
 
@@ -17,11 +18,12 @@ class Comparison:
 
     ``study_collapsed``: collapsed and completed runs of the whole table. ``chance_known``: whether lost runs were
     counted at chance level; else at the worst value of the table. ``replicate``: "seed", or "repeat" of a tuned
-    ablation.
+    ablation. ``by_rule``: whether the verdict is that of a look.
     """
 
     n: int
     lost: int
+    not_run: int
     difference: float
     sd: float
     low: float
@@ -46,6 +48,7 @@ class Comparison:
     study_collapsed: tuple[int, int]
     chance_known: bool
     replicate: str = "seed"
+    by_rule: bool = False
 
 
 def verdict_words(comparison: Comparison) -> str:
@@ -53,7 +56,9 @@ def verdict_words(comparison: Comparison) -> str:
     c = comparison
     parts = [_withheld(c) if c.withheld else _finding(c)]
     if c.lost:
-        parts.append(f"{c.lost} {'pair' if c.lost == 1 else 'pairs'} lost")
+        parts.append(f"{_pairs(c.lost)} lost")
+    if c.not_run:
+        parts.append(f"{_pairs(c.not_run)} not run yet")
     if c.withheld != "collapse" and c.collapsed + c.reference_collapsed:
         parts.append(f"runs collapse: {_collapses(c)} (exact test of equal shares: p = {c.collapsed_p:.2g})")
     if c.withheld != "lost" and c.arm_lost + c.reference_lost:
@@ -64,15 +69,23 @@ def verdict_words(comparison: Comparison) -> str:
     return "; ".join(parts)
 
 
+def _pairs(count: int) -> str:
+    return f"{count} {'pair' if count == 1 else 'pairs'}"
+
+
 def _withheld(c: Comparison) -> str:
-    found = f"the mean difference was {_signed(c, c.difference)} ({_interval(c)}, n = {c.n})"
+    interval = f"{_interval(c)}, " if np.isfinite(c.low) else ""
+    found = f"the mean difference was {_signed(c, c.difference)} ({interval}n = {c.n})"
     if c.withheld == "collapse":
         return (
             f"undecided, runs collapse: {_collapses(c)}, {c.study_collapsed[0]} of {c.study_collapsed[1]} in all arms; "
             f"{found}, but how many runs collapse could by chance alone explain it"
         )
     if c.withheld == "uneven":
-        return f"undecided, results are uneven: {c.warnings}; {found}, but tests that allow for this do not confirm it"
+        why = "tests that allow for this do not confirm it"
+        if c.n < FEWEST_FOR_BOOTSTRAP:
+            why = f"{c.n} {c.replicate}s are too few for tests that allow for this"
+        return f"undecided, results are uneven: {c.warnings}; {found}, but {why}"
     level = "chance level" if c.chance_known else "the worst observed value"
     return f"undecided, runs were lost: {_losses(c)}; {found}, but counting lost runs at {level} changes the verdict"
 
@@ -121,11 +134,17 @@ def _undecided(c: Comparison) -> str:
     least = smallest_difference(c.n, c.sd, comparisons=max(c.family, 1))
     low, high = smallest_difference_interval(c.n, c.sd, comparisons=max(c.family, 1))
     text = f"cannot tell with {c.n} {c.replicate}s ({_interval(c)}); "
-    text += f"the smallest difference these {c.replicate}s can detect is about {_size(c, least)}"
+    text += f"the smallest difference these {c.replicate}s can detect with 80 % power is about {_size(c, least)}"
     text += f" (from {_size(c, low)} to {_size(c, high)}, since {c.n} {c.replicate}s give only a rough spread)"
     if c.low > 0 or c.high < 0:
-        text += f"; this interval alone leaves out zero, but among {c.family} comparisons that can be chance"
+        text += f"; this interval alone leaves out zero, but {_why_not(c)}"
     return text
+
+
+def _why_not(c: Comparison) -> str:
+    if c.by_rule:
+        return "the level of a look is stricter"
+    return f"among {c.family} comparisons that can be chance"
 
 
 def _signed(c: Comparison, value: float) -> str:

@@ -3,7 +3,8 @@
 A verdict of the t tests (better, worse, equivalent) becomes "undecided" where
 
 - runs of either arm collapse, or their results are uneven (spread, outlier, skewness), and the exact sign-flip test
-  (6 to 12 pairs) or a studentised bootstrap (fewer or more) does not confirm it at 5 %;
+  (6 to 12 pairs) or a studentised bootstrap (4, 5, or more than 12) does not confirm it at 5 %. With 3 pairs neither
+  can; where the arms differ in spread alone, Welch's test decides, which allows for that;
 - the runs of all arms together are skewed, and the verdict would not be reached for results of that skewness;
 - comparable arms of the table collapse more often than the arm that the verdict favours, and the verdict would not be
   reached if it collapsed as often (`analysis.stats.collapse.Collapses.unseen`);
@@ -32,11 +33,14 @@ from analysis.stats.paired import (
     sign_flip_p,
 )
 from analysis.stats.robust import (
+    FEWEST_FOR_BOOTSTRAP,
+    SUSPICIOUS,
     Ints,
     correlation,
     pooled_skewness,
     shape_warnings,
     skewed_t_p,
+    spread_ratio_p,
     studentised_bootstrap_p,
     welch,
 )
@@ -175,8 +179,14 @@ def _unconfirmed(
             continue
         difference = values[arm] - values[reference]
         difference = difference[np.isfinite(difference)]
-        by_signs = FEWEST_FOR_SIGNS <= len(difference) <= MOST_EXACT
-        p = sign_flip_p(difference) if by_signs else studentised_bootstrap_p(difference)
+        only_spread = len(warnings[place]) == 1 and spread_ratio_p(values[arm], values[reference]) < SUSPICIOUS
+        is_collapsing = collapses.count[arm] + collapses.count[reference] > 0
+        if len(difference) < FEWEST_FOR_BOOTSTRAP and only_spread and not is_collapsing:
+            p = welch(values[arm], values[reference], alpha)[0]
+        elif FEWEST_FOR_SIGNS <= len(difference) <= MOST_EXACT:
+            p = sign_flip_p(difference)
+        else:
+            p = studentised_bootstrap_p(difference)
         doubted[place] = p >= alpha
     return doubted
 

@@ -96,8 +96,7 @@ class StudyResults:
 
     def rope(self, metric: str | None = None) -> float | None:
         """Return the study's region of practical equivalence, where it is in the unit of ``metric``; else None."""
-        own, asked = self.metric_record(), self.metric_record(metric)
-        is_in_unit = own.quantity == asked.quantity or (own.unit, own.scale) == (asked.unit, asked.scale) != ("", 1.0)
+        is_in_unit = self.metric_record().has_unit_of(self.metric_record(metric))
         return self.spec.rope if self.spec is not None and self.spec.rope and is_in_unit else None
 
     @property

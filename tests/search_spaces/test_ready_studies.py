@@ -135,6 +135,22 @@ def test_the_claims_are_those_of_the_sources():
             assert (f"network={arm}", "better", f"network={against}", metric) in claims_of("e-landscapes")
 
 
+@pytest.mark.parametrize("name", [name for name in ready_studies() if read_study(name).reference])
+def test_no_published_figure_contradicts_a_claim_of_its_source(name):
+    spec = read_study(name)
+    figures = {(figure.arm, figure.metric or spec.metric): figure.value for figure in spec.reference.figures}
+    for claim in spec.reference.claims:
+        metric = claim.metric or spec.metric
+        ends = [figures.get((arm, metric)) for arm in (claim.arm, claim.against)]
+        if None in ends:
+            continue
+        gain = (ends[0] - ends[1]) * (1 if spec.metric_record(metric).higher_is_better else -1)
+        if claim.expect == "equivalent":
+            assert abs(gain) < (claim.rope or spec.rope), claim.text
+        else:
+            assert (gain > 0) == (claim.expect == "better"), claim.text
+
+
 def test_crossed_arms_of_the_landscapes_differ_from_their_partner_in_the_network_alone():
     arms = {arm.name: arm.config for arm in make_plan(read_study("e-landscapes")).arms}
     for arm, partner in (("plain-20-sgd", "resnet-20"), ("plain-20", "resnet-20-adamw")):

@@ -155,6 +155,18 @@ def refusal(tree) -> str:
             {"reference": {"source": "A", "claims": [{"text": "", "arm": "b", "against": "a", "expect": "better"}]}},
             "`reference.claims[0].arm` is 'b', which is not an arm of this study",
         ),
+        (
+            {
+                "rope": 0.01,
+                "reference": {
+                    "source": "A",
+                    "claims": [
+                        {"text": "", "arm": "b", "against": "a", "expect": "equivalent", "metric": "train_loss"}
+                    ],
+                },
+            },
+            "`reference.claims[0].rope` is null, but must be given: the study has no `rope`, or one in another unit",
+        ),
     ],
 )
 def test_mistakes_in_a_study_name_place_value_and_remedy(part, message):

@@ -45,7 +45,7 @@ def note_round(spec: StudySpec, store: ResultsStore) -> None:
 
 def _round(spec: StudySpec, planned_at: str | None) -> Round:
     if spec.sequential is None:
-        return Round(spec.seeds, planned_at)
+        return Round(spec.seeds, planned_at, trials=None if spec.tune is None else spec.tune.trials)
     from analysis.stats.course import sequential_plan  # takes a second to import
 
     plan = sequential_plan(spec)

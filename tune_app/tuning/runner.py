@@ -34,7 +34,7 @@ from tune_app.tuning.preparation import (
     stored_results,
 )
 from tune_app.tuning.queues import QueueSearcher
-from tune_app.tuning.rounds import cells_ahead, cells_needed
+from tune_app.tuning.rounds import cells_ahead, cells_needed, known_plan
 from tune_app.tuning.store.locks import hold
 from tune_app.tuning.store.writer import ResultsStore
 from tune_app.tuning.tensorboard import TensorBoard
@@ -158,7 +158,8 @@ class _Run:
         share = self._gpu_share()
         with self._passes(REPORT_SECONDS) as passes:
             results = ChainMap(passes.recorder.results, stored)
-            passes.show_effects(plan, stored)
+            if self._spec.sequential is None:  # between looks nobody should compare arms
+                passes.show_effects(known_plan(self._spec, plan, stored), stored)
 
             def needed() -> list[Job]:
                 cells = cells_needed(self._spec, plan, results)

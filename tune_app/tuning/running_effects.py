@@ -32,7 +32,11 @@ class RunningEffects:
     """
 
     def __init__(self, plan: Plan, metric: Metric, results: Mapping[str, Values]) -> None:
-        """Take in the results, by digest, that the store holds already."""
+        """Take in the results, by digest, that the store holds already.
+
+        ``plan``: with the cells that follow from these results. Of a tuned ablation the final cells in it are those of
+        the trials that are chosen now: a store that was extended has others of earlier choices.
+        """
         self.reference, self.metric = plan.reference_arm, metric
         # A tuned ablation compares the final cells, one for each arm and repeat.
         self._cells = {trial.final.digest: (trial.arm.name, trial.repeat) for trial in plan.tuning} or {
@@ -42,8 +46,10 @@ class RunningEffects:
         self._planned = len({seed for _, seed in self._cells.values()})
         self._sums = dict.fromkeys(self._values, 0.0)
         self._pairs = dict.fromkeys(self._values, 0)
+        current = {cell.digest for cell in plan.cells}
         for digest, values in results.items():
-            self.add(digest, values)
+            if digest in current:
+                self.add(digest, values)
 
     def add(self, digest: str, values: Values) -> None:
         """Take in the metrics of a trial that ended; a cell of no arm, or without a finite figure, changes nothing."""

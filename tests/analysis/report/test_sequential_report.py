@@ -1,5 +1,6 @@
 """What effects and report say about a sequential study, whose true differences are known."""
 
+import dataclasses
 import re
 import shutil
 
@@ -9,10 +10,12 @@ import pytest
 from analysis import effects, load_study, write_report
 from analysis.plots.looks import draw_paths
 from analysis.plots.style import arm_styles
+from analysis.stats.claims import claims
 from analysis.stats.looks import looks_table, path_data
 from analysis.stats.pairs import missing_rule
 from analysis.stats.sequential import SequentialPlan, corrected_estimate, decide, default_looks
 from analysis.stats.stopping import course_of
+from search_spaces.published import Reference
 from tests.support.sequential_study import EFFECTS, write_study
 from tune_app.studies import read_study
 from tune_app.tuning.runner import run_study
@@ -100,6 +103,56 @@ def test_a_study_that_goes_on_says_so(store, tmp_path):
     nothing = without(store, tmp_path / "more", lambda row: row.seed >= 2)
     assert effects(nothing).words.str.contains("not yet decided: the first of 12 looks is at 4 seeds").all()
     write_report(nothing, tmp_path / "more")
+
+
+def test_a_claim_has_the_verdict_of_the_looks_and_none_before_the_last(store, tmp_path):
+    stated = [
+        {"text": arm, "arm": arm, "against": "arm=0", "expect": "better", "metric": metric}
+        for metric in ("test_score", "val_score")
+        for arm in ARMS
+    ]
+
+    def with_claims(results):
+        reference = Reference.model_validate({"source": "B", "table": "", "claims": stated})
+        return dataclasses.replace(results, spec=results.spec.model_copy(update={"reference": reference}))
+
+    results = load_study(store)
+    found, table = claims(with_claims(results)), effects(results).set_index("arm").loc[ARMS]
+    held = {"better": "held", "worse": "did not hold", "equivalent": "did not hold"}
+    expected = [held.get(verdict, "undecided at this scale") for verdict in table.verdict]
+    assert found["verdict"][: len(ARMS)].tolist() == expected
+    assert found["n"][: len(ARMS)].tolist() == table.n.tolist()
+    assert found["p_claim"][: len(ARMS)].isna().all()
+    early = claims(with_claims(without(store, tmp_path, lambda row: row.seed >= 5)))
+    assert set(early["verdict"]) == {"undecided at this scale"}
+    assert early["words"].str.contains("the study is not at its last look yet").all()
+
+
+def test_an_arm_that_stopped_and_whose_verdict_is_withheld_is_said_to_be_withheld(store, tmp_path):
+    """The arm called better lost its worst run, which the looks do not see."""
+    results = load_study(store)
+    table = effects(results).set_index("arm").loc[ARMS]
+    arm = next(name for name in ARMS if table.verdict[name] == "better" and table.n[name] < 20)
+    is_lost = (results.trials["arm"] == arm) & (results.trials["seed"] == 1)
+    lost = dataclasses.replace(results, trials=results.trials.assign(status="completed"))
+    lost.trials.loc[is_lost, ["status", "test_score"]] = ["diverged", np.nan]
+    found = effects(lost).set_index("arm").loc[arm]
+    assert (found.verdict, found.withheld) == ("undecided", "lost")
+    assert "stopped as better at look" in found.words
+    assert "corrected for stopping" not in found.words
+    page = write_report(lost, tmp_path).read_text()
+    assert "stopped as better, verdict withheld" in page
+
+
+def test_an_interval_without_zero_is_explained_by_the_level_of_the_look(store, tmp_path):
+    for last in range(4, 12):
+        results = without(store, tmp_path / str(last), lambda row, last=last: row.seed >= last)
+        table = effects(results)
+        open_ones = table[(table.verdict == "undecided") & (table.low > 0)]
+        if len(open_ones):
+            assert open_ones.words.str.contains("leaves out zero, but the level of a look is stricter").all()
+            return
+    pytest.fail("no look left an arm undecided whose interval leaves out zero")
 
 
 def test_another_metric_has_the_warning_that_the_looks_were_not_about_it(store):

@@ -52,8 +52,26 @@ def test_a_round_is_a_plan_of_further_seeds_or_of_another_rule():
     assert rounds_from_json(rounds_to_json((first, by_rule))) == (first, by_rule)
 
 
+def test_another_number_of_tuning_trials_is_a_round_where_the_one_before_is_known():
+    before, first, more = (Round((0, 1), trials=trials) for trials in (None, 8, 12))
+    assert with_round((first,), more) == (first, more)
+    assert with_round((first,), first) == (first,)
+    assert with_round((before,), more) == (before,)
+    assert rounds_from_json(rounds_to_json((first, more))) == (first, more)
+
+
 @pytest.mark.parametrize(
-    "text", ["{}", "[1]", '[{"seeds": []}]', '[{"seeds": ["a"]}]', '[{"seeds": [1], "looks": 3}]', "[", "[NaN]"]
+    "text",
+    [
+        '[{"seeds": [1], "trials": "8"}]',
+        "{}",
+        "[1]",
+        '[{"seeds": []}]',
+        '[{"seeds": ["a"]}]',
+        '[{"seeds": [1], "looks": 3}]',
+        "[",
+        "[NaN]",
+    ],
 )
 def test_a_damaged_file_of_rounds_is_refused(text):
     with pytest.raises(StudyError, match=r"rounds\.json"):

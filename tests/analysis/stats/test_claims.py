@@ -14,6 +14,7 @@ from analysis.reproduction.compute import all_claims, all_figures, summary
 from analysis.reproduction.page import write_reproduction
 from analysis.stats.claims import claims, how_tested, reported
 from analysis.stats.derived import with_metric
+from analysis.stats.effects import compare_arms
 from analysis.stats.flatness import landscape_measures, laplacian_variance
 from analysis.stats.order import page_p
 from analysis.stats.pairs import metric_table
@@ -217,19 +218,70 @@ def test_a_summary_needs_a_study(tmp_path):
         write_reproduction([], tmp_path)
 
 
-def test_a_claim_of_an_order_is_pages_trend_test_over_seeds(study):
-    order = ["norm=batch", "norm=group", "norm=none"]
-    stated = {"text": "This order.", "order": order, "expect": "order"}
-    backwards = {"text": "The reverse.", "order": order[::-1], "expect": "order"}
-    absent = {"text": "Absent.", "order": ["norm=batch", "norm=none", "norm=layer"], "expect": "order"}
-    found = claims(with_reference(study, [stated, backwards, absent]))
-    values = metric_table(study, "test_accuracy").loc[order[::-1]].to_numpy().T
-    assert found["p_claim"][0] == pytest.approx(stats.page_trend_test(values).pvalue)
-    assert found["verdict"][:2].tolist() == ["held", "did not hold"]
+ORDER = ["norm=batch", "norm=group", "norm=none"]
+
+
+def with_levels(study, levels):
+    """Return the study with the test accuracies that the arms of `ORDER` have at each seed: a level and noise."""
+    noise = 0.001 * np.random.default_rng(1).normal(size=(len(levels), 8))
+    drawn = {
+        (arm, seed): level + noise[place, seed]
+        for place, (arm, level) in enumerate(zip(ORDER, levels, strict=True))
+        for seed in range(8)
+    }
+    values = [
+        drawn.get((row.arm, row.seed), old)
+        for row, old in zip(study.trials.itertuples(), study.trials["test_accuracy"], strict=True)
+    ]
+    return dataclasses.replace(study, trials=study.trials.assign(test_accuracy=values))
+
+
+def order_claims(study, levels):
+    stated = {"text": "This order.", "order": ORDER, "expect": "order"}
+    backwards = {"text": "The reverse.", "order": ORDER[::-1], "expect": "order"}
+    return claims(with_reference(with_levels(study, levels), [stated, backwards]))
+
+
+def test_an_order_held_where_each_step_is_shown(study):
+    found = order_claims(study, [0.9, 0.85, 0.8])
+    assert found["verdict"].tolist() == ["held", "did not hold"]
     assert found["arm"][0] == "norm=batch, norm=group, norm=none"
-    assert "of 3 pairs 2 are shown in this order and 0 the other way round" in found["words"][0]
+    assert "2 of 2 steps are shown; of all 3 pairs 3 are shown in this order and 0 the other" in found["words"][0]
+    table = metric_table(with_levels(study, [0.9, 0.85, 0.8]), "test_accuracy").loc[ORDER].to_numpy()
+    steps = [stats.ttest_rel(table[i], table[i + 1], alternative="greater").pvalue for i in range(2)]
+    assert found["p_claim"][0] == pytest.approx(max(steps))
     assert found["n"][0] == 8
     assert how_tested(found.iloc[0], "accuracy") == "best to worst: norm=batch, norm=group, norm=none; accuracy"
+
+
+def test_a_trend_that_one_arm_makes_alone_is_no_order(study):
+    found = order_claims(study, [0.9, 0.9, 0.8])
+    assert found["verdict"].tolist() == [UNDECIDED, "did not hold"]
+    table = metric_table(with_levels(study, [0.9, 0.9, 0.8]), "test_accuracy").loc[ORDER[::-1]].to_numpy()
+    trend = stats.page_trend_test(table.T).pvalue
+    assert trend < 0.05
+    assert f"trend over all arms: p = {trend:.2g} (Page's test, n = 8)".replace("-", "−") in found["words"][0]
+    assert found["p_claim"][0] > 0.05
+
+
+def test_an_order_whose_steps_are_real_but_small_is_too_small_to_matter(study):
+    assert order_claims(study, [0.9, 0.896, 0.8])["verdict"].tolist() == ["too small to matter", "did not hold"]
+
+
+def test_with_one_seed_an_order_has_no_trend_test(study):
+    one = dataclasses.replace(study, trials=study.trials[study.trials["seed"] == 0])
+    found = order_claims(one, [0.9, 0.85, 0.8])
+    assert found["verdict"].tolist() == [UNDECIDED] * 2
+    assert found["words"][0].endswith("no trend test with 1 complete seed")
+
+
+def test_p_of_a_claim_is_in_its_direction_so_that_a_contradicted_one_has_no_small_q(study):
+    found = claims(study)
+    p_t = compare_arms(study, [("norm=none", "norm=batch")])["p_t"][0]
+    assert found["p_claim"][:2].tolist() == pytest.approx([p_t / 2, 1 - p_t / 2])
+    q = all_claims([study])["q"]
+    assert q[0] < 0.001
+    assert q[1] > 0.9
 
 
 def test_without_any_difference_an_order_is_claimed_in_five_percent_of_studies():

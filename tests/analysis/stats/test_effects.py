@@ -145,7 +145,7 @@ def test_words_of_undecided_equivalent_and_identical(results: StudyResults):
     )
     assert "90 % interval" in words["norm=group"]
     assert words["batch_size=32"].startswith("cannot tell with 5 seeds")
-    assert "the smallest difference these seeds can detect is about" in words["batch_size=32"]
+    assert "the smallest difference these seeds can detect with 80 % power is about" in words["batch_size=32"]
     assert "since 5 seeds give only a rough spread" in words["batch_size=32"]
     alone = dataclasses.replace(shifted, trials=shifted.trials[shifted.trials["arm"].isin(["baseline", "norm=none"])])
     assert effects(alone)["words"].iloc[0] == "equivalent: identical results in all 5 seeds"
@@ -171,7 +171,8 @@ def test_no_common_seed_is_told(results: StudyResults):
         (trials["arm"] == "baseline") & (trials["seed"] > 2)
     )
     none = row(effects(dataclasses.replace(results, trials=trials[keep])), "norm=none")
-    assert (none.n, none.lost, none.verdict) == (0, 5, "undecided")
+    assert (none.n, none.lost, none.not_run, none.verdict) == (0, 0, 5, "undecided")
+    assert "5 pairs not run yet" in none.words
     assert none.words.startswith("cannot tell: no seed was completed in both arms")
 
 

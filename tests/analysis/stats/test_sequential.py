@@ -52,6 +52,17 @@ def test_an_arm_stops_where_its_p_is_below_the_level_of_the_look_and_stays_stopp
     assert abs(t) >= critical
 
 
+def test_equal_differences_are_decided_by_the_exact_tests():
+    equal = np.stack([np.full(20, 3.0), np.full(20, -3.0), np.zeros(20)])
+    found = decide(equal, PLAN)
+    assert [one.state for one in found] == ["better", "worse", "equivalent"]
+    levels = t_levels(PLAN.looks, 0.05 / 3, "quadratic")
+    first = next(look for look, level in zip(PLAN.looks, levels, strict=True) if 2 / 2**look <= level)
+    assert found[0].seeds == first
+    undecided = decide(equal[:, :4], SequentialPlan((4,), rope=0.5))
+    assert [one.state for one in undecided] == ["undecided", "undecided", "undecided"]
+
+
 def test_before_the_first_look_and_between_looks_every_arm_goes_on():
     d = 9 + noise(2, 20)
     assert [one.state for one in decide(d[:, :3], PLAN)] == ["continue", "continue"]

@@ -37,6 +37,15 @@ def test_dunnett_is_scipys():
     np.testing.assert_allclose((low, high), (expected.low, expected.high), rtol=1e-6)
 
 
+def test_equal_differences_have_the_width_of_the_resolution_or_no_interval():
+    values = np.array([[0.8, 0.82, 0.81, 0.8, 0.83]] * 2)
+    values[1] += 0.01
+    low, high = simultaneous_intervals(values, 0, resolution=0.0005)
+    half = stats.t.isf(0.025, 4) * 0.0005 / np.sqrt(5)
+    assert [low[0], high[0]] == pytest.approx([0.01 - half, 0.01 + half])
+    assert np.isnan(simultaneous_intervals(values, 0)).all()
+
+
 def test_arms_without_enough_pairs_have_no_interval_and_unknown_kinds_are_refused():
     values = np.array([[1.0, 2.0, 3.0], [2.0, NAN, NAN], [2.0, 2.5, 4.5]])
     for kind in ("max-t", "dunnett"):

@@ -100,6 +100,24 @@ def test_verdict_of_uneven_results_needs_a_test_without_normal_noise():
     assert "outlier" in judged(BASE + d).warnings[0]
 
 
+def test_with_three_pairs_an_arm_that_does_not_train_is_worse_though_its_runs_hardly_vary():
+    """No test of three pairs confirms without normal noise; Welch's allows for unequal spread."""
+    trained, failed = np.array([0.900, 0.912, 0.891]), np.array([0.1, 0.1002, 0.1001])
+    found = judge(np.stack([trained, failed]), [(1, 0)], resolution=1e-4)
+    assert found.warnings[0].startswith("its runs vary 105.4 times as little")
+    assert (found.withheld, found.effects.verdict.tolist()) == ([""], ["worse"])
+    small = judge(np.stack([trained, trained.mean() - 0.015 + 0.01 * failed]), [(1, 0)])
+    assert small.effects.verdict.tolist() == ["undecided"]
+
+
+@pytest.mark.slow
+def test_with_three_pairs_unequal_spread_does_not_raise_the_error():
+    rng = np.random.default_rng(0)
+    tables = rng.normal(size=(3000, 2, 3)) * [[[1.0], [0.01]]]
+    called = [judge(table, [(1, 0)]).effects.verdict[0] != "undecided" for table in tables]
+    assert np.mean(called) < 0.06
+
+
 def test_a_verdict_in_favour_of_an_arm_that_lost_runs_must_survive_their_worst_value():
     values = np.stack([BASE, BASE + 0.3 + NOISE])
     lost = np.zeros(values.shape, bool)

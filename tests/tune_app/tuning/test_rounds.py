@@ -173,6 +173,17 @@ def test_seeds_added_outside_a_rule_are_a_round_and_every_verdict_says_what_erro
     assert words[1:] in write_report(load_study(tmp_path / "drawn"), tmp_path).read_text()
 
 
+def test_seeds_that_are_left_out_after_they_were_trained_are_said(tmp_path):
+    study = write_study(tmp_path)
+    plain = "sequential=false"
+    run(study, tmp_path, plain, "seeds=6")
+    run(study, tmp_path, plain, "seeds=[0,2,3]")
+    words = "3 seeds with stored results are left out: choosing seeds by their results makes the error larger than 5 %"
+    assert all(words in sentence for sentence in effects(load_study(tmp_path / "drawn")).words)
+    run(study, tmp_path, plain, "seeds=6")
+    assert not any("left out" in sentence for sentence in effects(load_study(tmp_path / "drawn")).words)
+
+
 def test_a_store_from_before_rounds_were_kept_has_the_seeds_of_its_study_as_first_round(tmp_path):
     study = write_study(tmp_path)
     run(study, tmp_path, "sequential=false", "seeds=3")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from analysis import load_study
+from analysis import effects, load_study
 from analysis.stats.tuned import tuned_comparison
 from search_spaces.plan import make_plan
 from search_spaces.study_files import study_from
@@ -47,6 +47,14 @@ def test_one_run_trains_the_searches_and_then_the_best_of_each(tuned_tree, tmp_p
     assert tuned_comparison(found)["tuned_n"].tolist() == [2]
     again = run(tuned_tree, tmp_path)
     assert (again.trained, again.already) == (0, 16)
+
+
+def test_a_number_of_trials_that_was_changed_after_results_is_said(tuned_tree, tmp_path):
+    run(tuned_tree, tmp_path)
+    assert "tuning trials" not in " ".join(effects(load_study(tmp_path / "tiny")).words)
+    run(tuned_tree, tmp_path, trials=4)
+    words = "the number of tuning trials was changed after results could be seen (3, then 4)"
+    assert all(words in sentence for sentence in effects(load_study(tmp_path / "tiny")).words)
 
 
 def test_more_repeats_and_more_trials_train_only_what_is_new_and_agree_with_one_run(tuned_tree, tmp_path):

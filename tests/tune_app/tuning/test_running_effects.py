@@ -4,6 +4,7 @@ import pytest
 
 from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
+from tune_app.tuning.rounds import known_plan
 from tune_app.tuning.running_effects import RunningEffects
 
 
@@ -52,6 +53,21 @@ def test_results_without_a_figure_or_of_another_study_change_nothing(plan, spec,
     found = effects_of(plan, spec, {(reference, 0): 0.5, (first, 0): float("nan"), (first, 1): None})
     found.add("0" * 16, {"test_accuracy": 0.9})
     assert found.arms() == []
+
+
+def test_of_a_tuned_study_the_final_cells_of_earlier_choices_do_not_count(tiny_tree):
+    tree = {key: value for key, value in tiny_tree.items() if key != "seeds"}
+    tree |= {"factors": {"model.norm": ["batch", "none"]}}
+    tree |= {"tune": {"space": {"optimizer.lr": {"loguniform": [1e-3, 1.0]}}, "trials": 3, "repeats": 1}}
+    spec = StudySpec.model_validate(tree)
+    plan = make_plan(spec)
+    reached = {trial.cell.digest: {"val_accuracy": 0.1 * trial.trial} for trial in plan.tuning}
+    ends = {(trial.arm.name, trial.trial): trial.final.digest for trial in plan.tuning}
+    reference, other = plan.reference_arm, next(arm.name for arm in plan.arms if arm.name != plan.reference_arm)
+    finals = {(reference, 2): 0.6, (other, 1): 0.5, (other, 2): 0.9}  # with two trials, trial 1 was the best
+    stored = reached | {ends[key]: {"test_accuracy": value} for key, value in finals.items()}
+    (arm,) = RunningEffects(known_plan(spec, plan, stored), spec.metric_record(spec.metric), stored).arms()
+    assert arm.difference == pytest.approx(0.3)
 
 
 def test_a_result_that_comes_twice_counts_once(plan, spec, arms):
