@@ -211,9 +211,14 @@ In ``trials`` they are of the model kept, in ``epochs`` of the model after the l
 CLAIM_METRICS: Mapping[str, Metric] = {
     **LANDSCAPE_METRICS,
     **CLEAN_METRICS,
-    "accuracy_gap": Metric("accuracy_gap", "gap between training and validation accuracy", False, "%", 100.0),
+    "accuracy_gap": Metric("accuracy_gap", "gap between training and validation accuracy", False, "%", 100.0, digits=2),
     "clean_accuracy_gap": Metric(
-        "clean_accuracy_gap", "gap between training (without augmentation) and validation accuracy", False, "%", 100.0
+        "clean_accuracy_gap",
+        "gap between training (without augmentation) and validation accuracy",
+        higher_is_better=False,
+        unit="%",
+        scale=100.0,
+        digits=2,
     ),
     "feature_spread": Metric("feature_spread", "spread of the features", False, "decades", digits=2),
     "feature_drift": Metric("feature_drift", "drift of the feature quantiles", False, "decades", digits=2),
