@@ -64,7 +64,8 @@ def summary(table: pd.DataFrame) -> str:
     """Return how many claims have each outcome, in a sentence."""
     if not len(table):
         return "None of these studies tests a claim."
-    counts = [f"{(table['verdict'] == outcome).sum()} {outcome}" for outcome in OUTCOMES]
+    found = {outcome: int((table["verdict"] == outcome).sum()) for outcome in OUTCOMES}
+    counts = [f"{count} {outcome}" for outcome, count in found.items() if count]
     return f"{len(table)} {'claim' if len(table) == 1 else 'claims'} tested: {', '.join(counts)}."
 
 
@@ -73,17 +74,17 @@ def printed_claims(table: pd.DataFrame, studies: Sequence[StudyResults]) -> pd.D
     by_name = {results.name: results for results in studies}
     rows = [
         {
-            "Study": row.study,
-            "Source": f"{row.source} {row.table}".strip(),
-            "Claim": row.text,
             "Verdict": row.verdict,
+            "Claim": row.text,
+            "Tested as": how_tested(row, by_name[row.study].metric_record(row.metric).label),
             "Here": row.words,
             "q": "–" if not np.isfinite(row.q) else "< 0.001" if row.q < 0.001 else f"{row.q:.3f}",
-            "Tested as": how_tested(row, by_name[row.study].metric_record(row.metric).label),
+            "Study": row.study,
+            "Source": f"{row.source} {row.table}".strip(),
         }
         for row in rows_of(table)
     ]
-    return pd.DataFrame(rows, columns=["Study", "Source", "Claim", "Verdict", "Here", "q", "Tested as"])
+    return pd.DataFrame(rows, columns=["Verdict", "Claim", "Tested as", "Here", "q", "Study", "Source"])
 
 
 def printed_figures(table: pd.DataFrame, studies: Sequence[StudyResults]) -> pd.DataFrame:

@@ -61,6 +61,7 @@ def write_reproduction(studies: Sequence[StudyResults], out: Path, data_name: st
         "figures_note": FIGURES_NOTE,
         "studies": [_study(results, index) for index, results in enumerate(studies, start=1)],
     }
+    context["study_ids"] = {study["name"]: study["id"] for study in context["studies"]}
     page = write_page(render("reproduction.html", context | {"sections": _sections(context)}), out, "reproduction.html")
     text = write_file(page.with_suffix(".md"), markdown(context))
     return [page, text, *write_summaries(studies, page.parent)]

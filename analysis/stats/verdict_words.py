@@ -134,8 +134,8 @@ def _undecided(c: Comparison) -> str:
     least = smallest_difference(c.n, c.sd, comparisons=max(c.family, 1))
     low, high = smallest_difference_interval(c.n, c.sd, comparisons=max(c.family, 1))
     text = f"cannot tell with {c.n} {c.replicate}s ({_interval(c)}); "
-    text += f"the smallest difference these {c.replicate}s can detect with 80 % power is about {_size(c, least)}"
-    text += f" (from {_size(c, low)} to {_size(c, high)}, since {c.n} {c.replicate}s give only a rough spread)"
+    text += f"with 80 % power these {c.replicate}s detect a difference of about {_size(c, least)} "
+    text += f"({_bare(c, low)} to {_bare(c, high)}, since their spread is uncertain)"
     if c.low > 0 or c.high < 0:
         text += f"; this interval alone leaves out zero, but {_why_not(c)}"
     return text
@@ -150,6 +150,10 @@ def _why_not(c: Comparison) -> str:
 def _signed(c: Comparison, value: float) -> str:
     unit = c.metric
     return f"{value * unit.scale:+.{unit.digits}f} {unit.difference}".replace("-", "−").rstrip()
+
+
+def _bare(c: Comparison, value: float) -> str:
+    return f"{value * c.metric.scale:.{c.metric.digits}f}"
 
 
 def _size(c: Comparison, value: float) -> str:
