@@ -57,7 +57,7 @@ def _confirmed(confirmation: StudyResults | None) -> dict[str, Any]:
         "reference_row": reference_row(confirmation),
         "difference_unit": metric.difference,
         "effects_caption": f"Confirmation: {metric.label} of the best configurations, trained again with fresh seeds, "
-        "and its difference from the baseline of the search, paired by seed.",
+        f"and its difference from the baseline of the search, paired by seed, {words.TABLE_NOTE}.",
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.plots._words import shown_interval
 from analysis.stats.claims import claims, how_tested
 from analysis.stats.effects import VERDICT_RULE
 from analysis.stats.pairs import missing_rule
@@ -17,6 +18,11 @@ from search_spaces.config.trial import TrialConfig
 from search_spaces.metrics import Metric, split_of
 
 ORDER = ("better", "worse", "equivalent", "undecided")
+TABLE_NOTE = (
+    "with the 95 % t interval of each one, and p corrected over the arms by Holm's method (of “equivalent”: the 90 % "
+    "interval and the p of the equivalence test)"
+)
+"""What the caption of a table of effects says about its intervals and p."""
 
 
 def question(results: StudyResults) -> str:
@@ -42,17 +48,17 @@ def effect_rows(table: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
     """Return the table of effects as printed: differences in points (or the metric's unit), p by Holm.
 
     ``interval`` is the 95 % t interval; for "equivalent" the 90 % interval that its test rests on, marked as such.
+    ``p`` is that of the paired t test; for "equivalent" that of the two one-sided t tests.
     """
     return [
         {
             "arm": row.arm,
             "mean": "–" if not np.isfinite(row.mean) else metric.show(row.mean),
             "difference": _signed(row.difference, metric),
-            "interval": _ends(row.low90, row.high90, metric) + " (90 %)"
-            if row.verdict == "equivalent" and np.isfinite(row.low90)
-            else _ends(row.low, row.high, metric),
+            "interval": _ends(*shown_interval(row), metric)
+            + (" (90 %)" if row.verdict == "equivalent" and np.isfinite(row.low90) else ""),
             "n": int(row.n),
-            "p": p_text(row.p_holm),
+            "p": p_text(row.equivalent_holm if row.verdict == "equivalent" else row.p_holm),
             "verdict": row.verdict,
             "words": row.words,
         }
@@ -145,7 +151,8 @@ def method(results: StudyResults, rope: float) -> list[tuple[str, str]]:
             f"Each arm against the reference arm “{results.reference_arm}” in {metric.label}, paired by "
             f"{results.replicate} ({len(seeds)} {results.replicate}s planned). Shown: the mean difference and the "
             "95 % t interval of the paired differences; p is that of the paired t test, corrected over all arms by "
-            "Holm's method.",
+            "Holm's method. A verdict of “equivalent” has the 90 % interval and the p of its own test, two one-sided t "
+            "tests, corrected in the same way.",
         ),
         ("Verdicts", f"Region of practical equivalence: ±{rope * metric.scale:g} {metric.difference}. {VERDICT_RULE}"),
         ("Missing values", " ".join(missing_rule(results))),

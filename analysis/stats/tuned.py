@@ -45,16 +45,16 @@ def tuned_comparison(
 ) -> pd.DataFrame:
     """Return one row for each arm against the reference arm: untuned, tuned, and how much tuning changed.
 
-    Columns: arm, reference, then n, difference, low, high, verdict with the prefixes ``untuned_`` and ``tuned_``, then
-    change (tuned minus untuned difference, paired by repeat), change_low, change_high (95 % t interval),
-    change_p_holm, words. NaN where the arm has no result of that kind. ``table``: `effects` of the tuned arms, where
-    the caller has it.
+    Columns: arm, reference, then n, difference, low, high, low90, high90, verdict with the prefixes ``untuned_`` and
+    ``tuned_``, then change (tuned minus untuned difference, paired by repeat), change_low, change_high (95 % t
+    interval), change_p_holm, words. NaN where the arm has no result of that kind. ``table``: `effects` of the tuned
+    arms, where the caller has it.
     """
     record = results.metric_record(metric)
     plain = untuned(results)
     tuned_table = effects(results, metric) if table is None else table
     untuned_table = effects(plain, metric) if len(plain.trials) else tuned_table.head(0)
-    columns = ["n", "difference", "low", "high", "verdict"]
+    columns = ["n", "difference", "low", "high", "low90", "high90", "verdict"]
     joined = tuned_table[["arm", "reference", *columns]].merge(
         untuned_table[["arm", *columns]], on="arm", how="left", suffixes=("", "_untuned")
     )

@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis.plots.effects import draw_effects
+from analysis.plots.style import arm_styles
 from analysis.report.tables import (
     effects_table,
     escaped_markdown,
@@ -113,3 +115,12 @@ def test_an_equivalent_line_shows_the_interval_that_its_test_rests_on(results: S
     raw = effects(results).assign(verdict="equivalent", low90=-0.001, high90=0.002)
     [row, *_] = effect_rows(raw, results.metric_record())
     assert row["interval"] == "−0.10 to +0.20 (90 %)"
+    styles = arm_styles(results.arms, results.reference_arm)
+    assert "(-0.10 to +0.20), equivalent" in draw_effects(raw, styles, metric=results.metric_record()).alt
+
+
+def test_an_equivalent_line_shows_the_p_of_the_equivalence_test(results: StudyResults) -> None:
+    raw = effects(results).assign(p_holm=0.7, equivalent_holm=0.02)
+    for verdict, shown in (("equivalent", "0.020"), ("undecided", "0.700"), ("worse", "0.700")):
+        table = effects_table(raw.assign(verdict=verdict), results.metric_record())
+        assert set(table["p (Holm)"]) == {shown}

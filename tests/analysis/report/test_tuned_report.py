@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from written import train
 
+from analysis.plots.style import arm_styles
 from analysis.report.study import write_report
+from analysis.report.tuned import tuned_context
 from analysis.stats.effects import effects
 from analysis.store.load import load_study
 
@@ -44,6 +46,23 @@ def test_the_tuned_comparison_stands_beside_the_untuned_one(page: str) -> None:
     assert "2 arms compared with “norm=batch”" in page
     assert re.search(r"norm=group: −1\d\.\d\d points untuned became .*: most of it was tuning\.", page)
     assert "Untuned and tuned differences" in page
+
+
+def test_an_equivalent_arm_has_the_interval_that_its_test_rests_on(tmp_path: Path) -> None:
+    tree = TREE | {"rope": 0.02, "factors": {"model.norm": ["batch", "none"]}}
+
+    def values(config) -> dict[str, float]:
+        noise = np.random.default_rng([config.seed, len(config.model.norm)]).normal(0, 0.005)
+        return dict.fromkeys(("val_accuracy", "test_accuracy"), 0.9 + noise) | {"val_loss": 0.1}
+
+    results = load_study(train(tmp_path, tree, values))
+    table = effects(results)
+    [row] = table.itertuples()
+    assert row.verdict == "equivalent"
+    shown = tuned_context(results, table, arm_styles(results.arms, results.reference_arm))["tuned"]
+    ends = [f"{end * 100:+.2f}".replace("-", "−") for end in (row.difference, row.low90, row.high90)]
+    assert shown["rows"][0][3] == f"{ends[0]} [{ends[1]}, {ends[2]}] (90 %)"
+    assert "(of “equivalent”: the 90 % interval that its test rests on)" in shown["caption"]
 
 
 def test_verdicts_captions_and_methods_of_a_tuned_study_are_about_repeats(page: str) -> None:
