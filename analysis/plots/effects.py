@@ -76,8 +76,9 @@ def _caption(rows: pd.DataFrame, metric: Metric, rope: float, replicate: str) ->
 
 def _alt(rows: pd.DataFrame, metric: Metric) -> str:
     said = []
-    for row in rows_of(rows.head(12)):
+    for row in rows_of(rows[np.isfinite(rows["difference"])].head(12)):
         low, high = (end * metric.scale for end in shown_interval(row))
-        said.append(f"{row.arm} {row.difference * metric.scale:+.2f} ({low:+.2f} to {high:+.2f}), {row.verdict}")
+        interval = f" ({low:+.2f} to {high:+.2f})" if np.isfinite(low) else ""
+        said.append(f"{row.arm} {row.difference * metric.scale:+.2f}{interval}, {row.verdict}")
     more = f"; and {len(rows) - 12} more" if len(rows) > 12 else ""
-    return f"Forest plot of differences in {metric.difference or metric.label}: {'; '.join(said)}{more}."
+    return f"Forest plot of differences in {metric.difference or metric.label}: {'; '.join(said) or 'none'}{more}."

@@ -62,7 +62,7 @@ def _tuned_alt(table: pd.DataFrame, metric: Metric) -> str:
     scale = metric.scale
     said = [
         f"{row.arm} {row.untuned_difference * scale:+.2f} untuned, {row.tuned_difference * scale:+.2f} tuned"
-        for row in rows_of(table[table["untuned_n"] > 0].head(12))
+        for row in rows_of(table[(table["untuned_n"] > 0) & (table["tuned_n"] > 0)].head(12))
     ]
     return f"Differences in {metric.difference or metric.label} from the reference arm: {'; '.join(said) or 'none'}."
 

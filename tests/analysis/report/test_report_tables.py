@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -117,6 +118,13 @@ def test_an_equivalent_line_shows_the_interval_that_its_test_rests_on(results: S
     assert row["interval"] == "−0.10 to +0.20 (90 %)"
     styles = arm_styles(results.arms, results.reference_arm)
     assert "(-0.10 to +0.20), equivalent" in draw_effects(raw, styles, metric=results.metric_record()).alt
+
+
+def test_the_words_of_the_effects_picture_leave_out_what_is_not_known(results: StudyResults) -> None:
+    raw, styles = effects(results), arm_styles(results.arms, results.reference_arm)
+    one = raw.assign(difference=[0.01, np.nan, np.nan], low=np.nan, high=np.nan, verdict="undecided")
+    alt = draw_effects(one, styles, metric=results.metric_record()).alt
+    assert alt == "Forest plot of differences in points: batch_size=32 +1.00, undecided."
 
 
 def test_an_equivalent_line_shows_the_p_of_the_equivalence_test(results: StudyResults) -> None:
