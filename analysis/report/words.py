@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.plots._words import shown_interval
 from analysis.stats.claims import claims, how_tested
 from analysis.stats.effects import VERDICT_RULE
+from analysis.stats.paired import MOST_EXACT
 from analysis.stats.pairs import missing_rule
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
@@ -80,13 +81,14 @@ def check_table(table: pd.DataFrame, metric: Metric, replicate: str = "seed") ->
         ),
         "p paired": lambda row: p_text(row.p_t),
         "p Welch": lambda row: p_text(row.welch_p),
-        "p sign flips": lambda row: p_text(row.p),
+        "p sign flips": lambda row: p_text(row.p) if row.n <= MOST_EXACT else "–",
     }
     note = (
         "The max-t intervals hold for all arms of the table at once with 95 %; the intervals above are of one arm "
         f"each. Welch's test ignores the pairing by {replicate}. The correlation is that of the arm with the reference "
-        f"arm over {replicate}s; pairing makes a comparison more precise where it is clearly above 0. These p are not "
-        "corrected for the number of arms."
+        f"arm over {replicate}s; pairing makes a comparison more precise where it is clearly above 0. The "
+        f"sign-flip test is exact and is run for up to {MOST_EXACT} pairs. These p are not corrected for the number of "
+        "arms."
     )
     counts: dict[str, Callable[[Any], str]] = {}
     if (table["collapsed"] + table["reference_collapsed"]).any():

@@ -112,6 +112,14 @@ def test_other_tests_and_intervals_stand_beside_the_paired_comparison(results: S
     assert counted["rows"][0][list(counted["heads"]).index("Collapsed")] == "2 of 5, 0 of 5 (p = 0.44)"
 
 
+def test_the_column_of_sign_flips_is_empty_where_too_many_pairs_have_no_exact_test(results: StudyResults) -> None:
+    raw = effects(results).head(2).assign(n=[12, 13], p=[0.0005, 0.2])
+    table = check_table(raw, results.metric_record())
+    place = table["heads"].index("p sign flips")
+    assert [row[place] for row in table["rows"]] == ["< 0.001", "–"]
+    assert "up to 12 pairs" in table["note"]
+
+
 def test_an_equivalent_line_shows_the_interval_that_its_test_rests_on(results: StudyResults) -> None:
     raw = effects(results).assign(verdict="equivalent", low90=-0.001, high90=0.002)
     [row, *_] = effect_rows(raw, results.metric_record())
