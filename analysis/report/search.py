@@ -64,9 +64,8 @@ def _confirmed(confirmation: StudyResults | None) -> dict[str, Any]:
 def _lead(confirmation: StudyResults | None) -> str:
     if confirmation is None or not len(confirmation.trials):
         return ""
-    return (
-        f"Confirmed with {confirmation.trials['seed'].nunique()} fresh seeds: {words.summary(effects(confirmation))} "
-    )
+    seeds = confirmation.trials["seed"].nunique()
+    return f"Trained again with {seeds} fresh seeds: {words.summary(effects(confirmation))} "
 
 
 def best_trial(results: StudyResults) -> dict[str, Any] | None:

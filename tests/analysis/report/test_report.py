@@ -290,6 +290,14 @@ def test_a_factorial_study_without_results_to_analyse_says_nothing_of_factors(sm
     assert factor_table(dataclasses.replace(small, spec=spec, trials=lone)) is None
 
 
+def test_a_confirmation_is_not_called_confirmed_where_no_arm_is_better(
+    study: StudyResults, search: StudyResults
+) -> None:
+    summary = report_search.search_context(search, study)["summary"]
+    assert summary.startswith("Trained again with 5 fresh seeds: 3 arms compared with “norm=batch”: 1 worse, ")
+    assert "Confirmed" not in summary
+
+
 def test_a_search_in_which_nothing_finished_has_no_best_trial(search: StudyResults, tmp_path: Path) -> None:
     cut = search.trials[search.trials["status"] != "completed"]
     seen = words(write_report(dataclasses.replace(search, trials=cut), tmp_path).read_text(encoding="utf-8"))
