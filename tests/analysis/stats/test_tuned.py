@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from written import train
 
 from analysis.plots.style import arm_styles
 from analysis.plots.tuned import draw_tuned
-from analysis.stats.budget import best_of_budget, budget_curves, crossings
 from analysis.stats.effects import effects
 from analysis.stats.tuned import chosen_values, edge_counts, spent, tuned_comparison, tuning_warnings, untuned
 from analysis.store.load import StudyResults, load_study
@@ -210,46 +208,6 @@ def test_lost_trials_count_and_an_arm_without_any_result_loses_its_pair(tmp_path
     row = effects(found).set_index("arm").loc["norm=none"]
     assert (row["n"], row["lost"], row["arm_lost"]) == (5, 1, 1)
     assert tuned_comparison(found).set_index("arm").loc["norm=none", "untuned_n"] == 5
-
-
-def test_the_best_of_a_budget_is_the_mean_over_all_subsets_that_hold_the_first_trial() -> None:
-    values = np.array([0.4, 0.1, 0.9, 0.5, 0.3])
-    for sign, best in ((True, max), (False, min)):
-        expected = [
-            np.mean([best(values[0], *values[list(rest)]) for rest in itertools.combinations(range(1, 5), k)])
-            if k
-            else values[0]
-            for k in range(5)
-        ]
-        assert best_of_budget(values, higher_is_better=sign) == pytest.approx(expected)
-    assert best_of_budget(values[:1]).tolist() == [0.4]
-
-
-def test_budget_curves_are_means_over_repeats_with_t_intervals(results: StudyResults) -> None:
-    table = budget_curves(results)
-    assert len(table) == 3 * 9
-    assert set(table["repeats"]) == {6}
-    last = table[(table["arm"] == "norm=group") & (table["trials"] == 9)].iloc[0]
-    best = results.tuning[results.tuning["arm"] == "norm=group"].groupby("repeat")["val_accuracy"].max()
-    assert last["mean"] == pytest.approx(best.mean())
-    assert last["high"] - last["mean"] == pytest.approx(2.5706 * best.std() / np.sqrt(6), rel=1e-4)
-    first = table[(table["arm"] == "norm=group") & (table["trials"] == 1)].iloc[0]
-    assert first["mean"] == pytest.approx(untuned(results).trials.query("arm == 'norm=group'")["val_accuracy"].mean())
-
-
-def test_a_lost_trial_counts_as_the_worst_value_of_the_metric(results: StudyResults) -> None:
-    tuning = results.tuning.copy()
-    tuning.loc[tuning["trial"] == 0, "status"] = "diverged"
-    curves = budget_curves(replace(results, tuning=tuning))
-    assert (curves.loc[curves["trials"] == 1, "mean"] == 0).all()
-
-
-def test_crossings_are_where_the_order_of_the_means_changes() -> None:
-    def curve(arm, values):
-        return pd.DataFrame({"arm": arm, "trials": range(1, 5), "mean": values})
-
-    curves = pd.concat([curve("a", [1, 2, 3, 4]), curve("b", [0, 2, 4, 5]), curve("c", [0, 1, 2, 3])])
-    assert crossings(curves, "a") == [("b", 3, True)]
 
 
 def test_an_optimum_at_the_edge_of_the_range_is_reported(tmp_path: Path) -> None:
