@@ -119,12 +119,15 @@ def _unfinished(results: StudyResults) -> list[str]:
 
 
 def _gallery(results: StudyResults, compared: pd.DataFrame, curves: pd.DataFrame, styles: Styles) -> Gallery:
+    """Return the pictures of the tuned arms; an arm without a final cell has no style yet and is not drawn."""
     gallery, chooses = Gallery("tuned"), results.metric_record(results.choose_by)
+    curves = curves[curves["arm"].isin(list(styles))]
     if len(compared):
         gallery.add(draw_tuned(compared, styles, metric=results.metric_record(), rope=results.rope() or 0.0))
     if len(curves):
         gallery.add(draw_budget(curves, styles, metric=chooses))
-    tried = tried_data(results.tuning, chosen_values(results), tune_of(results).all_fields(), results.choose_by)
+    tuning = results.tuning[results.tuning["arm"].isin(list(styles))]
+    tried = tried_data(tuning, chosen_values(results), tune_of(results).all_fields(), results.choose_by)
     if len(tried):
         gallery.add(draw_tried(tried, styles, metric=chooses))
     return gallery

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,14 @@ def test_before_any_search_is_complete_the_report_says_so(tmp_path: Path) -> Non
         (folder / "trials" / f"{row.digest}-{row.fingerprint}.parquet").unlink()
     text = write_report(load_study(folder), tmp_path).read_text(encoding="utf-8")
     assert "60 trials of the searches inside the arms have ended; no search is complete yet." in text
+
+
+def test_while_an_arm_has_no_final_training_yet_the_others_are_reported(tmp_path: Path) -> None:
+    found = load_study(train(tmp_path, TREE, accuracy))
+    early = replace(found, trials=found.trials[found.trials["arm"] != "norm=none"].reset_index(drop=True))
+    text = write_report(early, tmp_path).read_text(encoding="utf-8")
+    assert "The study is not complete: 5 trainings of its plan are missing." in text
+    assert "Untuned and tuned differences" in text
 
 
 def test_a_study_of_which_parts_are_missing_says_how_many(tmp_path: Path) -> None:
