@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.plots._words import span
+from analysis.plots._words import EQUIVALENT_NOTE, shown_interval, span
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
 from analysis.store._rows import rows_of
@@ -39,7 +37,7 @@ def draw_effects(
     for place, row in enumerate(rows_of(rows)):
         style = styles[row.arm]
         color = style.color(theme)
-        for (low, high), thickness in ((_interval(row), 1.9), ((row.max_t_low, row.max_t_high), 0.7)):
+        for (low, high), thickness in ((shown_interval(row), 1.9), ((row.max_t_low, row.max_t_high), 0.7)):
             if np.isfinite(low) and np.isfinite(high):
                 ends = [low * metric.scale, high * metric.scale]
                 line = ax.plot(ends, [place, place], color=color, linewidth=thickness, solid_capstyle="butt")[0]
@@ -54,11 +52,6 @@ def draw_effects(
     return Picture(figure, "Difference from the reference arm", caption, _alt(rows, metric))
 
 
-def _interval(row: Any) -> tuple[float, float]:
-    """Return the 95 % interval, or for "equivalent" the 90 % one that its test rests on."""
-    return (row.low90, row.high90) if row.verdict == "equivalent" else (row.low, row.high)
-
-
 def _verdicts(ax: Axes, rows: pd.DataFrame, theme: Theme) -> None:
     """Write each verdict and n on the right, clear of the intervals."""
     right = ax.secondary_yaxis("right")
@@ -71,7 +64,7 @@ def _caption(rows: pd.DataFrame, metric: Metric, rope: float, replicate: str) ->
     reference = rows["reference"].iloc[0] if len(rows) else "none"
     kind = "the 95 % t interval of each difference, not corrected for the number of arms"
     if (rows["verdict"] == "equivalent").any():
-        kind += " (of “equivalent”: the 90 % interval that its test rests on)"
+        kind += f" ({EQUIVALENT_NOTE})"
     if np.isfinite(rows["max_t_low"]).any():
         kind += "; thin lines: simultaneous 95 % intervals (max-t), which hold for all arms at once"
     shaded = f" Shaded: too small to matter (within {rope * metric.scale:g} {metric.difference})." if rope else ""
@@ -82,10 +75,10 @@ def _caption(rows: pd.DataFrame, metric: Metric, rope: float, replicate: str) ->
 
 
 def _alt(rows: pd.DataFrame, metric: Metric) -> str:
-    said = [
-        f"{row.arm} {row.difference * metric.scale:+.2f} "
-        f"({row.low * metric.scale:+.2f} to {row.high * metric.scale:+.2f}), {row.verdict}"
-        for row in rows_of(rows.head(12))
-    ]
+    said = []
+    for row in rows_of(rows[np.isfinite(rows["difference"])].head(12)):
+        low, high = (end * metric.scale for end in shown_interval(row))
+        interval = f" ({low:+.2f} to {high:+.2f})" if np.isfinite(low) else ""
+        said.append(f"{row.arm} {row.difference * metric.scale:+.2f}{interval}, {row.verdict}")
     more = f"; and {len(rows) - 12} more" if len(rows) > 12 else ""
-    return f"Forest plot of differences in {metric.difference or metric.label}: {'; '.join(said)}{more}."
+    return f"Forest plot of differences in {metric.difference or metric.label}: {'; '.join(said) or 'none'}{more}."

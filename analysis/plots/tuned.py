@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from analysis.plots._axis import field_axis
-from analysis.plots._words import sentence_case, span
+from analysis.plots._words import EQUIVALENT_NOTE, sentence_case, shown_interval, span
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
 from analysis.store._rows import rows_of
@@ -31,10 +31,10 @@ def draw_tuned(
         style = styles[row.arm]
         color = style.color(theme)
         ends = (
-            (place - 0.16, row.untuned_difference, row.untuned_low, row.untuned_high, theme.surface, ":"),
-            (place + 0.16, row.tuned_difference, row.tuned_low, row.tuned_high, color, "-"),
+            (place - 0.16, row.untuned_difference, shown_interval(row, "untuned_"), theme.surface, ":"),
+            (place + 0.16, row.tuned_difference, shown_interval(row, "tuned_"), color, "-"),
         )
-        for y, difference, low, high, face, line in ends:
+        for y, difference, (low, high), face, line in ends:
             if np.isfinite(low) and np.isfinite(high):
                 x = [low * metric.scale, high * metric.scale]
                 style.tag(ax.plot(x, [y, y], color=color, linewidth=1.4, linestyle=line)[0])
@@ -49,8 +49,10 @@ def draw_tuned(
 
 def _tuned_caption(table: pd.DataFrame, metric: Metric) -> str:
     reference = table["reference"].iloc[0] if len(table) else "none"
+    equivalent = (table[["untuned_verdict", "tuned_verdict"]] == "equivalent").any(axis=None)
+    note = f" ({EQUIVALENT_NOTE})" if equivalent else ""
     return (
-        f"Mean difference in {metric.label} from “{reference}” with 95 % t intervals, paired by repeat "
+        f"Mean difference in {metric.label} from “{reference}” with 95 % t intervals{note}, paired by repeat "
         f"(n = {span(table['tuned_n'])} repeats). Open, dotted: every arm at its own values (the first trial of each "
         "search). Filled: every arm with the values that its search chose, trained again with a fresh seed."
     )
@@ -60,7 +62,7 @@ def _tuned_alt(table: pd.DataFrame, metric: Metric) -> str:
     scale = metric.scale
     said = [
         f"{row.arm} {row.untuned_difference * scale:+.2f} untuned, {row.tuned_difference * scale:+.2f} tuned"
-        for row in rows_of(table[table["untuned_n"] > 0].head(12))
+        for row in rows_of(table[(table["untuned_n"] > 0) & (table["tuned_n"] > 0)].head(12))
     ]
     return f"Differences in {metric.difference or metric.label} from the reference arm: {'; '.join(said) or 'none'}."
 

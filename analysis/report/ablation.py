@@ -45,8 +45,8 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
         "checks": words.check_table(table, metric, results.replicate),
         "reference_row": reference_row(results),
         "effects_caption": f"{sentence_case(metric.label)} of each arm and its difference from the reference arm, "
-        f"paired by {results.replicate}, with the 95 % t interval of each one (of “equivalent”: the 90 % interval that "
-        "its test rests on). An arm's mean is over its pairs, the reference arm's over all its completed trials.",
+        f"paired by {results.replicate}, {words.TABLE_NOTE}. An arm's mean is over its pairs, the reference arm's over "
+        "all its completed trials.",
         "difference_unit": metric.difference,
         "correlations": correlation_sentence(table, results.replicate),
         "test_images": image_table(table, results.replicate),

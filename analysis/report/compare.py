@@ -89,6 +89,7 @@ def _study(name: str, results: StudyResults, index: int) -> dict[str, Any]:
         gallery.add(draw_effects(table, styles, metric=results.metric_record(), rope=results.rope() or 0.0))
     return part | {
         "summary": words.summary(table),
+        "caption": f"Effects in {name}, paired by {results.replicate}, {words.TABLE_NOTE}.",
         "rows": words.effect_rows(table, results.metric_record()),
         "reference": reference_row(results),
         "unit": results.metric_record().difference,

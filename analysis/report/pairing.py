@@ -7,31 +7,40 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.plots._words import replicate_count
 from analysis.store._rows import rows_of
+
+FEWEST = 6
+"""Common seeds from which the gain of pairing is told: by chance alone |r| > 0.8 in 41 % with 3 seeds, 6 % with 6."""
 
 
 def correlation_sentence(table: pd.DataFrame, replicate: str = "seed") -> str:
     """Return what the arms' correlations with the reference over seeds mean; "" where none is known.
 
-    ``replicate``: "seed", or "repeat" of a tuned ablation.
+    ``replicate``: "seed", or "repeat" of a tuned ablation. Arms with fewer than `FEWEST` common seeds are left out
+    where others have more.
 
     With equal variances the paired standard error is sqrt(1 - r) times the unpaired one.
     """
-    known = table["correlation"].dropna().to_numpy(float) if len(table) else np.array([])
+    known = table[table["correlation"].notna()] if len(table) else table
     if not len(known):
         return ""
-    spread = f" ({known.min():.2f} to {known.max():.2f})".replace("-", "−") if len(known) > 1 else ""
-    mean = float(known.mean())
-    share = np.sqrt(max(0.0, 1 - mean))
-    gain = (
-        f"so pairing by {replicate} makes the standard error of a difference {share:.2f} times that of unpaired "
-        f"{replicate}s"
-        if share < 0.995
-        else f"so pairing by {replicate} gains no precision here"
-    )
-    average = " on average" if len(known) > 1 else ""
-    found = f"Correlation with the reference arm over {replicate}s: {mean:.2f}{average}".replace("-", "−")
-    return f"{found}{spread}, {gain}."
+    enough = known[known["n"] >= FEWEST]
+    used = enough if len(enough) else known
+    values = used["correlation"].to_numpy(float)
+    spread = f" on average ({values.min():.2f} to {values.max():.2f})" if len(values) > 1 else ""
+    count = replicate_count(used["n"], replicate)
+    found = f"Correlation with the reference arm over {count}: {values.mean():.2f}{spread}".replace("-", "−")
+    if not len(enough):
+        return f"{found}; fewer than {FEWEST} {replicate}s are too few to tell what pairing gains."
+    return f"{found}, so by this estimate pairing by {replicate} {_gain(float(values.mean()), replicate)}."
+
+
+def _gain(correlation: float, replicate: str) -> str:
+    share = np.sqrt(max(0.0, 1 - correlation))
+    if share >= 0.995:
+        return "gains no precision here"
+    return f"makes the standard error of a difference {share:.2f} times that of unpaired {replicate}s"
 
 
 def image_table(table: pd.DataFrame, replicate: str = "seed") -> dict[str, Any] | None:

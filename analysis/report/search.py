@@ -57,16 +57,15 @@ def _confirmed(confirmation: StudyResults | None) -> dict[str, Any]:
         "reference_row": reference_row(confirmation),
         "difference_unit": metric.difference,
         "effects_caption": f"Confirmation: {metric.label} of the best configurations, trained again with fresh seeds, "
-        "and its difference from the baseline of the search, paired by seed.",
+        f"and its difference from the baseline of the search, paired by seed, {words.TABLE_NOTE}.",
     }
 
 
 def _lead(confirmation: StudyResults | None) -> str:
     if confirmation is None or not len(confirmation.trials):
         return ""
-    return (
-        f"Confirmed with {confirmation.trials['seed'].nunique()} fresh seeds: {words.summary(effects(confirmation))} "
-    )
+    seeds = confirmation.trials["seed"].nunique()
+    return f"Trained again with {seeds} fresh seeds: {words.summary(effects(confirmation))} "
 
 
 def best_trial(results: StudyResults) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.plots._words import EQUIVALENT_NOTE, shown_interval
 from analysis.plots.style import Styles
 from analysis.plots.tuned import draw_budget, draw_tried, draw_tuned, tried_data
 from analysis.report.pictures import Gallery
@@ -34,8 +35,8 @@ def tuned_context(results: StudyResults, table: pd.DataFrame, styles: Styles) ->
     return {
         "tuned": {
             "caption": f"Difference in {metric.label} from “{results.reference_arm}”, in "
-            f"{metric.difference or 'its unit'}, with the 95 % interval: all arms at their own values, and all arms "
-            "tuned with the same budget.",
+            f"{metric.difference or 'its unit'}, with the 95 % interval ({EQUIVALENT_NOTE}): all arms at their own "
+            "values, and all arms tuned with the same budget.",
             "heads": ("Arm", "Untuned", "Verdict", "Tuned", "Verdict", "n"),
             "rows": [_row(row, metric) for row in rows_of(compared)],
             "words": {row.arm: row.words for row in rows_of(compared)},
@@ -49,15 +50,15 @@ def tuned_context(results: StudyResults, table: pd.DataFrame, styles: Styles) ->
 
 
 def _row(row: Any, metric: Metric) -> list[str]:
-    def shown(difference: float, low: float, high: float) -> str:
+    def shown(prefix: str) -> str:
+        difference, (low, high) = getattr(row, f"{prefix}difference"), shown_interval(row, prefix)
         values = [f"{v * metric.scale:+.{metric.digits}f}".replace("-", "−") for v in (difference, low, high)]
         if not np.isfinite(difference):
             return "–"
-        return f"{values[0]} [{values[1]}, {values[2]}]" if np.isfinite(low) else values[0]
+        mark = " (90 %)" if getattr(row, f"{prefix}verdict") == "equivalent" else ""
+        return f"{values[0]} [{values[1]}, {values[2]}]{mark}" if np.isfinite(low) else values[0]
 
-    before = shown(row.untuned_difference, row.untuned_low, row.untuned_high)
-    after = shown(row.tuned_difference, row.tuned_low, row.tuned_high)
-    return [row.arm, before, row.untuned_verdict, after, row.tuned_verdict, str(row.tuned_n)]
+    return [row.arm, shown("untuned_"), row.untuned_verdict, shown("tuned_"), row.tuned_verdict, str(row.tuned_n)]
 
 
 def _chosen(results: StudyResults) -> dict[str, Any]:
@@ -118,12 +119,15 @@ def _unfinished(results: StudyResults) -> list[str]:
 
 
 def _gallery(results: StudyResults, compared: pd.DataFrame, curves: pd.DataFrame, styles: Styles) -> Gallery:
+    """Return the pictures of the tuned arms; an arm without a final cell has no style yet and is not drawn."""
     gallery, chooses = Gallery("tuned"), results.metric_record(results.choose_by)
+    curves = curves[curves["arm"].isin(list(styles))]
     if len(compared):
         gallery.add(draw_tuned(compared, styles, metric=results.metric_record(), rope=results.rope() or 0.0))
     if len(curves):
         gallery.add(draw_budget(curves, styles, metric=chooses))
-    tried = tried_data(results.tuning, chosen_values(results), tune_of(results).all_fields(), results.choose_by)
+    tuning = results.tuning[results.tuning["arm"].isin(list(styles))]
+    tried = tried_data(tuning, chosen_values(results), tune_of(results).all_fields(), results.choose_by)
     if len(tried):
         gallery.add(draw_tried(tried, styles, metric=chooses))
     return gallery

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.plots._words import shown_interval
 from analysis.stats.claims import claims, how_tested
 from analysis.stats.effects import VERDICT_RULE
+from analysis.stats.paired import MOST_EXACT
 from analysis.stats.pairs import missing_rule
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
@@ -17,6 +19,11 @@ from search_spaces.config.trial import TrialConfig
 from search_spaces.metrics import Metric, split_of
 
 ORDER = ("better", "worse", "equivalent", "undecided")
+TABLE_NOTE = (
+    "with the 95 % t interval of each one, and p corrected over the arms by Holm's method (of “equivalent”: the 90 % "
+    "interval and the p of the equivalence test)"
+)
+"""What the caption of a table of effects says about its intervals and p."""
 
 
 def question(results: StudyResults) -> str:
@@ -42,17 +49,17 @@ def effect_rows(table: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
     """Return the table of effects as printed: differences in points (or the metric's unit), p by Holm.
 
     ``interval`` is the 95 % t interval; for "equivalent" the 90 % interval that its test rests on, marked as such.
+    ``p`` is that of the paired t test; for "equivalent" that of the two one-sided t tests.
     """
     return [
         {
             "arm": row.arm,
             "mean": "–" if not np.isfinite(row.mean) else metric.show(row.mean),
             "difference": _signed(row.difference, metric),
-            "interval": _ends(row.low90, row.high90, metric) + " (90 %)"
-            if row.verdict == "equivalent" and np.isfinite(row.low90)
-            else _ends(row.low, row.high, metric),
+            "interval": _ends(*shown_interval(row), metric)
+            + (" (90 %)" if row.verdict == "equivalent" and np.isfinite(row.low90) else ""),
             "n": int(row.n),
-            "p": p_text(row.p_holm),
+            "p": p_text(row.equivalent_holm if row.verdict == "equivalent" else row.p_holm),
             "verdict": row.verdict,
             "words": row.words,
         }
@@ -74,13 +81,14 @@ def check_table(table: pd.DataFrame, metric: Metric, replicate: str = "seed") ->
         ),
         "p paired": lambda row: p_text(row.p_t),
         "p Welch": lambda row: p_text(row.welch_p),
-        "p sign flips": lambda row: p_text(row.p),
+        "p sign flips": lambda row: p_text(row.p) if row.n <= MOST_EXACT else "–",
     }
     note = (
         "The max-t intervals hold for all arms of the table at once with 95 %; the intervals above are of one arm "
         f"each. Welch's test ignores the pairing by {replicate}. The correlation is that of the arm with the reference "
-        f"arm over {replicate}s; pairing makes a comparison more precise where it is clearly above 0. These p are not "
-        "corrected for the number of arms."
+        f"arm over {replicate}s; pairing makes a comparison more precise where it is clearly above 0. The "
+        f"sign-flip test is exact and is run for up to {MOST_EXACT} pairs. These p are not corrected for the number of "
+        "arms."
     )
     counts: dict[str, Callable[[Any], str]] = {}
     if (table["collapsed"] + table["reference_collapsed"]).any():
@@ -145,7 +153,8 @@ def method(results: StudyResults, rope: float) -> list[tuple[str, str]]:
             f"Each arm against the reference arm “{results.reference_arm}” in {metric.label}, paired by "
             f"{results.replicate} ({len(seeds)} {results.replicate}s planned). Shown: the mean difference and the "
             "95 % t interval of the paired differences; p is that of the paired t test, corrected over all arms by "
-            "Holm's method.",
+            "Holm's method. A verdict of “equivalent” has the 90 % interval and the p of its own test, two one-sided t "
+            "tests, corrected in the same way.",
         ),
         ("Verdicts", f"Region of practical equivalence: ±{rope * metric.scale:g} {metric.difference}. {VERDICT_RULE}"),
         ("Missing values", " ".join(missing_rule(results))),

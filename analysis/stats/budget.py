@@ -17,9 +17,9 @@ import pandas as pd
 from analysis.stats.distributions import t_isf
 from analysis.stats.expected_validation import expected_best
 from analysis.stats.paired import ALPHA, Floats
-from analysis.stats.tuned import tune_of
 from analysis.store.load import StudyResults
 from search_spaces.metrics import Metric, require_direction
+from search_spaces.plan import make_plan
 
 
 def best_of_budget(values: Floats, *, higher_is_better: bool = True) -> Floats:
@@ -52,18 +52,29 @@ def budget_curves(results: StudyResults, alpha: float = ALPHA) -> pd.DataFrame:
 
 
 def _curves(results: StudyResults, metric: Metric) -> dict[str, Floats]:
-    """Return the curves of each arm, shape (repeats, trials); points that were drawn twice count once."""
-    wanted, higher = tune_of(results).trials, require_direction(metric)
-    tuning = results.tuning
+    """Return the curves of each arm, shape (repeats, trials), over the repeats whose planned cells have all ended.
+
+    A point that was drawn twice is one cell; its value counts for each trial that drew it.
+    """
+    tuning, higher = results.tuning, require_direction(metric)
     if not len(tuning):
         return {}
     values = tuning[metric.name].where(tuning["status"] == "completed").astype(float).fillna(_worst(tuning, metric))
-    found: dict[str, Floats] = {}
-    for arm, own in tuning.assign(_value=values).groupby("arm", sort=False):
-        searches = [group.sort_values("trial")["_value"].to_numpy() for _, group in own.groupby("repeat")]
-        longest = max(map(len, searches))
-        whole = [best_of_budget(one, higher_is_better=higher) for one in searches if len(one) == longest <= wanted]
-        found[str(arm)] = np.stack(whole)
+    reached = dict(zip(tuning["digest"], values, strict=True))
+    found: dict[str, list[Floats]] = {str(arm): [] for arm in dict.fromkeys(tuning["arm"])}
+    for (arm, _), digests in _planned(results).items():
+        if all(digest in reached for digest in digests):
+            search = np.array([reached[digest] for digest in digests])
+            found.setdefault(arm, []).append(best_of_budget(search, higher_is_better=higher))
+    return {arm: np.stack(curves) for arm, curves in found.items() if curves}
+
+
+def _planned(results: StudyResults) -> dict[tuple[str, int], list[str]]:
+    """Return the digest of each planned trial in order, by arm and repeat."""
+    assert results.spec is not None
+    found: dict[tuple[str, int], list[str]] = {}
+    for trial in make_plan(results.spec).tuning:
+        found.setdefault((trial.arm.name, trial.repeat), []).append(trial.cell.digest)
     return found
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from analysis.stats.flatness import landscape_measures
+from analysis.stats.flatness import landscape_measures, log10
 from analysis.store.load import StudyResults
 from search_spaces.metrics import CLAIM_METRICS, CLEAN_METRICS, LANDSCAPE_METRICS
 
@@ -46,9 +46,5 @@ def feature_measures(quantiles: pd.DataFrame) -> pd.DataFrame:
         table = rows.pivot_table(index="epoch", columns="percentile", values="value", aggfunc="last").sort_index()
         spread = float(table.iloc[-1].max() - table.iloc[-1].min())
         moved = float(np.nanmean(np.abs(np.diff(table.to_numpy(float), axis=0)))) if len(table) > 1 else float("nan")
-        found[str(digest)] = {"feature_spread": _log10(spread), "feature_drift": _log10(moved / (spread or np.nan))}
+        found[str(digest)] = {"feature_spread": log10(spread), "feature_drift": log10(moved / (spread or np.nan))}
     return pd.DataFrame.from_dict(found, orient="index", columns=["feature_spread", "feature_drift"]).astype(float)
-
-
-def _log10(value: float) -> float:
-    return float(np.log10(value)) if value > 0 else float("nan")

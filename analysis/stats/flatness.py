@@ -57,18 +57,19 @@ def landscape_measures(results: StudyResults) -> pd.DataFrame:
         rows.append(
             {
                 "digest": digest,
-                "roughness": _log10(laplacian_variance(x, y, loss)),
-                "inner_roughness": _log10(laplacian_variance(*inner_half(x, y, loss))),
+                "roughness": log10(laplacian_variance(x, y, loss)),
+                "inner_roughness": log10(laplacian_variance(*inner_half(x, y, loss))),
                 "centre_loss": float(centre[0, 0]) if centre.size else float("nan"),
             }
         )
     columns = ["digest", *LANDSCAPE_METRICS]
     surfaces = pd.DataFrame(rows, columns=columns[:-1]).groupby("digest").mean()
-    curvature = results.curvature.assign(sharpness=results.curvature["top_eigenvalue"].map(_log10))
+    curvature = results.curvature.assign(sharpness=results.curvature["top_eigenvalue"].map(log10))
     sharpness = curvature.groupby("digest")["sharpness"].mean()
     measures = surfaces.reindex(results.trials["digest"]).assign(sharpness=sharpness.reindex(results.trials["digest"]))
     return measures.astype(float).set_axis(results.trials.index)
 
 
-def _log10(value: float) -> float:
+def log10(value: float) -> float:
+    """Return the logarithm to base 10; NaN where the value is not above 0."""
     return float(np.log10(value)) if value > 0 else float("nan")

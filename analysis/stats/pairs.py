@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from analysis.stats.stopping import course_of, wanted_seeds
@@ -67,9 +66,3 @@ def _reasons(results: StudyResults, arm: str, reference: str, lost: pd.Series) -
         counts = [f"{count} {status}" for status, count in cut.items()] + ([f"{absent} not run"] if absent else [])
         parts += [f"{name}: {', '.join(counts)}"] if counts else []
     return "; ".join(parts)
-
-
-def share_of_diverged(results: StudyResults) -> pd.Series:
-    """Return for each arm the share of its cells that diverged."""
-    counts = status_table(results)
-    return counts["diverged"] / np.maximum(counts.sum(axis=1), 1)

@@ -90,8 +90,9 @@ IMPORTANCE = pd.DataFrame({"factor": ["lr", "norm"], "fanova": [0.7, 0.3], "ped_
 
 TUNED = pd.DataFrame(
     {"arm": ["batch_size=32"], "reference": ["baseline"], "untuned_n": [5], "tuned_n": [5]}
+    | {"untuned_verdict": ["undecided"], "tuned_verdict": ["equivalent"]}
     | {f"{kind}_{name}": [value] for kind in ("untuned", "tuned") for name, value in zip(
-        ("difference", "low", "high"), (0.01, 0.0, 0.02), strict=True
+        ("difference", "low", "high", "low90", "high90"), (0.01, 0.0, 0.02, 0.002, 0.018), strict=True
     )}
 )  # fmt: skip
 BUDGET = pd.DataFrame(
@@ -197,6 +198,20 @@ def test_the_parts_of_an_arm_are_marked_as_its_own(study: StudyResults) -> None:
     svg = to_svg(forest.draw_effects(effects(study), styles, metric=TEST).figure)
     others = [style.index for arm, style in styles.items() if arm != study.reference_arm]
     assert all(f'id="arm-{index}"' in svg for index in others)
+
+
+def test_the_tuned_picture_draws_the_interval_that_an_equivalent_verdict_rests_on(study: StudyResults) -> None:
+    styles = arm_styles(study.arms, study.reference_arm)
+    picture = tuned.draw_tuned(TUNED, styles, metric=TEST)
+    before, after = (
+        line.get_xdata()
+        for line in picture.figure.axes[0].lines
+        if len(line.get_xdata()) == 2 and line.get_linewidth() == 1.4
+    )
+    np.testing.assert_allclose([before, after], [[0.0, 2.0], [0.2, 1.8]])
+    assert "(of “equivalent”: the 90 % interval that its test rests on)" in picture.caption
+    plain = tuned.draw_tuned(TUNED.assign(tuned_verdict="better"), styles, metric=TEST)
+    assert "90 %" not in plain.caption
 
 
 def test_drawing_leaves_no_figure_in_pyplot(study: StudyResults) -> None:

@@ -76,16 +76,25 @@ def test_damaged_rows_and_rows_of_other_images_are_left_out(tmp_path: Path, chan
     assert effects(load_study(root))["mcnemar_pairs"].tolist() == [3]
 
 
-def frame(*correlations: float) -> pd.DataFrame:
-    return pd.DataFrame({"correlation": correlations})
+def frame(*correlations: float, n: int = 8) -> pd.DataFrame:
+    return pd.DataFrame({"correlation": correlations, "n": n})
 
 
-def test_the_correlation_is_said_with_what_pairing_gains() -> None:
+def test_the_correlation_is_said_with_n_and_what_pairing_gains() -> None:
     assert correlation_sentence(frame(0.75)) == (
-        "Correlation with the reference arm over seeds: 0.75, so pairing by seed makes the standard error of a "
-        "difference 0.50 times that of unpaired seeds."
+        "Correlation with the reference arm over 8 seeds: 0.75, so by this estimate pairing by seed makes the standard "
+        "error of a difference 0.50 times that of unpaired seeds."
     )
-    assert "0.30 on average (0.10 to 0.50)" in correlation_sentence(frame(0.1, np.nan, 0.5))
+    assert "over 8 seeds: 0.30 on average (0.10 to 0.50), so" in correlation_sentence(frame(0.1, np.nan, 0.5))
     negative = correlation_sentence(frame(-0.2, 0.0))
-    assert "−0.10 on average (−0.20 to 0.00), so pairing by seed gains no precision here" in negative
+    assert "−0.10 on average (−0.20 to 0.00), so by this estimate pairing by seed gains no precision" in negative
     assert correlation_sentence(frame(np.nan)) == ""
+
+
+def test_what_pairing_gains_is_not_said_from_fewer_than_6_common_seeds() -> None:
+    assert correlation_sentence(frame(0.9, n=5), "repeat") == (
+        "Correlation with the reference arm over 5 repeats: 0.90; fewer than 6 repeats are too few to tell what pairing "
+        "gains."
+    )
+    mixed = correlation_sentence(pd.concat([frame(0.9, n=5), frame(0.75, n=6), frame(0.75, n=7)]))
+    assert mixed.startswith("Correlation with the reference arm over 6 to 7 seeds: 0.75 on average (0.75 to 0.75), so")

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from analysis.report import ablation as report_ablation
 from analysis.report import facts as report_facts
 from analysis.report import pictures as report_pictures
 from analysis.report import search as report_search
 from analysis.report.ablation import factor_table
 from analysis.report.study import write_comparison, write_report
+from analysis.stats.effects import effects
 from analysis.store.load import StudyResults, load_study
 from bench.make_store import Truth, write_store
 from search_spaces.errors import StudyError
@@ -259,6 +261,16 @@ def test_a_comparison_warns_where_the_data_differ(study: StudyResults, tmp_path:
     assert "different kinds of device" in seen
 
 
+def test_every_table_of_effects_says_which_interval_and_p_an_equivalent_line_has(
+    small: StudyResults, search: StudyResults, tmp_path: Path
+) -> None:
+    note = "of “equivalent”: the 90 % interval and the p of the equivalence test"
+    assert note in report_ablation.ablation_context(small, effects(small))["effects_caption"]
+    assert note in report_search.search_context(search, small)["effects_caption"]
+    comparison = words(write_comparison([small, small], tmp_path).read_text(encoding="utf-8"))
+    assert comparison.count(note) == 2
+
+
 def test_a_comparison_of_one_is_refused(study: StudyResults, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="at least two studies"):
         write_comparison([study], tmp_path)
@@ -276,6 +288,14 @@ def test_a_factorial_study_without_results_to_analyse_says_nothing_of_factors(sm
     spec = small.spec.model_copy(update={"design": Design(kind="full_factorial")})
     lone = small.trials[small.trials["arm"] == small.arms[0]]
     assert factor_table(dataclasses.replace(small, spec=spec, trials=lone)) is None
+
+
+def test_a_confirmation_is_not_called_confirmed_where_no_arm_is_better(
+    study: StudyResults, search: StudyResults
+) -> None:
+    summary = report_search.search_context(search, study)["summary"]
+    assert summary.startswith("Trained again with 5 fresh seeds: 3 arms compared with “norm=batch”: 1 worse, ")
+    assert "Confirmed" not in summary
 
 
 def test_a_search_in_which_nothing_finished_has_no_best_trial(search: StudyResults, tmp_path: Path) -> None:

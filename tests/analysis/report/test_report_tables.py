@@ -3,9 +3,12 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.plots.effects import draw_effects
+from analysis.plots.style import arm_styles
 from analysis.report.tables import (
     effects_table,
     escaped_markdown,
@@ -109,7 +112,31 @@ def test_other_tests_and_intervals_stand_beside_the_paired_comparison(results: S
     assert counted["rows"][0][list(counted["heads"]).index("Collapsed")] == "2 of 5, 0 of 5 (p = 0.44)"
 
 
+def test_the_column_of_sign_flips_is_empty_where_too_many_pairs_have_no_exact_test(results: StudyResults) -> None:
+    raw = effects(results).head(2).assign(n=[12, 13], p=[0.0005, 0.2])
+    table = check_table(raw, results.metric_record())
+    place = table["heads"].index("p sign flips")
+    assert [row[place] for row in table["rows"]] == ["< 0.001", "–"]
+    assert "up to 12 pairs" in table["note"]
+
+
 def test_an_equivalent_line_shows_the_interval_that_its_test_rests_on(results: StudyResults) -> None:
     raw = effects(results).assign(verdict="equivalent", low90=-0.001, high90=0.002)
     [row, *_] = effect_rows(raw, results.metric_record())
     assert row["interval"] == "−0.10 to +0.20 (90 %)"
+    styles = arm_styles(results.arms, results.reference_arm)
+    assert "(-0.10 to +0.20), equivalent" in draw_effects(raw, styles, metric=results.metric_record()).alt
+
+
+def test_the_words_of_the_effects_picture_leave_out_what_is_not_known(results: StudyResults) -> None:
+    raw, styles = effects(results), arm_styles(results.arms, results.reference_arm)
+    one = raw.assign(difference=[0.01, np.nan, np.nan], low=np.nan, high=np.nan, verdict="undecided")
+    alt = draw_effects(one, styles, metric=results.metric_record()).alt
+    assert alt == "Forest plot of differences in points: batch_size=32 +1.00, undecided."
+
+
+def test_an_equivalent_line_shows_the_p_of_the_equivalence_test(results: StudyResults) -> None:
+    raw = effects(results).assign(p_holm=0.7, equivalent_holm=0.02)
+    for verdict, shown in (("equivalent", "0.020"), ("undecided", "0.700"), ("worse", "0.700")):
+        table = effects_table(raw.assign(verdict=verdict), results.metric_record())
+        assert set(table["p (Holm)"]) == {shown}

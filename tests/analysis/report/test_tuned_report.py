@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from written import train
 
+from analysis.plots.style import arm_styles
 from analysis.report.study import write_report
+from analysis.report.tuned import tuned_context
 from analysis.stats.effects import effects
 from analysis.store.load import load_study
 
@@ -44,6 +47,23 @@ def test_the_tuned_comparison_stands_beside_the_untuned_one(page: str) -> None:
     assert "2 arms compared with “norm=batch”" in page
     assert re.search(r"norm=group: −1\d\.\d\d points untuned became .*: most of it was tuning\.", page)
     assert "Untuned and tuned differences" in page
+
+
+def test_an_equivalent_arm_has_the_interval_that_its_test_rests_on(tmp_path: Path) -> None:
+    tree = TREE | {"rope": 0.02, "factors": {"model.norm": ["batch", "none"]}}
+
+    def values(config) -> dict[str, float]:
+        noise = np.random.default_rng([config.seed, len(config.model.norm)]).normal(0, 0.005)
+        return dict.fromkeys(("val_accuracy", "test_accuracy"), 0.9 + noise) | {"val_loss": 0.1}
+
+    results = load_study(train(tmp_path, tree, values))
+    table = effects(results)
+    [row] = table.itertuples()
+    assert row.verdict == "equivalent"
+    shown = tuned_context(results, table, arm_styles(results.arms, results.reference_arm))["tuned"]
+    ends = [f"{end * 100:+.2f}".replace("-", "−") for end in (row.difference, row.low90, row.high90)]
+    assert shown["rows"][0][3] == f"{ends[0]} [{ends[1]}, {ends[2]}] (90 %)"
+    assert "(of “equivalent”: the 90 % interval that its test rests on)" in shown["caption"]
 
 
 def test_verdicts_captions_and_methods_of_a_tuned_study_are_about_repeats(page: str) -> None:
@@ -81,6 +101,14 @@ def test_before_any_search_is_complete_the_report_says_so(tmp_path: Path) -> Non
         (folder / "trials" / f"{row.digest}-{row.fingerprint}.parquet").unlink()
     text = write_report(load_study(folder), tmp_path).read_text(encoding="utf-8")
     assert "60 trials of the searches inside the arms have ended; no search is complete yet." in text
+
+
+def test_while_an_arm_has_no_final_training_yet_the_others_are_reported(tmp_path: Path) -> None:
+    found = load_study(train(tmp_path, TREE, accuracy))
+    early = replace(found, trials=found.trials[found.trials["arm"] != "norm=none"].reset_index(drop=True))
+    text = write_report(early, tmp_path).read_text(encoding="utf-8")
+    assert "The study is not complete: 5 trainings of its plan are missing." in text
+    assert "Untuned and tuned differences" in text
 
 
 def test_a_study_of_which_parts_are_missing_says_how_many(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.stats.flatness import inner_half, landscape_measures, laplacian_variance
+from analysis.stats.flatness import inner_half, landscape_measures, laplacian_variance, log10
 from analysis.stats.landscape import flatness
 from analysis.store.load import StudyResults, load_study
 from bench.make_store import write_store
@@ -92,3 +92,8 @@ def test_what_the_store_lacks_is_nan(study):
     assert flatness(bare)[["top_eigenvalue", "residual"]].isna().all(axis=None)
     none = flatness(dataclasses.replace(bare, landscape=study.landscape.iloc[:0]))
     assert (len(none), list(none)) == (0, list(flatness(study)))
+
+
+def test_the_logarithm_of_what_is_not_above_0_is_not_known() -> None:
+    assert log10(100.0) == pytest.approx(2)
+    assert np.isnan([log10(value) for value in (0.0, -1.0, float("nan"))]).all()

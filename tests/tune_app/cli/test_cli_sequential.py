@@ -63,7 +63,7 @@ def test_confirm_trains_the_best_configurations_with_fresh_seeds_and_the_report_
     with pytest.raises(StudyError, match="has no results yet"):
         tune_app("confirm", study)
     tune_app("run", study, "--inline")
-    assert "Confirmed" not in report(tune_app, study)
+    assert "Trained again" not in report(tune_app, study)
     output = tune_app("confirm", study, "--top", 2, "--seeds", 6, "--inline")
     assert "trained 18 (18 completed)" in output
     found = load_study(tmp_path / "results/drawn-confirm")
@@ -73,7 +73,7 @@ def test_confirm_trains_the_best_configurations_with_fresh_seeds_and_the_report_
     table = effects(found).set_index("arm")
     assert table.verdict["top=1: arm=6"] == "better"
     page = report(tune_app, study)
-    assert "Confirmed with 6 fresh seeds: 2 arms compared with “top=baseline”: " in page
+    assert "Trained again with 6 fresh seeds: 2 arms compared with “top=baseline”: " in page
     assert table.words["top=1: arm=6"] in page
     more = api.confirm(str(study), "results", top=2, seeds=7, executor="inline")
     assert len(more.trials) == 21
