@@ -20,15 +20,15 @@ from search_spaces.published import Claim, Figure
 OUTCOMES = ("held", "too small to matter", "did not hold", "undecided at this scale")
 RULE = (
     "A claim of better or worse held where this study shows that difference, and did not hold where it shows the "
-    "opposite or that there is no difference large enough to matter. Where the claimed difference is real but smaller"
-    " than what the study counts as relevant, the outcome is “too small to matter”. A claim of equivalence held where"
-    " the difference is shown to be smaller than that, and did not hold only where it is shown to be larger. A claim "
-    "of an order held where each arm is shown to be better than the next, is “too small to matter” where that is real"
-    " and some step smaller than what matters, and did not hold where any two arms are shown the other way round. "
+    "opposite or that there is no difference large enough to matter. Where the claimed difference is real but smaller "
+    "than what the study counts as relevant, the outcome is “too small to matter”. A claim of equivalence held where "
+    "the difference is shown to be smaller than that, and did not hold only where it is shown to be larger. A claim "
+    "of an order held where each arm is shown to be better than the next, is “too small to matter” where that is real "
+    "and some step smaller than what matters, and did not hold where any two arms are shown the other way round. "
     "Everything else is undecided at this scale. The tests are those of the effects; Holm's family is a study's "
     "claims about one metric with one region of practical equivalence. q is the false discovery rate over all claims "
-    "of the page (Benjamini and Hochberg), of tests in the claimed direction; a claim whose test was withheld, or was"
-    " decided by the looks of a sequential study, has none."
+    "of the page (Benjamini and Hochberg), of tests in the claimed direction; a claim whose test was withheld, or was "
+    "decided by the looks of a sequential study, has none."
 )
 _COMPARED = ("n", "difference", "low", "high", "p_holm", "equivalent_holm", "beyond_holm", "p_claim", "words")
 _COLUMNS = ["text", "arm", "against", "expect", "metric", *_COMPARED[:-1], "verdict", "words"]

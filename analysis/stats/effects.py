@@ -33,11 +33,11 @@ from search_spaces.metrics import require_direction
 VERDICT_RULE = (
     "Better and worse are claimed by the paired t test, equivalent by two one-sided t tests against the region of "
     "practical equivalence, each at 5 % over all comparisons of the table by Holm's method. The exact sign-flip "
-    "permutation p is shown beside it up to 12 pairs. With 5 pairs it cannot fall below 0.0625, so it does not decide"
-    " by itself; from 6 pairs on it confirms verdicts on uneven results. A verdict is withheld where runs collapse or"
-    " results are uneven or skewed and tests that allow for this do not confirm it, and where counting lost runs at "
-    "chance level (or at the worst observed value) changes it. Everything else is undecided, which is not the same as"
-    " equal."
+    "permutation p is shown beside it for up to 12 pairs. It makes no verdict: with 5 pairs it cannot fall below "
+    "0.0625. But where runs collapse or results are uneven, better and worse also need it (6 to 12 pairs), or another "
+    "test that allows for this, below 5 %; where the runs of all arms are skewed, a verdict also has to hold for "
+    "results of that skewness. A verdict is also withheld where counting lost runs at chance level (or at the worst "
+    "observed value) changes it. Everything else is undecided, which is not the same as equal."
 )
 _RESAMPLES = 9999
 _FEWEST_FOR_BCA = 6

@@ -183,12 +183,18 @@ def _table_of_a_child(store: str, metric: str) -> dict[str, Any] | None:
 
 
 def _row(row: Mapping[Any, Any], decided: bool) -> EffectRow:
+    by_equivalence = decided and row["verdict"] == "equivalent"  # then the interval and the p are of that test
+    level = 90 if by_equivalence else 95
+    low, high = (row[f"{end}90" if by_equivalence else end] for end in ("low", "high"))
     return EffectRow(
         arm=row["arm"],
         reference=row["reference"],
         n=int(row["n"]),
-        **{name: finite(row[name]) for name in ("mean", "reference_mean", "difference", "low", "high")},
-        p=finite(row["p_holm"]) if decided else None,
+        **{name: finite(row[name]) for name in ("mean", "reference_mean", "difference")},
+        low=finite(low),
+        high=finite(high),
+        level=level,
+        p=finite(row["equivalent_holm" if by_equivalence else "p_holm"]) if decided else None,
         verdict=str(row["verdict"]) if decided else None,
         words=str(row["words"]) if decided else "",
     )

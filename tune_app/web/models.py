@@ -28,7 +28,11 @@ class MetricInfo(Document):
 
 
 class EffectRow(Document):
-    """An arm against the reference arm, in stored units. ``verdict`` is None while planned cells are missing."""
+    """An arm against the reference arm, in stored units. ``verdict`` is None while planned cells are missing.
+
+    ``low``, ``high``: an interval of ``level`` per cent: 95, or for the verdict "equivalent" 90, that of its test.
+    ``p`` is of that test, by Holm.
+    """
 
     arm: str
     reference: str
@@ -38,6 +42,7 @@ class EffectRow(Document):
     difference: float | None
     low: float | None
     high: float | None
+    level: int = 95
     p: float | None
     verdict: str | None
     words: str

@@ -145,7 +145,9 @@ def test_words_of_undecided_equivalent_and_identical(results: StudyResults):
     )
     assert "90 % interval" in words["norm=group"]
     assert words["batch_size=32"].startswith("cannot tell with 5 seeds")
-    assert "with 80 % power these seeds detect a difference of about 5.52 points (3.31 to 15.86" in words["batch_size=32"]
+    assert (
+        "with 80 % power these seeds detect a difference of about 5.52 points (3.31 to 15.86" in words["batch_size=32"]
+    )
     alone = dataclasses.replace(shifted, trials=shifted.trials[shifted.trials["arm"].isin(["baseline", "norm=none"])])
     assert effects(alone)["words"].iloc[0] == "equivalent: identical results in all 5 seeds"
 

@@ -67,6 +67,17 @@ def test_effects_are_those_of_the_analysis_package(get, stores):
         assert row["verdict"] == expected.loc[row["arm"], "verdict"]
 
 
+def test_an_equivalent_arm_has_the_interval_and_the_p_of_the_equivalence_test(make_site, tmp_path):
+    store = write_store(tmp_path / "results" / "invented", truth=Truth({}, noise_sd=0.001), seeds=8, rope=0.02)
+    row = effects(load_study(store)).iloc[0]
+    assert row.verdict == "equivalent"
+    client = make_site(tmp_path / "results").client()
+    found = client.get(f"{API}/invented/effects").json()["rows"][0]
+    expected = {"low": row.low90, "high": row.high90, "level": 90, "p": row.equivalent_holm}
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert "(90&nbsp;%)" in client.get("/studies/invented").text
+
+
 def test_effects_of_a_large_study_come_from_a_child_process_and_are_the_same(make_site, stores, monkeypatch):
     small = make_site(stores).client().get(f"{API}/invented/effects").json()
     monkeypatch.setattr(answers, "LARGE", 0)
