@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -11,6 +12,9 @@ from matplotlib.figure import Figure
 
 from analysis.plots.picture import Picture
 from analysis.plots.style import COLUMN, LIGHT, PAGE, Theme, literal, new_figure, themed
+
+_TITLE = 17
+"""Characters in a line of a title, when four maps are side by side."""
 
 
 def loss_levels(loss: np.ndarray, number: int = 14) -> np.ndarray:
@@ -104,7 +108,7 @@ def draw_landscapes(
         shown = np.ma.masked_invalid(np.clip(loss, levels[0], levels[-1]))
         filled = ax.contourf(x, y, shown, levels=levels, norm=LogNorm(levels[0], levels[-1]), cmap="viridis")
         ax.contour(x, y, shown, levels=levels, colors="#ffffff", linewidths=0.25)
-        ax.set_title(literal(name), fontsize=7)
+        ax.set_title(literal(fill(name, _TITLE)), fontsize=7)
         ax.set_aspect("equal")
         ax.grid(False)
     for ax in axes[len(surfaces) :]:

@@ -52,7 +52,7 @@ def write_reproduction(studies: Sequence[StudyResults], out: Path, data_name: st
     if not studies:
         raise StudyError("there is no study to summarise; name at least one")
     tested, figures = all_claims(studies), all_figures(studies)
-    context = {
+    context: dict[str, Any] = {
         "summary": summary(tested),
         "setting": setting(studies, data_name, size),
         "claims": printed_claims(tested, studies),
