@@ -74,7 +74,8 @@ def setting(studies: Sequence[StudyResults], data_name: str, size: str) -> str:
     data = f"{data_name} ({known})" if data_name else known
     trials = sum(len(results.trials) for results in studies)
     chosen = f"size {size}, " if size else ""
-    return f"{len(studies)} studies, {chosen}{trials} trials. Data: {data}."
+    count = f"{len(studies)} {'study' if len(studies) == 1 else 'studies'}"
+    return f"{count}, {chosen}{trials} trials. Data: {data}."
 
 
 def markdown(context: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from analysis.stats.paired import compare_differences
 from analysis.stats.sequential import (
     ArmDecision,
     SequentialPlan,
+    certain_to_continue,
     corrected_estimate,
     decide,
     default_looks,
@@ -167,6 +168,40 @@ def test_default_looks_begin_at_the_fourth_seed_and_end_at_the_last():
         looks = default_looks(most)
         assert looks[-1] == most
         assert min(np.diff(looks), default=1) >= 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_arm_is_certain_to_go_on_only_if_it_does_whatever_the_others_give(seed: int):
+    rng = np.random.default_rng(seed)
+    plan = SequentialPlan((4, 6, 9), futility=0.0, rope=0.5)
+    d = rng.normal(size=(5, 6)) + rng.choice([0.0, 1.0, 3.0], size=(5, 1))
+    before, complete = decide(d[:, :4], plan), [True, True, True, False, False]
+    found = certain_to_continue(d, plan, before, 1, complete)
+    goes_on = []
+    for draw in range(300):
+        other = d.copy()
+        level = 10.0 ** rng.uniform(-2, 1)
+        other[3:, 4:] = level * rng.normal(size=(2, 2)) + rng.choice([0.0, 4.0, -4.0])
+        other[3:, :4] = d[3:, :4]
+        if draw % 2:  # an arm whose differences are all small or all large is decided
+            other[3:, 4:] = d[3:, :4].mean(axis=1, keepdims=True)
+        goes_on.append([one.state == "continue" for one in decide(other[:, :6], plan)])
+    always = np.all(goes_on, axis=0)
+    assert not any(found[arm] and not always[arm] for arm in range(5))
+    assert found[3:] == [False, False]
+
+
+def test_an_arm_that_another_arms_decision_would_decide_is_not_certain_to_go_on():
+    """By Holm: with the other arm decided, the boundary is that of alpha, not of alpha / 2."""
+    plan = SequentialPlan((4, 6, 9), futility=0.0)
+    alone, together = (stats.t.isf(t_levels(plan.looks, 0.05 / m, "quadratic")[1] / 2, 5) for m in (1, 2))
+    base = np.array([-1.2, 1.0, 0.4, -0.6, 0.9, -0.5])
+    base = (base - base.mean()) / base.std(ddof=1)
+    d = np.stack([base + (alone + together) / 2 / np.sqrt(6), base])
+    before = decide(d[:, :4], plan)
+    assert [one.state for one in before] == ["continue", "continue"]
+    assert certain_to_continue(d, plan, before, 1, [True, False]) == [False, False]
+    assert certain_to_continue(d, plan, before, 1, [True, True]) == [True, True]
 
 
 def test_wrong_plans_are_refused():
