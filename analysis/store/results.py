@@ -30,7 +30,9 @@ class StudyResults:
     ``status``. ``problems`` describes what could not be read or was left out.
 
     Of a tuned ablation ``trials`` has the final cells, with their ``repeat`` and the ``trial`` that was chosen, and
-    ``tuning`` the trials of the search inside each arm, with the same columns. ``tuning`` is empty for other studies.
+    ``tuning`` the trials of the search inside each arm, with the same columns. A cell that several arms have, where one
+    arm can be set to the same values as another, has a row for each; epochs and images are of the first. ``tuning`` is
+    empty for other studies.
 
     ``spec`` is None where ``study.yaml`` could not be used; ``study_text`` is that file's text. ``rounds`` says when
     which seeds were planned; empty where the store does not say.
@@ -72,7 +74,10 @@ class StudyResults:
     @property
     def trained(self) -> pd.DataFrame:
         """Every trial of the current study: ``trials`` and, of a tuned ablation, ``tuning``."""
-        return pd.concat([self.tuning, self.trials], ignore_index=True) if len(self.tuning) else self.trials
+        if not len(self.tuning):
+            return self.trials
+        both = pd.concat([self.tuning, self.trials], ignore_index=True)
+        return both.drop_duplicates("digest", ignore_index=True)  # a cell that several arms have was trained once
 
     @property
     def metric(self) -> str:

@@ -6,10 +6,12 @@ trials. A final cell counts while its trial is the best of its arm and repeat.
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 
 from search_spaces.metrics import require_direction
-from search_spaces.plan import make_plan
+from search_spaces.plan import Plan, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.tuned_plan import Ended, chosen_trials
 
@@ -18,16 +20,43 @@ UNFINISHED = "the search of its arm and repeat is not complete"
 
 
 def choose_finals(placed: pd.DataFrame, spec: StudySpec) -> pd.DataFrame:
-    """Return the rows, which have repeat, trial and is_final, with ``why`` set for final cells that do not count."""
+    """Return the rows, which have repeat, trial and is_final, with ``why`` set for final cells that do not count.
+
+    A cell that several arms have gets a row for each of them.
+    """
     plan = make_plan(spec)
+    placed = pd.concat([placed.assign(_copy=False), _copies(placed, plan)], ignore_index=True)
     metric = spec.metric_record(spec.choose_by_metric())
     chosen = chosen_trials(plan, ended_trials(placed, metric.name), require_direction(metric))
-    winners = {trial.final.digest for trial in chosen}
+    winners = {(trial.final.digest, trial.arm.name, trial.repeat) for trial in chosen}
     decided = {(trial.arm.name, trial.repeat) for trial in chosen}
-    counts = placed["digest"].isin(winners) | ~placed["is_final"] | (placed["why"] != "")
+    wins = [place in winners for place in zip(placed["digest"], placed["arm"], placed["repeat"], strict=True)]
+    counts = pd.Series(wins, placed.index) | ~placed["is_final"] | (placed["why"] != "")
     searched = [place in decided for place in zip(placed["arm"], placed["repeat"], strict=True)]
     reason = pd.Series(searched, placed.index).map({True: SUPERSEDED, False: UNFINISHED})
-    return placed.assign(why=placed["why"].where(counts, reason))
+    placed = placed.assign(why=placed["why"].where(counts, reason))
+    is_current = placed["why"] == ""
+    is_listed = is_current | ~(placed["_copy"] | placed["digest"].isin(placed.loc[is_current, "digest"]))
+    return placed[is_listed].drop(columns="_copy").reset_index(drop=True)
+
+
+def _copies(placed: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """Return further rows of the cells that other arms or repeats have, too, than the ones in ``placed``."""
+    current = placed[placed["why"] == ""]
+    row_of = {digest: place for place, digest in enumerate(current["digest"])}
+    known = set(zip(current["digest"], current["arm"], current["repeat"], strict=True))
+    rows, names = [], []
+    for trial in plan.tuning:
+        for cell, is_final in ((trial.cell, False), (trial.final, True)):
+            place = (cell.digest, trial.arm.name, trial.repeat)
+            if cell.digest in row_of and place not in known:
+                known.add(place)
+                rows.append(row_of[cell.digest])
+                levels = json.dumps(dict(trial.arm.levels), default=str)
+                names.append((trial.arm.name, levels, trial.arm.is_baseline, trial.repeat, trial.trial, is_final))
+    columns = ("arm", "levels", "is_baseline", "repeat", "trial", "is_final")
+    values = dict(zip(columns, zip(*names, strict=True), strict=True)) if names else {}
+    return current.iloc[rows].assign(**values, _copy=True).astype(current.dtypes.to_dict())
 
 
 def ended_trials(placed: pd.DataFrame, choose_by: str) -> Ended:

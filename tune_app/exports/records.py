@@ -58,7 +58,7 @@ def trials_of(results: StudyResults) -> Iterator[Trial]:
     known = results.spec.metric_records() if results.spec is not None else IMAGE_METRICS
     own = [name for name in results.epochs.columns if results.epochs[name].dtype == float]
     names = list(dict.fromkeys([*known, *own, "seconds", "best_epoch"]))
-    for row in results.trials.to_dict("records"):
+    for row in results.trials.drop_duplicates(["digest", "fingerprint"]).to_dict("records"):
         epochs = by_trial.get((row["digest"], row["fingerprint"]), [])
         yield Trial(
             key=key(row["digest"], row["fingerprint"]),
