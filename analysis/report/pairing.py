@@ -11,7 +11,7 @@ from analysis.plots._words import replicate_count
 from analysis.store._rows import rows_of
 
 FEWEST = 6
-"""Common seeds from which the gain of pairing is told: by chance alone |r| > 0.8 in 41 % with 3 seeds, 6 % with 6."""
+"""Fewest common seeds to estimate the gain of pairing; without any, |r| > 0.8 in 41 % with 3 seeds, 6 % with 6."""
 
 
 def correlation_sentence(table: pd.DataFrame, replicate: str = "seed") -> str:

@@ -64,7 +64,7 @@ def _too_early(words: str) -> dict[str, Any]:
     return {
         "p_claim": float("nan"),
         "verdict": OUTCOMES[-1],
-        "words": f"{words}; the study is not at its last look yet",
+        "words": f"{words}; the study needs further looks",
     }
 
 

@@ -125,7 +125,7 @@ def test_a_claim_has_the_verdict_of_the_looks_and_none_before_the_last(store, tm
     assert found["p_claim"][: len(ARMS)].isna().all()
     early = claims(with_claims(without(store, tmp_path, lambda row: row.seed >= 5)))
     assert set(early["verdict"]) == {"undecided at this scale"}
-    assert early["words"].str.contains("the study is not at its last look yet").all()
+    assert early["words"].str.contains("the study needs further looks").all()
 
 
 def test_an_arm_that_stopped_and_whose_verdict_is_withheld_is_said_to_be_withheld(store, tmp_path):
