@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from search_spaces.config.trial import field_paths
 from search_spaces.errors import StudyError, dotted, nearest, shown
-from search_spaces.study_files import names_at, study_from, trial_from
+from search_spaces.study_files import names_at, study_from, study_from_store, trial_from
 
 STUDY = {"name": "x", "factors": {"model.norm": ["batch", "group"]}}
 SEARCH = {"name": "x", "mode": "search", "space": {"batch_size": [8, 16]}}
@@ -334,3 +334,9 @@ def test_nearest_knows_the_last_word_of_a_path_and_stays_silent_without_a_near_n
 
 def test_dotted_writes_places_as_people_do():
     assert dotted(("reference", "claims", 0, "arm")) == "reference.claims[0].arm"
+
+
+def test_a_stored_study_may_claim_equivalence_without_a_rope():
+    claim = {"text": "", "arm": "norm=group", "against": "norm=batch", "expect": "equivalent", "metric": "train_loss"}
+    tree = STUDY | {"rope": 0.01, "reference": {"source": "A", "claims": [claim]}}
+    assert study_from_store(tree | {"training_version": 2}).reference.claims[0].rope is None
