@@ -56,7 +56,8 @@ def _override(tree: dict[str, Any], path: str, value: Any) -> None:
         tree[first] = {"kind": tree[first], rest: value}
     else:
         config: type[Config] = TrialConfig if tree.get("task") is None else FunctionConfig
-        set_path(tree, f"baseline.{path}" if first in config.model_fields else path, value)
+        is_trial = first in config.model_fields and first != "choose_by"  # the study's, which gives it to configs
+        set_path(tree, f"baseline.{path}" if is_trial else path, value)
 
 
 def split_override(text: str) -> tuple[str, Any]:

@@ -35,7 +35,10 @@ class SearchSpace:
         for path, domain in self.domains.items():
             check_path(path, "space", self.baseline)
             few = domain.size is not None and domain.size <= MAX_TRIED
-            for value in domain.grid() if few else domain.edges():
+            tried = list(domain.grid() if few else domain.edges())
+            if domain.size is None:  # its ends may be whole numbers by chance
+                tried.append(domain.sample(np.random.default_rng(0)))
+            for value in tried:
                 apply_values(self.baseline, {path: value}, f"space.{path}")
 
     @property

@@ -80,7 +80,10 @@ class StudySpec(Part):
         description="seeds are added by rule until an arm is decided; true: with its defaults; null: all at once",
     )
     rope: float = Field(
-        0.005, ge=0, description="region of practical equivalence: a difference in the metric too small to matter"
+        0.005,
+        ge=0,
+        description="region of practical equivalence: a difference in the metric too small to matter, 0 for none; "
+        "if left out, 0.005 for a metric from 0 to 1, and none for others",
     )
     resources: Resources = Field(default_factory=Resources, description="what each trial is given")
     probes: ProbeConfig = Field(default_factory=ProbeConfig, description="what else is measured each epoch")
@@ -236,6 +239,12 @@ class StudySpec(Part):
     def _without_derived(self, baseline: Config) -> dict[str, Any]:
         tree = baseline.model_dump(mode="json")
         return {name: value for name, value in tree.items() if name not in (*Config.DERIVED, "run")}
+
+    @model_validator(mode="after")
+    def _no_rope_in_an_unknown_unit(self) -> Self:
+        if "rope" not in self.model_fields_set and self.metric_record().bounds != (0.0, 1.0):
+            object.__setattr__(self, "rope", 0.0)
+        return self
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:

@@ -62,7 +62,8 @@ def check_published(spec: StudySpec) -> None:
         if claim.metric not in ("", *CLAIM_METRICS) and claim.metric not in known:
             raise must(f"reference.claims.{i}.metric", claim.metric, unknown_metric(claim.metric, known))
         is_new = spec.training_version is None  # stores of earlier releases may have claims without a rope
-        if is_new and claim.expect == "equivalent" and claim.rope is None and not _rope_applies(spec, claim.metric, known):
+        needs_rope = is_new and claim.expect == "equivalent" and claim.rope is None
+        if needs_rope and not _rope_applies(spec, claim.metric, known):
             what = "given: the study has no `rope`, or one in another unit, and equivalence is tested against it"
             raise must(f"reference.claims.{i}.rope", None, what)
 

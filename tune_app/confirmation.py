@@ -63,7 +63,8 @@ def best_configurations(search: StudySpec, results: StudyResults, top: int) -> d
     for text in ranked["config"]:
         config = json_object(text) or {}
         values = {path: value_at(config, path) for path in search.search_space().domains}
-        if search.baseline.with_values(values) != search.baseline and len(found) < top:
+        is_other = search.baseline.with_values(values).digest() != search.baseline.digest()
+        if is_other and len(found) < top:
             name = f"{len(found) + 1}: {values_name(values)}"
             found[name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3]}..."] = values
     return found

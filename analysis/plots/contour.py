@@ -61,7 +61,7 @@ def draw_contour(
     axes[0].label(ax, "x")
     axes[1].label(ax, "y")
     ax.grid(False)
-    figure.colorbar(filled, ax=ax, label=metric.axis, pad=0.02, format="%.1f").outline.set_visible(False)
+    figure.colorbar(filled, ax=ax, label=metric.axis, pad=0.02).outline.set_visible(False)
     return Picture(
         figure,
         f"{first} against {second}",

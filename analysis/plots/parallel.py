@@ -17,6 +17,8 @@ from analysis.store.load import FACTOR
 from search_spaces.metrics import Metric
 
 MOST_LINES = 500
+_WORST = 0.02
+"""Share of the worst trials that have the end of the last axis: one of them may be far away."""
 
 
 def search_data(trials: pd.DataFrame, factors: Sequence[str], metric: str) -> pd.DataFrame:
@@ -34,7 +36,8 @@ def draw_parallel(search: pd.DataFrame, *, metric: Metric, width: float = PAGE, 
     names = [name for name in search.columns if name not in ("value", "status")]
     axes_of = [field_axis(shown[name], name) for name in names]
     values = shown["value"].to_numpy(float) * metric.scale
-    norm = Normalize(*np.quantile(values, (0.02, 1.0)) if len(values) else (0, 1))
+    kept = (0.0, 1 - _WORST) if down else (_WORST, 1.0)
+    norm = Normalize(*np.quantile(values, kept) if len(values) else (0, 1))
     heights = np.column_stack([axis.unit_places for axis in axes_of] + [norm(values)])
     points = np.stack([np.broadcast_to(np.arange(heights.shape[1]), heights.shape), np.clip(heights, 0, 1)], axis=2)
     figure = new_figure(width, 2.8)
@@ -60,7 +63,8 @@ def draw_parallel(search: pd.DataFrame, *, metric: Metric, width: float = PAGE, 
         figure,
         "Values and result of each trial",
         f"One line for each trial ({some} trials, one run each), at its best epoch; axes run from the lowest to the "
-        "highest value tried, logarithmic where the values span more than a factor of 30.",
+        "highest value tried, logarithmic where the values span more than a factor of 30. The worst 2 % are at the end "
+        "of the last axis.",
         f"Parallel coordinates of {', '.join(names)} and {metric.label}.",
     )
 

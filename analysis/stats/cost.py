@@ -13,14 +13,14 @@ _COLUMNS = ["seconds", "gpus", "cpus"]
 
 def usage(results: StudyResults) -> Usage:
     """Return what all trials of the store used, those of cells that the study no longer has included."""
-    return total(_usage(trials) for trials in (results.trials, results.other) if len(trials))
+    return total(_usage(trials) for trials in (results.trained, results.other) if len(trials))
 
 
 def cost_by_arm(results: StudyResults) -> pd.DataFrame:
     """Return arm, trials, GPU-hours, CPU-hours, and money (NaN without a price) of each arm, in the study's order."""
     budget = results.spec.budget if results.spec is not None else None
     rows = []
-    for arm, trials in results.trials.groupby("arm", sort=False):
+    for arm, trials in results.trained.groupby("arm", sort=False):
         used = _usage(trials)
         money = budget.cost(used) if budget is not None else None
         rows.append((arm, len(trials), used.gpu_hours, used.cpu_hours, float("nan") if money is None else money))

@@ -177,3 +177,8 @@ def test_every_ready_study_is_right_in_every_size(name, size):
         assert len(plan.cells) == len(plan.arms) * len(spec.seeds) * each
     else:
         assert spec.search_space().domains
+
+
+def test_choose_by_is_overridden_for_the_study_and_with_it_for_its_configs(file):
+    spec = read_study(file, None, ["choose_by=val_loss"])
+    assert (spec.choose_by, spec.baseline.choose_by) == ("val_loss", "val_loss")

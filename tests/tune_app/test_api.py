@@ -6,8 +6,10 @@ import sys
 import pytest
 
 import tune_app
+from analysis import effects
 from search_spaces.errors import StudyError
 from tests.support.own_code import TRAIN, write_package
+from tune_app import api
 from tune_app.function_objects import source_of, with_references
 
 pytestmark = pytest.mark.slow
@@ -111,3 +113,30 @@ def test_no_bytecode_of_a_users_package_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.dont_write_bytecode", False)
     tune_app.run(write_package(tmp_path / "a", TRAIN, seeds=1), tmp_path / "results", executor="inline")
     assert not list((tmp_path / "a").rglob("*.pyc"))
+
+
+def test_a_continuous_domain_of_a_whole_number_is_refused_though_its_ends_are_whole():
+    search = {"mode": "search", "factors": None, "space": {"args.width": {"loguniform": [16, 256]}}}
+    with pytest.raises(StudyError, match=r"`args.width` is \d+\.\d+, but must be a whole number .*space.args.width"):
+        tune_app.run(STUDY | search, executor="inline")
+
+
+def read(tree):
+    return api._read(tree, None, ())[0]
+
+
+def test_without_a_rope_only_a_metric_from_0_to_1_has_one():
+    assert read(STUDY).rope == 0.0
+    assert read(STUDY | {"rope": 0.1}).rope == 0.1
+    share = STUDY["metrics"] | {"test_loss": {"better": "lower", "bounds": [0.0, 1.0]}}
+    assert read(STUDY | {"metrics": share}).rope == 0.005
+
+
+def test_a_large_difference_in_a_small_unit_is_not_equivalent(tmp_path):
+    results = tune_app.run(
+        STUDY | {"seeds": 8, "factors": {"args.width": [400, 800]}, "baseline": {"args": {"width": 400}, "epochs": 1}},
+        tmp_path,
+        executor="inline",
+    )
+    (row,) = effects(results).itertuples()
+    assert (row.difference, row.verdict) == (pytest.approx(-0.00125), "better")

@@ -63,10 +63,10 @@ def show_detectable(spec: StudySpec, spread: Spread | None, plan: Plan, out: Con
     between = ""
     if spread.pairs >= 2:
         low, high = smallest_difference_interval(n, spread.sd, comparisons=comparisons, pairs=spread.pairs)
-        between = f" (from {low:.4f} to {high:.4f}, since {spread.pairs} pairs give only a rough spread)"
+        between = f" (from {low:.2g} to {high:.2g}, since {spread.pairs} pairs give only a rough spread)"
     out.print(
         f"smallest difference in {spec.metric} that {n} paired {what}s detect (80 % power, 5 % error over "
-        f"{comparisons} comparisons): {smallest:.4f}{between} with the {spread.origin}, {spread.sd:.4f}; {choices}"
+        f"{comparisons} comparisons): {smallest:.2g}{between} with the {spread.origin}, {spread.sd:.2g}; {choices}"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from analysis.store.identity import Row, identify
 from search_spaces.budget import Usage, cost_lines, total
 from search_spaces.config import config_from
 from search_spaces.domains import Domain
@@ -106,17 +107,32 @@ def _show_search(
     size = f"{space.size:,} configs" if space.size else "infinitely many configs"
     asha = spec.search.asha
     stop = f"ASHA from epoch {asha.grace_period}, 1 in {asha.reduction_factor} goes on" if asha else "no early stopping"
-    out.print(f"{spec.search.trials} trials by {spec.search.searcher} out of {size}; {stop}")
-    if not with_time:
+    trials = spec.search.trials if space.size is None else min(spec.search.trials, space.size)
+    done = min(trials, _searched(spec, store, task, shared))
+    out.print(f"{trials} trials by {spec.search.searcher} out of {size}, {done} done; {stop}")
+    if spec.search.searcher == "grid" and space.size and trials < space.size:
+        left = space.size - trials
+        out.print(f"note: {left} configs of the grid are not tried: raise `search.trials` to {space.size}")
+    if not with_time or trials == done:
         return
     speeds = Speeds.read()
     each = speeds.epoch_seconds(_shape_key(spec, task, spec.baseline))
     if each is not None:
         out.print("if trials take as long as those of this search did before on this machine:")
-        _show_time(spec, store, [each * spec.baseline.epochs] * spec.search.trials, speeds, out)
+        _show_time(spec, store, [each * spec.baseline.epochs] * (trials - done), speeds, out)
     elif (seconds := _measured(spec, task, shared, spec.baseline)) is not None:
         out.print("if every trial trained as long as the baseline and none were stopped:")
-        _show_time(spec, store, [seconds] * spec.search.trials, speeds, out)
+        _show_time(spec, store, [seconds] * (trials - done), speeds, out)
+
+
+def _searched(spec: StudySpec, store: ResultsStore, task: Task, shared: Mapping[str, Any]) -> int:
+    """Return how many stored trials a run of the search would know as its own."""
+    ended = [trial for trial in store.trials() if trial.status != "failed"]
+    known, _ = identify(spec, [Row(trial.digest, trial.config) for trial in ended])
+    own = [trial for trial in ended if trial.digest in known]
+    configs = [config_from(trial.config, stored=True) for trial in own]
+    prints = [task.fingerprint(config, shared) for config in configs]
+    return sum(trial.fingerprint == present for trial, present in zip(own, prints, strict=True))
 
 
 def _values(domain: Domain) -> str:

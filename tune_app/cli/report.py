@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.store.results import StudyResults
+    from search_spaces.study import StudySpec
     from tune_app.tuning.partial import PartialTrial
 
 TOP = 5
@@ -66,6 +67,11 @@ def report(
         screen.print(best)
     for problem in found.problems:
         screen.print(f"problem: {problem}")
+    if differing := _differing(found.spec, study, size, set_):
+        screen.print(
+            f"note: the report is of the study as it was last run; {', '.join(differing)} differ from it: "
+            "`tune-app run` takes them over, and trains only what is missing"
+        )
     if len(found.other):
         screen.print(f"{len(found.other)} stored cells are not of this version of the study: not compared")
     unfinished = _unfinished(found, store, screen) if partial else []
@@ -189,6 +195,31 @@ def store_of(study: str, size: str | None, set_: list[str] | None, results: str)
     if store.is_local:
         require_regular(Path(store.path("study.yaml")))
     return store
+
+
+def _differing(stored: StudySpec | None, study: str, size: str | None, set_: list[str] | None) -> list[str]:
+    """Return the parts of a study in which a file, or options, differ from what a store has; none for a plain name."""
+    from tune_app.studies import read_study
+
+    if stored is None or not (Path(study).is_file() or size or set_):
+        return []
+    given = read_study(study, size, set_ or ())
+    parts = (
+        "baseline",
+        "factors",
+        "design",
+        "space",
+        "search",
+        "tune",
+        "seeds",
+        "sequential",
+        "metric",
+        "rope",
+        "reference",
+    )
+    before, now = (spec.model_dump(mode="json", include=set(parts)) for spec in (stored, given))
+    differing = [name for name in parts if before[name] != now[name]]
+    return differing + ["choose_by"] * (stored.choose_by_metric() != given.choose_by_metric())
 
 
 def default_page(store: Folder, screen: Console) -> Path:

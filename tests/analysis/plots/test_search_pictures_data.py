@@ -13,7 +13,7 @@ from analysis.plots._axis import field_axis
 from analysis.plots.contour import contour_data
 from analysis.plots.history import history_data
 from analysis.plots.landscape import loss_levels
-from analysis.plots.parallel import search_data
+from analysis.plots.parallel import draw_parallel, search_data
 from analysis.plots.power import power_data
 from analysis.plots.rungs import rung_data
 from analysis.plots.timeline import MOST_SHARE, draw_timeline, timeline_data
@@ -153,3 +153,13 @@ def test_power_rises_with_seeds_and_with_the_difference() -> None:
     wide = powers.pivot(index="n", columns="difference", values="power")
     assert (wide.diff().iloc[1] > 0).all()
     assert (wide[0.008] > wide[0.002]).all()
+
+
+@pytest.mark.parametrize(("metric", "far"), [("val_loss", 900.0), ("val_accuracy", -900.0)])
+def test_one_trial_that_is_far_worse_does_not_press_the_others_to_one_end(metric: str, far: float) -> None:
+    values = [*np.linspace(0.3, 0.9, 99), far]
+    search = pd.DataFrame({"optimizer.lr": np.linspace(0.1, 1, 100), "value": values, "status": "completed"})
+    picture = draw_parallel(search, metric=IMAGE_METRICS[metric])
+    (lines,) = picture.figure.axes[0].collections
+    ends = sorted(points[-1, 1] for points in lines.get_segments())
+    assert ends[-2] - ends[1] > 0.9

@@ -86,3 +86,10 @@ def test_ablation_levels_are_categories(results: StudyResults):
 def test_continuous_levels_without_a_stated_space_are_a_range(finished: StudyResults):
     unstated = type(finished)(**{**vars(finished), "spec": None})
     assert importances(unstated).table["factor"].iloc[0] == "optimizer.lr"
+
+
+def test_equal_trials_give_no_shares_and_say_so(finished: StudyResults):
+    same = type(finished)(**{**vars(finished), "trials": finished.trials.assign(val_accuracy=1.0)})
+    found = importances(same)
+    assert found.table.empty
+    assert "all completed trials have the same validation accuracy: no factor has a share" in found.warnings

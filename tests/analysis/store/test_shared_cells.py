@@ -5,6 +5,7 @@ import pytest
 import tune_app
 from analysis import effects, load_study
 from analysis.stats.budget import budget_curves
+from analysis.stats.cost import cost_by_arm, usage
 
 pytestmark = pytest.mark.slow
 
@@ -57,3 +58,10 @@ def test_the_search_of_an_arm_has_the_trials_that_it_shares_with_another(store):
     assert (per_search == 2).all()
     assert set(found.tuning[found.tuning["arm"] == "kind=b"]["args.kind"]) == {"a", "b"}
     assert budget_curves(found).groupby("arm")["repeats"].first().tolist() == [3, 3]
+
+
+def test_the_searches_count_as_cost_of_their_arms_and_a_shared_cell_counts_once(store):
+    found = load_study(store)
+    seconds = found.trained["seconds"] * found.trained["cpus"]
+    assert usage(found).cpu_hours == pytest.approx(seconds.sum() / 3600)
+    assert cost_by_arm(found)["trials"].sum() == len(found.trained)

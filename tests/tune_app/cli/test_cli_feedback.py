@@ -50,6 +50,11 @@ def test_a_second_run_is_estimated_from_the_first_and_the_report_prints_the_best
     assert "best of 9 trials, by validation accuracy" in report
     rows = re.findall(r"│ +([1-9]) │ +(\S+) │ +([0-9.]+) ", report)
     assert [place for place, _, _ in rows] == ["1", "2", "3", "4", "5"]
+    assert "the report is of the study as it was last run; search differ from it" in " ".join(report.split())
+    plan = tune_app("plan", study, "--set", "search.trials=12")
+    assert "12 trials by random out of infinitely many configs, 9 done; no early stopping" in plan
+    assert "on this machine" in plan
+    assert "on this machine" not in tune_app("plan", study, "--set", "search.trials=9")
     shown = [float(value) for _, _, value in rows]
     assert shown == sorted(shown, reverse=True)
 

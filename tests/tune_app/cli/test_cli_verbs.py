@@ -127,7 +127,15 @@ def test_plan_of_a_search_shows_its_space(tune_app, tmp_path):
     (tmp_path / "s.yaml").write_text("name: s\nmode: search\nspace: {optimizer.lr: {loguniform: [1e-3, 1]}}\n")
     output = tune_app("plan", "s.yaml", "--no-time")
     assert "loguniform: 0.001 to 1" in output
-    assert "32 trials by tpe out of infinitely many configs; ASHA from epoch 1" in output
+    assert "32 trials by tpe out of infinitely many configs, 0 done; ASHA from epoch 1" in output
+
+
+def test_plan_of_a_grid_says_how_many_configs_it_leaves_out(tune_app, tmp_path):
+    text = "name: s\nmode: search\nspace: {model.norm: [batch, none], batch_size: [8, 16, 32]}\n"
+    (tmp_path / "s.yaml").write_text(f"{text}search: {{searcher: grid, asha: null, trials: 32}}\n")
+    assert "6 trials by grid out of 6 configs, 0 done" in tune_app("plan", "s.yaml", "--no-time")
+    output = tune_app("plan", "s.yaml", "--no-time", "--set", "search.trials=4")
+    assert "note: 2 configs of the grid are not tried: raise `search.trials` to 6" in output
 
 
 def test_report_without_results_says_how_to_make_them(tune_app):
