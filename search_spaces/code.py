@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import tokenize
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,11 @@ def code_files(root: Path, include: Iterable[str], references: Iterable[str]) ->
     for pattern in dict.fromkeys(patterns):
         if pattern.startswith(("/", "~")) or ".." in Path(pattern).parts:
             raise StudyError(f"`code.include` has {shown(pattern)}, but files must be inside `code.root`")
-        files = [path for path in root.glob(pattern) if path.is_file() and "__pycache__" not in path.parts]
+        try:
+            files = [path for path in root.glob(pattern) if path.is_file() and "__pycache__" not in path.parts]
+        except (ValueError, NotImplementedError) as error:
+            remedy = f"which is no pattern: {error}; write one such as my_pkg/**/*.py"
+            raise StudyError(f"`code.include` has {shown(pattern)}, {remedy}") from None
         if not files and include:
             raise StudyError(f"`code.include` has {shown(pattern)}, which matches no file in {root}")
         found.update(files)
@@ -75,9 +80,34 @@ def _default_patterns(root: Path, reference: str) -> list[str]:
     if module in ADAPTERS and not (root / f"{module}.py").exists() and not (root / module).is_dir():
         return []
     top = module.split(".", 1)[0]
-    if (root / top).is_dir():
-        return [f"{top}/**/*.py"]
-    return [f"{top}.py"] if (root / f"{top}.py").is_file() else []
+    if (root / f"{top}.py").is_file() and not (root / top / "__init__.py").is_file():
+        return [f"{top}.py"]  # as Python does: a module comes before a folder that is no regular package
+    return [f"{top}/**/*.py"] if (root / top).is_dir() else []
+
+
+def require_files(root: Path, files: Collection[Path], references: Iterable[str]) -> None:
+    """Raise StudyError for a reference whose module is neither one of the code's files nor of an installed package.
+
+    A change of such a module would not be noticed. An editable installation counts as files.
+    """
+    for reference in references:
+        place = root.joinpath(*module_of(reference).split("."))
+        own = {place.with_name(f"{place.name}.py"), place / "__init__.py"}
+        if own.isdisjoint(files) and module_of(reference) not in ADAPTERS and not _is_installed(root, reference):
+            raise StudyError(
+                f"`{reference}`: its module is not part of the study's code, so that a change would not be noticed: "
+                f"{root} has no such file, or `code.include` leaves it out; set `code.root` to the folder that has it"
+            )
+
+
+def _is_installed(root: Path, reference: str) -> bool:
+    found = package_versions(root, [reference])
+    return bool(found) and not any(map(_is_editable, found))
+
+
+def _is_editable(package: str) -> bool:
+    text = metadata.distribution(package).read_text("direct_url.json")
+    return bool(text and json.loads(text).get("dir_info", {}).get("editable"))
 
 
 def package_versions(root: Path, references: Iterable[str]) -> dict[str, str]:

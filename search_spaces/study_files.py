@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from search_spaces._yaml import mapping_in, parse_yaml, read_text
-from search_spaces.code import Code, code_files, fingerprint, package_versions
+from search_spaces.code import Code, code_files, fingerprint, package_versions, require_files
 from search_spaces.config.base import Config, Part, is_reference, set_path
 from search_spaces.config.function import FunctionConfig
 from search_spaces.config.trial import TrialConfig, field_paths
@@ -159,13 +159,18 @@ def _with_code(
         raise StudyError(f"`code` is {shown(written)}, but must be a mapping: {{root: ., include: [my_pkg/**/*.py]}}")
     kept = {key: value for key, value in (written or {}).items() if key not in ("fingerprint", "packages", "schemas")}
     code = _part_from(Code, kept, "code")
-    root = (folder / Path(code.root).expanduser()).resolve()
+    try:
+        root = (folder / Path(code.root).expanduser()).resolve()
+    except (RuntimeError, ValueError, OSError) as error:
+        raise StudyError(f"`code.root` is {shown(code.root)}, which is no usable path: {error}") from None
     if not root.is_dir():
         raise StudyError(f"`code.root` is {shown(code.root)}, but {root} is no folder")
     files = code_files(root, code.include, references)
     packages = package_versions(root, references)
     own = fingerprint(root, files, packages, sources)
     schemas = describe(root, references, own) if describe is not None else {}
+    if describe is not None:
+        require_files(root, files, [reference for reference in references if reference not in sources])
     filled = {"fingerprint": own, "packages": packages, "schemas": dict(schemas)}
     return {**tree, "code": {"root": str(root), "include": list(code.include), **filled}}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -97,4 +98,4 @@ def _read(study: Study, size: str | None, overrides: Sequence[str]) -> tuple[Stu
     if not objects:
         return spec, None
     found = code_source(spec)
-    return spec, CodeSource(found.root, None, found.fingerprint, tuple(objects.items()))
+    return spec, replace(found, objects=tuple(objects.items()))

@@ -12,7 +12,8 @@ from typing import Any
 
 from search_spaces.errors import StudyError
 
-_CONSTANTS = (int, float, str, bytes, bool, type(None), tuple, frozenset)
+_SCALARS = (int, float, str, bytes, bool, type(None))
+_CONTAINERS = (dict, list, tuple, set, frozenset)
 
 
 def with_references(study: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Callable[..., Any]], Path]:
@@ -33,7 +34,8 @@ def with_references(study: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
             return copy.copy(value)
         file = getattr(sys.modules.get(value.__module__), "__file__", None)
         if value.__module__ != "__main__" and file is not None and "<locals>" not in value.__qualname__:
-            roots.add(Path(file).resolve().parents[value.__module__.count(".")])
+            depth = value.__module__.count(".") + (Path(file).name == "__init__.py")
+            roots.add(Path(file).resolve().parents[depth])
         else:
             source_of(value)
             objects[f"{value.__module__}:{value.__qualname__.replace('<locals>.', '')}"] = value
@@ -68,8 +70,9 @@ def _collect(thing: Any, found: dict[str, str]) -> None:
         found[name] = inspect.getsource(thing)
     except (OSError, TypeError):
         raise StudyError(f"the source of {name} cannot be read; put it into a module and refer to that") from None
-    functions = [thing] if inspect.isfunction(thing) else [f for f in vars(thing).values() if inspect.isfunction(f)]
-    for function in functions:
+    for base in thing.__bases__ if inspect.isclass(thing) else ():
+        _collect_used(base.__name__, base, thing.__module__, found)
+    for function in _functions(thing):
         for code in _codes(function.__code__):
             for used in code.co_names:
                 _collect_used(used, function.__globals__.get(used), thing.__module__, found)
@@ -78,8 +81,37 @@ def _collect(thing: Any, found: dict[str, str]) -> None:
 def _collect_used(name: str, value: Any, module: str, found: dict[str, str]) -> None:
     if (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__ == module:
         _collect(value, found)
-    elif isinstance(value, _CONSTANTS) and value is not None:
-        found[name] = repr(value)
+    elif value is not None and isinstance(value, _SCALARS + _CONTAINERS):
+        found[name] = _text(value, module, found, ())
+
+
+def _functions(thing: Any) -> list[types.FunctionType]:
+    """Return a function, or those of a class: methods, class methods, static methods and getters of properties."""
+    if inspect.isfunction(thing):
+        return [thing]
+    members = [getattr(m, "__func__", None) or getattr(m, "fget", None) or m for m in vars(thing).values()]
+    return [member for member in members if inspect.isfunction(member)]
+
+
+def _text(value: Any, module: str, found: dict[str, str], around: tuple[int, ...]) -> str:
+    """Return a constant as text, the same in every process; functions in it are collected and appear by name."""
+    if id(value) in around:
+        return "..."
+    inner = (*around, id(value))
+    if isinstance(value, dict):
+        pairs = [[_text(each, module, found, inner) for each in pair] for pair in value.items()]
+        return "{" + ", ".join(map(": ".join, pairs)) + "}"
+    if isinstance(value, _CONTAINERS):
+        texts = [_text(each, module, found, inner) for each in value]
+        if isinstance(value, list):
+            return f"[{', '.join(texts)}]"
+        if isinstance(value, tuple):
+            return f"({', '.join(texts)}{',' if len(texts) == 1 else ''})"
+        return f"{{{', '.join(sorted(texts))}}}"
+    if inspect.isfunction(value) or inspect.isclass(value):
+        _collect_used(value.__qualname__, value, module, found)
+        return f"{value.__module__}.{value.__qualname__}"
+    return repr(value) if isinstance(value, _SCALARS) else type(value).__qualname__
 
 
 def _codes(code: types.CodeType) -> list[types.CodeType]:

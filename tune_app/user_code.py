@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search_spaces.code import ADAPTERS, code_files, module_of
+from search_spaces.code import ADAPTERS, Code, code_files, fingerprint, module_of
 from search_spaces.errors import StudyError
 from search_spaces.study import StudySpec
 from tune_app.storage import Folder
@@ -44,14 +44,38 @@ class CodeSource:
     archive: bytes | None = None
     fingerprint: str = ""
     objects: tuple[tuple[str, Any], ...] = ()
+    modules: tuple[str, ...] = ()
+    """Top-level modules and packages of the code, so that a process can import another version of them."""
+    code: Code | None = None
+    """The study's ``code``, where it is imported from the folder itself."""
 
 
 def code_source(spec: StudySpec, ship: bool = False) -> CodeSource:
     """Return where the code of a study is imported from; ``ship``: as an archive, for machines without the folder."""
     if spec.code is None:
         return CodeSource()
-    archive = code_archive(spec) if ship else None
-    return CodeSource(spec.code.root, archive, spec.code.fingerprint or "")
+    archive, root = code_archive(spec) if ship else None, Path(spec.code.root)
+    files = [path.relative_to(root) for path in code_files(root, spec.code.include, _references(spec))]
+    modules = sorted({file.parts[0].removesuffix(".py") for file in files if file.suffix == ".py"})
+    own = None if ship else spec.code
+    return CodeSource(spec.code.root, archive, spec.code.fingerprint or "", (), tuple(modules), own)
+
+
+def require_unchanged(source: CodeSource) -> None:
+    """Raise StudyError where the files of the code are no longer those that the run began with.
+
+    A process that starts later, as for a further attempt, would train with the new files and store the old fingerprint.
+    """
+    if source.code is None or source.objects or not source.code.schemas:  # nothing to compare with
+        return
+    root = Path(source.root)
+    files = code_files(root, source.code.include, source.code.schemas)
+    now = fingerprint(root, files, source.code.packages)
+    if now != source.fingerprint:
+        raise StudyError(
+            f"the code in {root} changed since this run began (fingerprint {now}, was {source.fingerprint}); "
+            "run the study again to train this cell with the new code"
+        )
 
 
 def code_archive(spec: StudySpec) -> bytes:
@@ -83,19 +107,21 @@ def code_folder(source: CodeSource) -> str:
 
 def make_importable(source: CodeSource) -> None:
     """Let this process import the user's code, before other code of the same name."""
-    global _current
+    global _current, _modules
     folder = code_folder(source)
     if folder and sys.path[:1] != [folder]:
         sys.path[:] = [folder, *(place for place in sys.path if place != folder)]
     if folder:
         importlib.invalidate_caches()
-    _current = folder, source.fingerprint
+    _current, _modules = (folder, source.fingerprint), source.modules
     _OBJECTS.update(dict(source.objects))
 
 
 _OBJECTS: dict[str, Any] = {}
 _current = ("", "")
 """Folder and fingerprint of the code that this process imports from now on."""
+_modules: tuple[str, ...] = ()
+"""Its top-level modules and packages."""
 _imported: dict[str, tuple[str, str]] = {}
 """Top-level package -> folder and fingerprint of the version that this process has imported."""
 
@@ -108,10 +134,7 @@ def _forget_other_version(package: str) -> None:
     folder, _ = _current
     if not folder or not any((Path(folder) / name).exists() for name in (package, f"{package}.py")):
         return
-    module = sys.modules.get(package)
-    places = [*getattr(module, "__path__", ()), getattr(module, "__file__", None) or ""]
-    is_here = any(place.startswith(folder) for place in places)
-    if module is not None and _imported.get(package, _current if is_here else None) != _current:
+    if package in sys.modules and _imported.get(package) != _current:
         for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
             del sys.modules[name]
     _imported[package] = _current
@@ -159,7 +182,8 @@ def resolve(reference: str) -> Any:
     if reference in _OBJECTS:
         return _OBJECTS[reference]
     module_name, _, attribute = reference.partition(":")
-    _forget_other_version(module_name.split(".")[0])
+    for name in {module_name.split(".")[0], *_modules}:  # the code may import its other modules, too
+        _forget_other_version(name)
     try:
         with _no_bytecode():
             found: Any = importlib.import_module(module_name)

@@ -78,7 +78,7 @@ class DataConfig(Part):
         description="share of the source's training images held out for validation, stratified",
     )
     validation_size: int | None = Field(
-        None, ge=1, le=MAX_COUNT, description="validation images kept, stratified; all if null"
+        None, ge=1, le=MAX_COUNT, description="validation images kept, stratified, the rest unused; all if null"
     )
     test_size: int | None = Field(None, ge=1, le=MAX_COUNT, description="test images kept, stratified; all if null")
     resolution: int | None = Field(None, ge=4, le=512, description="side in pixels to resize to; as is if null")

@@ -20,7 +20,14 @@ from tune_app.storage import StorageError
 from tune_app.tasks import EpochReport, Task, TrialSetup
 from tune_app.tuning.jobs import Job
 from tune_app.tuning.store.rows import REPORTED_TABLES
-from tune_app.user_code import CodeSource, is_adapter, make_importable, resolve, user_traceback
+from tune_app.user_code import (
+    CodeSource,
+    is_adapter,
+    make_importable,
+    require_unchanged,
+    resolve,
+    user_traceback,
+)
 
 OUT_OF_MEMORY, UNWRITABLE = "out_of_memory", "unwritable"
 _READ_BY_DRIVER = "data.source"
@@ -93,6 +100,7 @@ class CellRunner:
             for reference in found:
                 if is_reference(reference) and not is_adapter(reference):
                     resolve(reference)
+            require_unchanged(self.settings.code)
         except Exception as error:
             self._failed_import = error
 
@@ -153,8 +161,9 @@ class CellRunner:
         return settings.task.train(job.config, self._shared, setup)
 
     def _train(self) -> list[EpochReport]:
-        error, self._failed_import = self._failed_import, None
-        if error is not None:
+        if (error := self._failed_import) is not None:
+            if not isinstance(error, StudyError):  # of the user's mistakes each trial of this process is told
+                self._failed_import = None
             raise error
         if self._epochs is None:
             self.close()

@@ -57,14 +57,16 @@ class JobServer:
             if travels:
                 shutil.copy(study, Path(folder) / "study.yaml")
             if archive is not None:
-                zipfile.ZipFile(io.BytesIO(archive)).extractall(Path(folder) / "code")
+                code = Path(folder) / "code"
+                code.mkdir()  # of a study that names libraries alone it stays empty
+                zipfile.ZipFile(io.BytesIO(archive)).extractall(code)
                 options = [*options, "--set", "code.root=code"]
             command = ["tune-app", "run", "study.yaml" if travels else study, "--address", "auto", *options]
             return str(
                 self._client.submit_job(
                     entrypoint=shlex.join(command),
                     submission_id=name,
-                    runtime_env={"working_dir": folder} if travels else None,
+                    runtime_env={"working_dir": folder} if travels or archive is not None else None,
                 )
             )
 

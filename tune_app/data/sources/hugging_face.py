@@ -26,8 +26,11 @@ _ARGUMENTS = {
 
 def data_folder(reference: str, root: Path) -> Path | None:
     """Return the folder that ``hf:FOLDER`` names, relative to the code's root; None where there is none."""
-    folder = (root / Path(reference.partition(":")[2]).expanduser()).absolute()
-    return folder if folder.is_dir() else None
+    try:
+        folder = (root / Path(reference.partition(":")[2]).expanduser()).absolute()
+        return folder if folder.is_dir() else None
+    except (RuntimeError, ValueError):  # the home folder of an unknown user, a null character
+        return None
 
 
 def read_hugging_face(
