@@ -75,7 +75,7 @@ audit: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audit]'
 	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
-# Side by side in one run, medians of several rounds; writes bench.json.
+# Side by side in one run, medians of several rounds; writes docs/benchmarks.md; bench.json keeps the figures.
 bench: setup
 	$(BIN)/python -m bench
 
@@ -93,6 +93,7 @@ bench-service: setup
 # Trials that do no work: what the driver and the store can take; writes the table in docs/scaling.md.
 scale: setup
 	$(BIN)/python -m bench.scale 300 1000 3000 10000
+	$(BIN)/python -m bench.scale --drivers 4 2500
 
 # How often verdicts are wrong in simulated studies, before and after the rules; writes the tables in docs/verdicts.md.
 STUDIES ?= 2000
