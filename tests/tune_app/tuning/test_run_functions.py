@@ -1,0 +1,60 @@
+"""Training functions of this module, run in this process: what raises, what is pruned, what is shared and kept."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from search_spaces.study import StudySpec
+from tune_app.tuning.runner import run_study
+
+pytestmark = pytest.mark.slow
+
+STUDY = {
+    "name": "own",
+    "metrics": {"val_score": {"better": "higher"}},
+    "metric": "val_score",
+    "resources": {"gpu": 0.0},
+}
+
+
+def spec_of(function, **parts):
+    return StudySpec.model_validate(STUDY | {"task": {"run": f"{__name__}:{function.__name__}"}} | parts)
+
+
+def run(spec, folder):
+    return run_study(spec, str(folder), executor="inline")
+
+
+def trials_of(folder):
+    return pd.read_parquet(folder / "own" / "trials")
+
+
+def raising(context, kind="a", lr=1.0):
+    if lr > 2:
+        raise ValueError("lr is too large")
+    yield {"val_score": -abs(lr - 0.1) + 0.001 * context.seed}
+
+
+def test_a_tuned_study_with_trials_that_raise_trains_the_final_cells(tmp_path):
+    tune = {"space": {"args.lr": [0.1, 10.0]}, "trials": 4, "repeats": 1}
+    spec = spec_of(raising, baseline={"args": {"kind": "a", "lr": 1.0}}, factors={"args.kind": ["a", "b"]}, tune=tune)
+    first = run(spec, tmp_path)
+    finals = trials_of(tmp_path).set_index("seed").loc[1000]
+    assert finals["arm"].tolist() == ["kind=a", "kind=b"]
+    assert {json.loads(config)["args"]["lr"] for config in finals["config"]} == {0.1}
+    assert first.counts["failed"] == 2
+    assert dict(run(spec, tmp_path).counts) == {"failed": 2}  # a failed trial is trained again
+
+
+def test_a_sequential_study_with_a_cell_that_raises_goes_on_to_its_last_look(tmp_path):
+    spec = spec_of(
+        raising,
+        baseline={"args": {"lr": 1.0}},
+        factors={"args.lr": [1.0, 10.0, 0.5]},
+        seeds=4,
+        sequential={"looks": [2, 3, 4]},
+        rope=0.0,
+    )
+    assert run(spec, tmp_path).counts["failed"] >= 2
+    assert set(run(spec, tmp_path).counts) <= {"failed"}
