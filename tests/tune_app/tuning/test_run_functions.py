@@ -58,3 +58,26 @@ def test_a_sequential_study_with_a_cell_that_raises_goes_on_to_its_last_look(tmp
     )
     assert run(spec, tmp_path).counts["failed"] >= 2
     assert set(run(spec, tmp_path).counts) <= {"failed"}
+
+
+def one_epoch(lr=1.0):
+    return {"val_score": -abs(lr - 0.1)}
+
+
+def three_epochs(context, lr=1.0):
+    for epoch in range(1, context.epochs + 1):
+        yield {"val_score": -abs(lr - 0.1) + 0.01 * epoch}
+    yield context.final({"test_score": 0.5})
+
+
+@pytest.mark.parametrize(("function", "epochs"), [(one_epoch, 1), (three_epochs, 3)])
+def test_asha_prunes_no_trial_that_has_all_its_epochs(tmp_path, function, epochs):
+    spec = spec_of(
+        function,
+        mode="search",
+        baseline={"args": {"lr": 1.0}, "epochs": epochs},
+        space={"args.lr": {"loguniform": [0.001, 1.0]}},
+        search={"searcher": "random", "trials": 9, "asha": {"grace_period": epochs, "reduction_factor": 3}},
+        seeds=1,
+    )
+    assert dict(run(spec, tmp_path).counts) == {"completed": 9}
