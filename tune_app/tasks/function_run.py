@@ -111,7 +111,7 @@ class FunctionRun:
     def _single(self, found: Mapping[str, Any], seconds: float) -> Iterator[EpochReport]:
         """Take a mapping that was returned as one epoch and the final figures."""
         numbers = split_metrics(found, is_final=True)
-        final = Final({name: value for name, value in numbers.items() if split_of(name) == "test"})
+        final = Final({name: v for name, v in numbers.items() if split_of(name) == "test" or name == "parameters"})
         report = self._epoch({name: value for name, value in numbers.items() if name not in final}, seconds)
         yield report
         if report.status == "running":
@@ -127,6 +127,7 @@ class FunctionRun:
                 "use context.epochs, or raise `epochs`"
             )
         self._require(choose.name, numbers, f"epoch {epoch}")
+        self._check_epoch(numbers.pop("epoch", epoch), epoch)
         row = {"epoch": epoch, **numbers, "seconds": seconds}
         self._history.append(row)
         if not math.isfinite(numbers[choose.name]):
@@ -146,11 +147,20 @@ class FunctionRun:
                 f"{nearest(name, numbers)}"
             )
 
+    def _check_epoch(self, given: float, epoch: int) -> None:
+        if given != epoch:
+            raise StudyError(
+                f"`task.run` {self._config.run} yielded 'epoch' as {given:g}, but this is epoch {epoch}: epochs are "
+                "counted from 1; leave it out"
+            )
+
     def _ended(self, found: Mapping[str, Any], seconds: float) -> EpochReport:
         """Return the report with the final figures, which repeats the last epoch."""
         if not self._history:
             raise StudyError(f"`task.run` {self._config.run} ended before it yielded an epoch")
         numbers: dict[str, Any] = dict(split_metrics(found, is_final=True))
+        last = len(self._history)
+        self._check_epoch(numbers.pop("epoch", last), last)
         if split_of(self._setup.metric) == "test":
             self._require(self._setup.metric, numbers, "context.final")
         if "parameters" in numbers:

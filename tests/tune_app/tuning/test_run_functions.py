@@ -81,3 +81,44 @@ def test_asha_prunes_no_trial_that_has_all_its_epochs(tmp_path, function, epochs
         seeds=1,
     )
     assert dict(run(spec, tmp_path).counts) == {"completed": 9}
+
+
+def mistaken(context, kind="good"):
+    given = {"val_score": 0.5}
+    first = 0 if kind == "from 0" else 1
+    for epoch in range(first, first + 2):
+        given["epoch"] = epoch
+        if kind == "column":
+            given["precision"] = 0.8
+        if kind == "count":
+            given["parameters"] = 3
+        yield given
+    yield context.final({"parameters": 3, **({"device": 1.0} if kind == "final" else {})})
+
+
+def test_metrics_with_the_name_of_a_column_fail_their_trial_alone_with_the_remedy(tmp_path):
+    kinds = ["good", "from 0", "column", "count", "final"]
+    spec = spec_of(mistaken, baseline={"args": {"kind": "good"}, "epochs": 2}, factors={"args.kind": kinds}, seeds=1)
+    assert dict(run(spec, tmp_path).counts) == {"completed": 1, "failed": 4}
+    found = trials_of(tmp_path).set_index("arm")
+    errors = found["error"]
+    assert (
+        "yielded 'precision', which is a column of the results store; give the metric another name"
+        in (errors["kind=column"])
+    )
+    assert "'device'" in errors["kind=final"]
+    assert "context.final" in errors["kind=count"]
+    assert "'epoch' as 0, but this is epoch 1" in errors["kind=from 0"]
+    assert found.loc["kind=good", "parameters"] == 3
+    assert found["attempts"].tolist() == [1] * 5
+    epochs = pd.read_parquet(tmp_path / "own" / "epochs")
+    assert epochs[epochs["digest"] == found.loc["kind=good", "digest"]]["epoch"].tolist() == [1, 2]
+
+
+def counted():
+    return {"val_score": 0.5, "parameters": 1234}
+
+
+def test_a_returned_mapping_may_have_the_number_of_parameters(tmp_path):
+    run(spec_of(counted, factors={"epochs": [1, 2]}, baseline={"epochs": 1}, seeds=1), tmp_path)
+    assert trials_of(tmp_path)["parameters"].tolist() == [1234, 1234]
