@@ -122,3 +122,14 @@ def counted():
 def test_a_returned_mapping_may_have_the_number_of_parameters(tmp_path):
     run(spec_of(counted, factors={"epochs": [1, 2]}, baseline={"epochs": 1}, seeds=1), tmp_path)
     assert trials_of(tmp_path)["parameters"].tolist() == [1234, 1234]
+
+
+def shared(kind="a", lr=0.1):
+    return {"val_score": {"a": 0.8, "b": 0.5}[kind] - (lr - 0.1) ** 2}
+
+
+def test_a_final_cell_that_two_arms_share_is_trained_once(tmp_path):
+    tune = {"space": {"args.lr": [0.1, 0.2]}, "extra": {"kind=b": {"args.kind": ["a", "b"]}}, "trials": 8, "repeats": 2}
+    spec = spec_of(shared, baseline={"args": {"kind": "a", "lr": 0.1}}, factors={"args.kind": ["a", "b"]}, tune=tune)
+    summary = run(spec, tmp_path)
+    assert summary.trained == len(trials_of(tmp_path))
