@@ -48,6 +48,7 @@ class FunctionRun:
             self._history, self._best = payload["history"], payload["best"]
             self._context._payload, self._context._best = payload, payload["best"]
             self._context.lines.extend(payload.get("lines", ()))
+            self._context.written.extend(payload.get("artifacts", ()))
             for row in list(self._history):
                 yield self._report(row)
         function = resolve(self._config.run)  # imports the user's modules, which is not training time
@@ -205,6 +206,7 @@ class FunctionRun:
             "streams": self._streams.state,
             "best": self._best,
             "lines": list(self._context.lines),
+            "artifacts": list(self._context.written),
         }
         self._folder.write(LAST, payload)
         if not self._has_written:

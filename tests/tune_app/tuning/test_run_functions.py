@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from search_spaces.study import StudySpec
+from tune_app.tuning.recorder import Recorder
 from tune_app.tuning.runner import run_study
 
 pytestmark = pytest.mark.slow
@@ -133,3 +134,40 @@ def test_a_final_cell_that_two_arms_share_is_trained_once(tmp_path):
     spec = spec_of(shared, baseline={"args": {"kind": "a", "lr": 0.1}}, factors={"args.kind": ["a", "b"]}, tune=tune)
     summary = run(spec, tmp_path)
     assert summary.trained == len(trials_of(tmp_path))
+
+
+class Counter:
+    count = 0
+
+    def state_dict(self):
+        return {"count": self.count}
+
+    def load_state_dict(self, state):
+        self.count = state["count"]
+
+
+def keeping(context, place="", width=1):
+    first = context.register(counter=Counter())
+    for epoch in range(first, context.epochs + 1):
+        if epoch == 1:
+            context.artifact(place, "kept.txt")
+        yield {"val_score": 0.5}
+
+
+def test_the_names_of_artifacts_that_were_kept_before_an_interruption_stay(tmp_path, monkeypatch):
+    file = tmp_path / "file.txt"
+    file.write_text("kept")
+    args = {"place": str(file), "width": 1}
+    spec = spec_of(
+        keeping,
+        baseline={"args": args, "epochs": 3},
+        factors={"args.width": [1, 2]},
+        seeds=1,
+        checkpoint_seconds=0.0,
+    )
+    monkeypatch.setattr("tune_app.tuning.runner.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(Recorder, "use", lambda self, usage: self.interrupt())
+    assert run(spec, tmp_path).interrupted
+    monkeypatch.undo()
+    run(spec, tmp_path)
+    assert trials_of(tmp_path)["artifacts"].tolist() == ['["kept.txt"]'] * 2
