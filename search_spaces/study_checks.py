@@ -11,8 +11,16 @@ from search_spaces.metrics import CLAIM_METRICS, COMMON_METRICS, IMAGE_METRICS, 
 if TYPE_CHECKING:
     from search_spaces.study import StudySpec
 
-RESERVED = frozenset({"epoch", "seed", "arm", "status", "config", "levels", "study", "mode", "node", "error", "task"})
-"""Names that no metric of a training function may have."""
+RESERVED = frozenset({
+    "digest", "fingerprint", "run_id", "schema_version", "study", "mode", "arm", "is_baseline", "levels", "seed",
+    "config", "status", "epoch", "epochs_planned", "epochs_trained", "best_epoch", "test_confusion", "classes",
+    "parameters", "precision", "device", "device_name", "node", "cpus", "gpus", "started_at", "finished_at", "attempts",
+    "history", "error", "task", "code", "choose_by", "artifacts", "log_lines",
+})  # fmt: skip
+"""Names that no metric of a training function may have: the columns of trials and epochs that are no metrics.
+
+All the same, a training function may give ``parameters`` with its final figures, and the epoch's number as ``epoch``.
+"""
 
 
 def with_direction(name: str, known: Mapping[str, Metric]) -> str:

@@ -5,7 +5,9 @@ import pyarrow as pa
 import pytest
 
 from search_spaces.errors import StudyError
+from search_spaces.metrics import COMMON_METRICS, IMAGE_METRICS
 from search_spaces.store_schema import (
+    EPOCHS,
     METRIC_NAMES,
     METRICS,
     SCHEMA_VERSION,
@@ -18,6 +20,7 @@ from search_spaces.store_schema import (
     metric_columns,
     table_schema,
 )
+from search_spaces.study_checks import RESERVED
 
 ALL = pytest.mark.parametrize("schema", TABLES.values(), ids=TABLES)
 
@@ -87,3 +90,8 @@ def test_a_newer_version_is_refused_and_both_are_named():
     check_version(("9", None), "results/x")  # damaged: the reader says so elsewhere
     with pytest.raises(StudyError, match=rf"results/x has rows of schema version 9, .* up to {SCHEMA_VERSION}"):
         check_version((1, np.int64(9)), "results/x")
+
+
+def test_names_that_no_metric_may_have_are_the_columns_that_are_no_metrics():
+    metrics = {*IMAGE_METRICS, *COMMON_METRICS} - {"parameters"}
+    assert {*TRIALS.names, *EPOCHS.names} - metrics == RESERVED

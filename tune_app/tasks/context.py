@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from search_spaces.errors import StudyError
 from search_spaces.metrics import split_of
+from search_spaces.study_checks import RESERVED
 from tune_app.storage import Folder
 from tune_app.tasks.base import TrialSetup
 
@@ -148,11 +149,25 @@ class Context:
 
 
 def split_metrics(found: Mapping[str, Any], *, is_final: bool) -> dict[str, float]:
-    """Return yielded metrics as numbers; StudyError for a value that is none, or a test metric outside `final`."""
+    """Return yielded metrics as numbers.
+
+    StudyError for a value that is none, for a test metric or ``parameters`` outside `final`, and for the name of
+    another column of the store, except ``epoch``.
+    """
     numbers: dict[str, float] = {}
     for name, value in found.items():
         if not isinstance(name, str) or not name.isidentifier() or not name.islower():
             raise StudyError(f"the training function yielded a metric named {name!r}; use a-z, 0-9 and '_'")
+        if name in RESERVED and name not in ("epoch", "parameters"):
+            raise StudyError(
+                f"the training function yielded {name!r}, which is a column of the results store; give the metric "
+                f"another name, such as 'val_{name}'"
+            )
+        if name == "parameters" and not is_final:
+            raise StudyError(
+                "the training function yielded 'parameters' in an epoch, but it is one figure of the whole trial; "
+                "yield it once, at the end: yield context.final({...})"
+            )
         if split_of(name) == "test" and not is_final:
             raise StudyError(
                 f"the training function yielded {name!r} in an epoch, but the test split takes part in no choice; "

@@ -48,6 +48,7 @@ class FunctionRun:
             self._history, self._best = payload["history"], payload["best"]
             self._context._payload, self._context._best = payload, payload["best"]
             self._context.lines.extend(payload.get("lines", ()))
+            self._context.written.extend(payload.get("artifacts", ()))
             for row in list(self._history):
                 yield self._report(row)
         function = resolve(self._config.run)  # imports the user's modules, which is not training time
@@ -111,7 +112,7 @@ class FunctionRun:
     def _single(self, found: Mapping[str, Any], seconds: float) -> Iterator[EpochReport]:
         """Take a mapping that was returned as one epoch and the final figures."""
         numbers = split_metrics(found, is_final=True)
-        final = Final({name: value for name, value in numbers.items() if split_of(name) == "test"})
+        final = Final({name: v for name, v in numbers.items() if split_of(name) == "test" or name == "parameters"})
         report = self._epoch({name: value for name, value in numbers.items() if name not in final}, seconds)
         yield report
         if report.status == "running":
@@ -127,6 +128,7 @@ class FunctionRun:
                 "use context.epochs, or raise `epochs`"
             )
         self._require(choose.name, numbers, f"epoch {epoch}")
+        self._check_epoch(numbers.pop("epoch", epoch), epoch)
         row = {"epoch": epoch, **numbers, "seconds": seconds}
         self._history.append(row)
         if not math.isfinite(numbers[choose.name]):
@@ -146,11 +148,20 @@ class FunctionRun:
                 f"{nearest(name, numbers)}"
             )
 
+    def _check_epoch(self, given: float, epoch: int) -> None:
+        if given != epoch:
+            raise StudyError(
+                f"`task.run` {self._config.run} yielded 'epoch' as {given:g}, but this is epoch {epoch}: epochs are "
+                "counted from 1; leave it out"
+            )
+
     def _ended(self, found: Mapping[str, Any], seconds: float) -> EpochReport:
         """Return the report with the final figures, which repeats the last epoch."""
         if not self._history:
             raise StudyError(f"`task.run` {self._config.run} ended before it yielded an epoch")
         numbers: dict[str, Any] = dict(split_metrics(found, is_final=True))
+        last = len(self._history)
+        self._check_epoch(numbers.pop("epoch", last), last)
         if split_of(self._setup.metric) == "test":
             self._require(self._setup.metric, numbers, "context.final")
         if "parameters" in numbers:
@@ -195,6 +206,7 @@ class FunctionRun:
             "streams": self._streams.state,
             "best": self._best,
             "lines": list(self._context.lines),
+            "artifacts": list(self._context.written),
         }
         self._folder.write(LAST, payload)
         if not self._has_written:

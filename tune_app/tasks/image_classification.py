@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from search_spaces.config.base import Config, is_reference
 from search_spaces.config.trial import TrialConfig
+from search_spaces.errors import StudyError
 from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
 from tune_app.data import ImageArrays, load_source, source_key
@@ -43,6 +45,8 @@ class ImageClassification:
 
     def plan_shared(self, spec: StudySpec, code: CodeSource) -> dict[str, ImageArrays]:
         """Return the sources, blank images for one that would be downloaded."""
+        if spec.mode == "search":
+            _image_domains(spec)
         return planned_sources(spec, code)
 
     def plan_notes(self, spec: StudySpec, shared: Mapping[str, Any]) -> list[str]:
@@ -67,11 +71,29 @@ class ImageClassification:
         return train(config, shared[source_key(config.data)], setup)
 
 
-def _searched(spec: StudySpec) -> list[Config]:
-    """Return configs that name every source a search may read: the baseline, and each level of `data` fields."""
-    space = spec.search_space()
-    data = {path: domain for path, domain in space.domains.items() if path.startswith("data.")}
-    return [spec.baseline, *(space.config({path: v}) for path, domain in data.items() for v in domain.edges())]
+def _searched(spec: StudySpec) -> Iterator[Config]:
+    """Yield configs that name every source a search may read: the baseline, and each combination of image fields."""
+    yield spec.baseline
+    space, domains = spec.search_space(), _image_domains(spec)
+    for values in product(*(domain.grid() for domain in domains.values())):
+        try:
+            config = space.config(dict(zip(domains, values, strict=True)))
+        except StudyError:
+            continue  # the search leaves it out, too
+        yield config
+
+
+def _image_domains(spec: StudySpec) -> Mapping[str, Any]:
+    """Return the domains of a search that select its images; StudyError for a continuous one."""
+    names, arguments = ("data.source", "data.resolution"), "data.args."
+    found = {p: d for p, d in spec.search_space().domains.items() if p in names or p.startswith(arguments)}
+    for path, domain in found.items():
+        if domain.size is None:
+            raise StudyError(
+                f"`space.{path}` is continuous, but each of its values may select other images, which are read before "
+                "the search begins; list the values: [a, b, c]"
+            )
+    return found
 
 
 def _image(config: Config) -> TrialConfig:

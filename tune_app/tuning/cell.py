@@ -189,7 +189,8 @@ class CellRunner:
             "trial": {**columns, "best_epoch": last.best_epoch, "seconds": self._seconds},
             "done": last.status != "running",
         }
-        if last.status != "diverged":
+        awaits_final = last.status == "running" and last.epoch >= self.job.config.epochs
+        if last.status != "diverged" and not awaits_final:  # ASHA must not stop a trial that is about to end
             report["objective"] = last.row[self.settings.choose.name]
         if report["done"]:
             self.close()

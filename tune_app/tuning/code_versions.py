@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+from datetime import datetime
 
 from search_spaces._yaml import mapping_in, parse_stored
 from search_spaces.errors import StudyError
 from search_spaces.study import StudySpec
-from tune_app.tuning.store.writer import ResultsStore
+from tune_app.tuning.store.writer import ResultsStore, Stored
 from tune_app.user_code import CodeSource, code_archive
 
 ACCEPTED = "code/accepted.json"
@@ -17,14 +19,15 @@ ACCEPTED = "code/accepted.json"
 def accepted_code(spec: StudySpec, store: ResultsStore, *, accept: bool = False) -> StudySpec:
     """Return the study with the fingerprint under which the store knows its code.
 
-    ``accept``: record that the present code computes what the version of the last run did.
+    ``accept``: record that the present code computes what the version before it did: of the stored trials of other
+    versions, that of the one that finished last. An earlier record of the present code is replaced.
     """
     if spec.code is None or spec.code.fingerprint is None:
         return spec
     present, known = spec.code.fingerprint, _accepted(store)
-    last = _last_fingerprint(store)
-    if accept and last is not None and known.get(present, present) != last:
-        known = {**known, present: last}
+    last = _version_before(present, store) if accept else None
+    if last is not None and known.get(present, present) != known.get(last, last):
+        known = {**known, present: known.get(last, last)}
         store.folder.write(ACCEPTED, json.dumps(known, indent=2).encode())
     same = known.get(present, present)
     if same == present:
@@ -66,10 +69,11 @@ def _accepted(store: ResultsStore) -> dict[str, str]:
     return {str(key): str(value) for key, value in found.items()}
 
 
-def _last_fingerprint(store: ResultsStore) -> str | None:
-    """Return the fingerprint of the version that most of the stored trials were trained with; ties: any."""
-    counts: dict[str, int] = {}
-    for trial in store.trials():
-        if trial.code is not None:
-            counts[trial.code] = counts.get(trial.code, 0) + 1
-    return max(counts, key=lambda code: counts[code], default=None)
+def _version_before(present: str, store: ResultsStore) -> str | None:
+    """Return the version of the stored trial that finished last; trials of the present one do not count."""
+    others = [trial for trial in store.trials() if trial.code not in (None, present)]
+    return max(others, key=_finished).code if others else None
+
+
+def _finished(trial: Stored) -> float:
+    return trial.finished_at.timestamp() if isinstance(trial.finished_at, datetime) else -math.inf

@@ -53,7 +53,10 @@ class QueueSearcher:
             self._queue.extend(new)
             self._on_new(len(new))
         if not self._queue:
-            return None if self._running else FINISHED
+            if self._running:
+                return None
+            self._may_need_more = True  # a later batch asks again: further attempts may have given results meanwhile
+            return FINISHED
         job = self._queue.popleft()
         self._handed_out.add(job.digest)
         self._running.add(trial_id)

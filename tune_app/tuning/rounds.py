@@ -28,8 +28,15 @@ Results = Mapping[str, Mapping[str, float | None]]
 
 
 def cells_needed(spec: StudySpec, plan: Plan, results: Results) -> list[Cell]:
-    """Return the cells that the study needs for the results so far and that have not ended; none: it is complete."""
-    return [cell for cell in known_plan(spec, plan, results).cells if cell.digest not in results]
+    """Return the cells that the study needs for the results so far and that have not ended; none: it is complete.
+
+    A cell that several tuned arms have is there once.
+    """
+    missing: dict[str, Cell] = {}
+    for cell in known_plan(spec, plan, results).cells:
+        if cell.digest not in results:
+            missing.setdefault(cell.digest, cell)
+    return list(missing.values())
 
 
 def cells_ahead(spec: StudySpec, plan: Plan, results: Results) -> list[Cell]:

@@ -9,7 +9,6 @@ Nothing here needs Ray: `ray_adapters` makes a Ray searcher of these.
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -28,7 +27,11 @@ from tune_app.tuning.jobs import Job
 from tune_app.tuning.queues import FINISHED
 
 _TRIES = 100
-"""Proposals in a row that are known already or refused, after which the sampler is asked no more."""
+"""Proposals in a row that are known already or refused, after which the sampler is asked no more.
+
+In a continuous space a known config that is proposed for the first time in a run does not count: a resumed sampler
+draws again what it drew before.
+"""
 
 
 class OptunaSearcher:
@@ -56,6 +59,7 @@ class OptunaSearcher:
         self._asked: dict[str, optuna.Trial] = {}
         self._values: dict[str, dict[int, float]] = {}
         self._known: set[str] = set()
+        self._drawn_again: set[str] = set()
         self.proposed = 0
 
     def learn(self, values: Mapping[str, Any], digest: str, status: str, curve: Mapping[int, float]) -> None:
@@ -80,12 +84,12 @@ class OptunaSearcher:
 
     def suggest(self, trial_id: str) -> Any:
         """Return a job that nobody has trained, or FINISHED when the limit is reached or the space is exhausted."""
-        for attempt in itertools.count():
-            if self.proposed >= self.limit:
-                break
-            trial = self._ask() if attempt < _TRIES else self._unseen()
+        tries = 0
+        while self.proposed < self.limit:
+            trial = self._ask() if tries < _TRIES else self._unseen()
             if trial is None:
                 break
+            tries += 1
             values = {path: decode(self._space.domains[path], v) for path, v in trial.params.items()}
             try:
                 config = self._space.config(values)
@@ -95,6 +99,9 @@ class OptunaSearcher:
             digest = config.digest()
             if digest in self._known:  # Optuna knows its result, or will
                 self._study.tell(trial, state=TrialState.FAIL)
+                if self._space.size is None and digest not in self._drawn_again:
+                    self._drawn_again.add(digest)
+                    tries = 0
                 continue
             self._known.add(digest)
             self._asked[trial_id], self._values[trial_id] = trial, {}

@@ -41,3 +41,15 @@ def test_a_job_without_a_result_is_handed_out_once(spec):
     assert queue.suggest("a") == {"job": jobs[0].to_json()}
     queue.on_trial_complete("a")
     assert queue.suggest("b") == FINISHED
+
+
+def test_it_asks_again_in_a_later_batch_after_it_had_nothing_left(spec):
+    """Between two batches a job may have got its result in another attempt, from which more follows."""
+    jobs = [cell_job(cell, "f" * 16, 0.0) for cell in make_plan(spec).cells[:2]]
+    wanted = jobs[:1]
+    queue = QueueSearcher(lambda: wanted)
+    queue.suggest("a")
+    queue.on_trial_complete("a")
+    assert queue.suggest("b") == FINISHED
+    wanted = jobs[1:]
+    assert queue.suggest("c") == {"job": jobs[1].to_json()}

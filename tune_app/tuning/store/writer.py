@@ -34,8 +34,9 @@ LEAST_MERGED = 64
 """How many trials at the end of a run are merged: a small study keeps a file for each."""
 
 _KEYS = ("digest", "fingerprint")
-_OWN = (*_KEYS, "status", "arm", "seed", "seconds", "task", "code", "choose_by", "gpus", "cpus", "best_epoch")
-_COLUMNS = (*_OWN, "schema_version", "config", "finished_at")
+_NUMBERS = ("seed", "seconds", "gpus", "cpus", "best_epoch")
+_OWN = (*_KEYS, "status", "arm", "task", "code", "choose_by", *_NUMBERS, "finished_at")
+_COLUMNS = (*_OWN, "schema_version", "config")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Stored:
     best_epoch: int | None = None
     gpus: float | None = None
     cpus: float | None = None
+    finished_at: datetime | None = None
 
 
 class ResultsStore:

@@ -1,0 +1,44 @@
+"""A search that goes on after many stored trials, without training."""
+
+import pytest
+
+from search_spaces.study_files import study_from
+from tune_app.tuning.jobs import Job
+from tune_app.tuning.searchers import FINISHED, OptunaSearcher
+
+LR = {"optimizer.lr": {"loguniform": [1e-4, 1.0]}}
+REFUSED = {"schedule.warmup_epochs": [0, 1], "epochs": [1, 2]}  # a warm-up of 1 needs more than one epoch
+
+
+def searcher_of(space, trials, searcher="random"):
+    study = study_from(
+        {
+            "name": "s",
+            "mode": "search",
+            "baseline": {"epochs": 2},
+            "space": space,
+            "search": {"searcher": searcher, "trials": trials, "asha": None},
+        }
+    )
+    return OptunaSearcher(
+        study.search_space(), study.search, "max", lambda config, values: Job("arm", False, {}, config, "f" * 16, 0.0)
+    )
+
+
+def proposed(searcher):
+    """Return the configs that a searcher proposes until it has no more, each trained at once."""
+    found = []
+    while (suggested := searcher.suggest(f"t{len(found)}")) != FINISHED:
+        found.append(Job.from_json(suggested["job"]).config)
+        searcher.on_trial_complete(f"t{len(found) - 1}", {"epoch": 1, "objective": 0.5, "status": "completed"})
+    return found
+
+
+@pytest.mark.parametrize("space", [LR, LR | REFUSED])
+def test_a_random_search_with_many_stored_trials_goes_on_as_if_it_had_not_been_interrupted(space):
+    undisturbed = proposed(searcher_of(space, 260))
+    assert len(undisturbed) == 260
+    resumed = searcher_of(space, 260)
+    for config in undisturbed[:250]:
+        resumed.learn({path: config.get(path) for path in space}, config.digest(), "completed", {1: 0.5})
+    assert proposed(resumed) == undisturbed[250:]
