@@ -140,10 +140,10 @@ class Table:
         except (pa.ArrowException, OSError):
             return None
 
-    def ordered(self) -> list[Any]:
-        """Return the files' content, compacted files first: later ones count where two have the same trial."""
+    def ordered(self) -> list[tuple[str, Any]]:
+        """Return the files' names and content, compacted files first: a trial's own file counts before these."""
         names = sorted(self.files, key=lambda name: (not name.startswith(COMPACT), name))
-        return [self.files[name].value for name in names]
+        return [(name, self.files[name].value) for name in names]
 
 
 def trial_rows(table: pa.Table) -> list[Row]:
