@@ -70,6 +70,7 @@ class StudyIndex:
                 return
             documents = stamps(self.folder, "")
             changed = self._read_documents(documents)
+            changed |= self._epochs.has_passing and self._read_epochs()
             if self._trials.refresh() or changed:
                 self._generation += 1
                 self.trials = self._latest()
@@ -135,10 +136,15 @@ class StudyIndex:
         """Return the epochs of every trial, read when they are first asked for."""
         with self._lock:
             if self._epochs_at != self._generation:
-                if self._epochs.refresh():
-                    self._curves = {key: rows for _, part in self._epochs.ordered() for key, rows in part.items()}
+                self._read_epochs()
                 self._epochs_at = self._generation
             return self._curves
+
+    def _read_epochs(self) -> bool:
+        changed = self._epochs.refresh()
+        if changed:
+            self._curves = {key: rows for _, part in self._epochs.ordered() for key, rows in part.items()}
+        return changed
 
     def holder(self) -> str | None:
         """Return who runs the study at the moment, on this machine; None where nobody does."""
