@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
-
-import psutil
 
 from search_spaces._yaml import parse_stored
 from search_spaces.errors import StudyError
@@ -22,12 +19,11 @@ from search_spaces.study_files import study_from_store
 from tune_app.storage import Folder, StorageError
 from tune_app.tuning.rounds import known_plan, stage
 from tune_app.tuning.store.live import LIVE_FILE, read_live
-from tune_app.tuning.store.locks import HOLDER
+from tune_app.tuning.store.locks import holder_here
 from tune_app.web.current import cell_digests, current_trials, one_row_per_trial, results_of
 from tune_app.web.problems import ProblemError
 from tune_app.web.tables import EpochRows, Row, Stamp, Table, epoch_rows, stamps, trial_rows
 
-_HOLDER = re.compile(r"process (\d+) on (\S+), since")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 T = TypeVar("T")
 MAX_REMEMBERED = 40
@@ -148,15 +144,7 @@ class StudyIndex:
 
     def holder(self) -> str | None:
         """Return who runs the study at the moment, on this machine; None where nobody does."""
-        if not self.folder.is_local:
-            return None
-        try:
-            text = self.folder.read(HOLDER).decode(errors="replace")
-        except OSError:
-            return None
-        match = _HOLDER.match(text)
-        here = match is not None and match[2] == socket.gethostname()
-        return text if match and (not here or psutil.pid_exists(int(match[1]))) else None
+        return holder_here(self.folder) if self.folder.is_local else None
 
     @property
     def damaged(self) -> tuple[str, ...]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
 import sqlite3
 import sys
 import threading
@@ -10,8 +13,12 @@ from contextlib import closing
 import pytest
 
 from search_spaces.study_files import read_study
+from tune_app.storage import Folder
+from tune_app.tuning.store.lease import LEASE, _process_space
+from tune_app.tuning.store.locks import HOLDER
 from tune_app.web import processes, runs
 from tune_app.web.database import Database
+from tune_app.web.index import StudyIndex
 from tune_app.web.run_models import RunSubmission
 from tune_app.web.runs import Runs
 from tune_app.web.settings import Settings
@@ -92,3 +99,28 @@ def test_a_transaction_that_cannot_be_committed_is_rolled_back(tmp_path):
         database.audit("anna", "start", "x")
     with closing(Database(tmp_path)) as database:
         assert database.rows("SELECT action FROM audit") == [{"action": "start"}]
+
+
+HERE = {"host": socket.gethostname(), "space": _process_space()}
+ENDED = 999999999
+
+
+@pytest.mark.parametrize(
+    ("lease", "holder", "held"),
+    [
+        ({**HERE, "pid": os.getpid()}, None, True),
+        ({**HERE, "pid": ENDED}, (os.getpid(), HERE["host"]), False),
+        ({**HERE, "pid": os.getpid(), "space": "another container"}, (os.getpid(), HERE["host"]), False),
+        ({**HERE, "pid": os.getpid(), "host": "tune-app-7d9f"}, (os.getpid(), "tune-app-7d9f"), False),
+        (None, (os.getpid(), "tune-app-7d9f"), False),
+        (None, (os.getpid(), HERE["host"]), True),
+        (None, (ENDED, HERE["host"]), False),
+        (None, None, False),
+    ],
+)
+def test_a_study_is_held_only_by_a_run_of_this_machine_that_has_not_ended(lease, holder, held, tmp_path):
+    if lease is not None:
+        (tmp_path / LEASE).write_text(json.dumps(lease))
+    if holder is not None:
+        (tmp_path / HOLDER).write_text("process {} on {}, since now".format(*holder))
+    assert (StudyIndex(Folder(str(tmp_path)), "x").holder() is not None) == held
