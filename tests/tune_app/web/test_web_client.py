@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from search_spaces.errors import StudyError
 from tests.support.processes import wait_until
 from tune_app.cli import app as command_line
+from tune_app.cli import jobs
 from tune_app.web.client import Client
 from tune_app.web.settings import STATE_FOLDER
 
@@ -99,6 +101,35 @@ def test_tokens_on_the_command_line(tmp_path):
     assert call("create", "anna", "--scope", "run", "--days", "3").startswith("tune_")
     assert "anna" in call("list")
     assert "revoked anna" in call("revoke", "anna")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "interrupted", "code"),
+    [("finished", False, 0), ("failed", False, 1), ("lost", False, 1), ("stopped", True, 130)],
+)
+def test_a_followed_run_ends_the_command_as_it_ended(outcome, interrupted, code, monkeypatch):
+    class Followed(Client):
+        state = "running"
+
+        def submit(self, *study):
+            return SimpleNamespace(id="r1")
+
+        def run(self, run):
+            return SimpleNamespace(id=run, state=self.state)
+
+        def log(self, run, follow=False, every=1.0):
+            yield "epoch 1\n"
+            if interrupted:
+                raise KeyboardInterrupt
+            self.state = outcome
+
+        def stop(self, run):
+            self.state = outcome
+
+    monkeypatch.setattr(jobs, "_client", lambda server, token_file: Followed(server, "token"))
+    done = CliRunner().invoke(command_line, ["submit", "quickstart", "--server", "http://localhost", "--follow"])
+    said = ["submitted r1", "epoch 1", *(["stopping r1"] if interrupted else []), f"r1: {outcome.upper()}"]
+    assert (done.output.splitlines(), done.exit_code) == (said, code)
 
 
 @pytest.mark.timeout(600)
