@@ -175,7 +175,7 @@ def _client(server: str, token_file: Path | None) -> Client:
 
     if token_file is not None:
         require_private(token_file)
-    token = token_file.read_text() if token_file is not None else os.environ.get("TUNE_APP_TOKEN", "")
+    token = token_file.read_text("utf-8", "replace") if token_file is not None else os.environ.get("TUNE_APP_TOKEN", "")
     if not token.strip():
         raise StudyError("a server needs a token; give --token-file, or set TUNE_APP_TOKEN")
     return Client(server, token)

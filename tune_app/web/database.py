@@ -46,18 +46,18 @@ class Database:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = folder / "service.sqlite"
             new = not path.exists()
+            self._lock = threading.RLock()
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
             if new:
                 path.chmod(0o600)
-        except (OSError, sqlite3.OperationalError) as error:
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA foreign_keys=ON")
+            self._migrate(folder)
+        except (OSError, sqlite3.DatabaseError) as error:
             raise StudyError(
                 f"{folder}: the service cannot keep its state there: {error}; choose another folder by --state"
             ) from None
-        self._lock = threading.RLock()
-        self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA foreign_keys=ON")
-        self._migrate(folder)
 
     def _migrate(self, folder: Path) -> None:
         with self.transaction():

@@ -140,6 +140,14 @@ def test_tokens_cannot_be_tried_in_bulk(site):
     assert site.client("read").get("/api/v1/studies").status_code == 429
 
 
+def test_a_wrong_token_counts_once_for_a_page_too(site):
+    client = site.client(None)
+    limit = site.service.settings.limits.failed_sign_ins_per_minute
+    answers = [client.get("/", headers={"Authorization": f"Bearer {n}"}) for n in range(limit + 1)]
+    assert [answer.status_code for answer in answers] == [401] * limit + [429]
+    assert site.client("read").get("/nothing").status_code == 404
+
+
 def test_every_answer_has_the_security_headers(site):
     for answer in (site.client().get("/api/v1/studies"), site.client(None).get("/nothing"), site.client().get("/")):
         policy = answer.headers["content-security-policy"]

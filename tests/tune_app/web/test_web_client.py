@@ -6,6 +6,7 @@ import io
 import signal
 from types import SimpleNamespace
 
+import httpx
 import pandas as pd
 import pytest
 from served import ServerProcess, unused_port
@@ -74,6 +75,26 @@ def test_refusals_are_told_in_the_server_s_words(client):
         Client("http://127.0.0.1:1", "token").studies()
     with pytest.raises(StudyError, match="not an address"):
         Client("http://host:port", "token").studies()
+
+
+@pytest.mark.parametrize("content", [b"<html>sign in</html>", b"{}", b'{"studies": [], "more": 1}'])
+def test_an_answer_that_is_not_the_api_s_is_explained(content):
+    answers = httpx.MockTransport(lambda request: httpx.Response(200, content=content))
+    with (
+        Client("http://localhost:1", "token", httpx.Client(transport=answers)) as client,
+        pytest.raises(StudyError, match="something else than a StudyList; check that `--server`"),
+    ):
+        client.studies()
+
+
+def test_texts_that_cannot_be_sent_are_explained(tmp_path):
+    file = tmp_path / "latin.yaml"
+    file.write_bytes("question: gr\xf6\xdfer?".encode("latin-1"))
+    with pytest.raises(StudyError, match="byte 13 is not UTF-8"):
+        Client("http://localhost:1", "token").validate(file)
+    for token in ("t\xf6ken", "two\nlines"):
+        with pytest.raises(StudyError, match="characters that no token"):
+            Client("http://localhost:1", token)
 
 
 def test_the_command_line_needs_a_token_for_a_server(monkeypatch, tmp_path):

@@ -12,6 +12,7 @@ from contextlib import closing
 
 import pytest
 
+from search_spaces.errors import StudyError
 from search_spaces.study_files import read_study
 from tune_app.storage import Folder
 from tune_app.tuning.store.lease import LEASE, _process_space
@@ -99,6 +100,12 @@ def test_a_transaction_that_cannot_be_committed_is_rolled_back(tmp_path):
         database.audit("anna", "start", "x")
     with closing(Database(tmp_path)) as database:
         assert database.rows("SELECT action FROM audit") == [{"action": "start"}]
+
+
+def test_a_file_that_is_no_database_is_explained(tmp_path):
+    (tmp_path / "service.sqlite").write_text("this is no database, but a text of some length\n" * 50)
+    with pytest.raises(StudyError, match=r"keep its state there: file is not a database; .*--state"):
+        Database(tmp_path)
 
 
 HERE = {"host": socket.gethostname(), "space": _process_space()}
