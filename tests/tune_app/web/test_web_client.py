@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+from contextlib import closing
 from types import SimpleNamespace
 
 import httpx
@@ -17,6 +18,7 @@ from tests.support.processes import wait_until
 from tune_app.cli import app as command_line
 from tune_app.cli import jobs
 from tune_app.web.client import Client
+from tune_app.web.database import Database
 from tune_app.web.settings import STATE_FOLDER
 
 pytestmark = pytest.mark.slow
@@ -122,6 +124,9 @@ def test_tokens_on_the_command_line(tmp_path):
     assert call("create", "anna", "--scope", "run", "--days", "3").startswith("tune_")
     assert "anna" in call("list")
     assert "revoked anna" in call("revoke", "anna")
+    with closing(Database(tmp_path / STATE_FOLDER)) as database:
+        noted = [tuple(row.values()) for row in database.rows("SELECT who, action, target FROM audit ORDER BY id")]
+    assert noted == [("command line", "create token", "anna (run)"), ("command line", "revoke token", "anna")]
 
 
 @pytest.mark.parametrize(
