@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,8 +16,9 @@ from fastapi.routing import APIRoute
 
 from search_spaces.errors import StudyError
 from tune_app.web.access import COOKIE, PUBLIC, require_rules, scope_of
+from tune_app.web.database import Database
 from tune_app.web.settings import Settings
-from tune_app.web.tokens import SCOPES, digest
+from tune_app.web.tokens import SCOPES, Tokens, digest
 
 pytestmark = pytest.mark.slow
 
@@ -130,6 +134,21 @@ def test_the_first_token_is_written_once_and_only_its_owner_can_read_it(site, tm
     assert site.service.tokens.ensure_admin(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert site.service.tokens.identify(path.read_text().strip()).scope == "admin"
+
+
+def test_a_first_token_whose_file_cannot_be_written_is_not_created(tmp_path, monkeypatch):
+    with closing(Database(tmp_path / "state")) as database:
+        tokens = Tokens(database)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", refused)
+            with pytest.raises(PermissionError):
+                tokens.ensure_admin(tmp_path / "first")
+        assert tokens.listed() == []
+        assert tokens.ensure_admin(tmp_path / "first")
+
+
+def refused(*arguments):
+    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def test_tokens_cannot_be_tried_in_bulk(site):
