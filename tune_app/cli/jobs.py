@@ -57,10 +57,10 @@ def submit(
     """
     if server is not None:
         with _client(server, token_file) as client:
-            run = client.submit(study, size, set_ or ())
-        console().print(f"submitted {run.id}", soft_wrap=True)
-        if follow:
-            logs(run.id, True, token_file=token_file, server=server)
+            run = client.submit(study, size, set_ or ()).id
+            console().print(f"submitted {run}", soft_wrap=True)
+            if follow:
+                _follow_run(client, run)
         return
     spec = read_study(study, size, set_ or ())
     options = ["--results", results, *(["--shared-folder"] if shared_folder else [])]
@@ -93,6 +93,19 @@ def _follow(jobs: JobServer, job: str) -> NoReturn:
         state, _ = jobs.status(job)
     console().print(f"{job}: {state}", soft_wrap=True)
     raise typer.Exit({"SUCCEEDED": 0, "STOPPED": 130}.get(state, 1))
+
+
+def _follow_run(client: Client, run: str) -> NoReturn:
+    """Print the log of a server's run until it ends, and exit as `run` would; Ctrl-C stops the run in order."""
+    try:
+        for part in client.log(run, follow=True):
+            console().print(part, end="", soft_wrap=True)
+    except KeyboardInterrupt:
+        console().print(f"stopping {run}", soft_wrap=True)
+        client.stop(run)
+    state = client.wait(run, STOP_SECONDS).state
+    console().print(f"{run}: {state.upper()}", soft_wrap=True)
+    raise typer.Exit({"finished": 0, "stopped": 130}.get(state, 1))
 
 
 def status(
@@ -162,7 +175,7 @@ def _client(server: str, token_file: Path | None) -> Client:
 
     if token_file is not None:
         require_private(token_file)
-    token = token_file.read_text() if token_file is not None else os.environ.get("TUNE_APP_TOKEN", "")
+    token = token_file.read_text("utf-8", "replace") if token_file is not None else os.environ.get("TUNE_APP_TOKEN", "")
     if not token.strip():
         raise StudyError("a server needs a token; give --token-file, or set TUNE_APP_TOKEN")
     return Client(server, token)

@@ -15,6 +15,7 @@ from tune_app.cli.common import Results, console
 from tune_app.storage import Folder
 
 if TYPE_CHECKING:
+    from tune_app.web.database import Database
     from tune_app.web.settings import Settings
     from tune_app.web.tokens import Tokens
 
@@ -55,6 +56,8 @@ PassEnv = Annotated[
 ]
 Cert = Annotated[Path | None, typer.Option(help="Certificate file (PEM).")]
 Key = Annotated[Path | None, typer.Option(help="Key file (PEM).")]
+COMMAND_LINE = "command line"
+"""Who changed a token, in the audit log."""
 BehindProxy = Annotated[bool, typer.Option("--behind-proxy", help="A proxy in front encrypts the connection.")]
 
 
@@ -126,7 +129,11 @@ def create(
 
     Example: `tune-app token create anna --scope run --days 90`
     """
-    typer.echo(_tokens(results, state).create(name, scope, days))
+    database, known = _opened(results, state)
+    with database.transaction():
+        token = known.create(name, scope, days)
+        database.audit(COMMAND_LINE, "create token", f"{name} ({scope})")
+    typer.echo(token)
 
 
 @tokens.command(name="list")
@@ -136,7 +143,7 @@ def list_tokens(results: Results = "results", state: State = None) -> None:
     Example: `tune-app token list`
     """
     table = Table("name", "scope", "created", "expires", "last used", "state")
-    for token in _tokens(results, state).listed():
+    for token in _opened(results, state)[1].listed():
         times = (token.created_at, token.expires_at, token.used_at)
         table.add_row(token.name, token.scope, *map(_day, times), "valid" if token.revoked_at is None else "revoked")
     console().print(table)
@@ -152,17 +159,21 @@ def revoke(
 
     Example: `tune-app token revoke anna`
     """
-    _tokens(results, state).revoke(name)
+    database, known = _opened(results, state)
+    with database.transaction():
+        known.revoke(name)
+        database.audit(COMMAND_LINE, "revoke token", name)
     typer.echo(f"revoked {name}")
 
 
-def _tokens(results: str, state: Path | None) -> Tokens:
+def _opened(results: str, state: Path | None) -> tuple[Database, Tokens]:
     from tune_app.web.database import Database
     from tune_app.web.settings import Settings
     from tune_app.web.tokens import Tokens
 
     settings = replace(Settings(results=absolute(results)), state=state)
-    return Tokens(Database(settings.state_folder))
+    database = Database(settings.state_folder)
+    return database, Tokens(database)
 
 
 def _day(at: float | None) -> str:

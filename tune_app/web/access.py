@@ -77,7 +77,8 @@ class Needs:
 
     def __call__(self, request: Request) -> Identity:
         """Return the identity; 401 without a valid token, 403 for a smaller scope."""
-        identity = identify(request)
+        request.state.who = None
+        identity = request.state.who = identify(request)
         if identity is None and self._page and "authorization" not in request.headers:
             raise SignInNeeded
         if identity is None:

@@ -22,6 +22,7 @@ from tune_app.web.metrics import info, record
 from tune_app.web.models import EffectRow, Effects
 from tune_app.web.problems import ProblemError
 from tune_app.web.summaries import metric_of, missing_cells, not_yet_decided, planned
+from tune_app.web.tables import stamps
 
 LARGE = 2000
 """Effects of more trials than this are computed by a process of their own."""
@@ -104,7 +105,7 @@ class Answers:
         """Return the file of the study's report page, written again when the store has changed."""
         if not study.trials:
             raise ProblemError(404, "the study has no finished trial yet, so there is no report")
-        version = ":".join([study.finished_version, *_confirmed_trials(study)])
+        version = ":".join([study.finished_version, *_confirmed_trials(study), *_surfaces(study)])
         with self._lock(study.name):
             found = self._reports.get(study.name)
             if found is None or found.version != version or not found.value.exists():
@@ -132,6 +133,11 @@ class Answers:
 def _confirmed_trials(study: StudyIndex) -> list[str]:
     """Return the names of the trials that confirm a search, whose report begins with them; none for an ablation."""
     return [] if study.plan is not None else (Folder(study.folder.url + CONFIRMATION) / "trials").names(".parquet")
+
+
+def _surfaces(study: StudyIndex) -> list[str]:
+    """Return what changes with the tables that `tune-app landscape` writes; the report draws them."""
+    return [str(sorted(stamps(study.folder / table).items())) for table in ("landscape", "curvature")]
 
 
 def compute_effects(study: StudyIndex, metric: str) -> Effects:

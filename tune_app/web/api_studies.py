@@ -25,13 +25,15 @@ REPORT_POLICY = (
     "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src 'none'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
+SHOWN_RUNS = 10
+"""Latest runs that a study's page shows."""
 Text = Annotated[str | None, Query(max_length=200)]
 
 
 def version_of(service: Service, study: StudyIndex) -> tuple[Any, ...]:
     """Return what changes whenever anything that is shown of a study changes."""
-    run = service.active_run(study)
-    return study.version, run.state if run else None, is_current(study.live, time.time())
+    runs = tuple((run.id, run.state) for run in service.runs.listed(study.name, SHOWN_RUNS))
+    return study.version, runs, is_current(study.live, time.time())
 
 
 @router.get("", response_model=StudyList, summary="All studies, the one with the latest activity first")

@@ -27,12 +27,13 @@ class Ended:
 def ended_cells(study: StudyIndex, metric: str) -> Ended:
     """Return the planned cells in the plan's order; of a search, its trials, the latest first."""
     if study.plan is None:
-        rows = sorted(study.trials.items(), key=lambda item: -(item[1]["finished_at"] or 0.0))
+        counted = ((key, row) for key, row in study.trials.items() if row["planned"])
+        rows = sorted(counted, key=lambda item: -(item[1]["finished_at"] or 0.0))
         arms = list(dict.fromkeys(row["arm"] for _, row in rows))
         cells = [_ended_cell(row["arm"], row["seed"], key, row, metric) for key, row in rows[:MAX_CELLS]]
         places = {row["digest"]: place for place, (_, row) in enumerate(rows)}
         return Ended(arms, sorted({row["seed"] for _, row in rows}), cells, places)
-    by_digest = {row["digest"]: (key, row) for key, row in study.trials.items()}
+    by_digest = {row["digest"]: (key, row) for key, row in study.trials.items() if row["planned"]}
     later = _later_cells(study.plan)
     arms = [arm.name for arm in study.plan.arms]
     planned = sorted(study.plan.cells, key=lambda cell: cell.arm.name not in arms)[: max(0, MAX_CELLS - len(later))]

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from search_spaces.errors import StudyError
 from tune_app.web import models, run_models
@@ -27,6 +27,8 @@ class Client:
 
     def __init__(self, url: str, token: str, http: httpx.Client | None = None) -> None:
         """Connect to the service at ``url`` with a token; ``http`` replaces the HTTP client, for tests."""
+        if not (token.isascii() and token.strip().isprintable()):
+            raise StudyError("the token has characters that no token of a service has; give the one it printed")
         self._url = url.rstrip("/")
         self._http = http or httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False, follow_redirects=False)
         self._headers = {"Authorization": f"Bearer {token.strip()}"}
@@ -139,13 +141,12 @@ class Client:
 
     def _get(self, path: str, kind: type[M], **query: str | int | None) -> M:
         known = {key: value for key, value in query.items() if value is not None}
-        return kind.model_validate_json(self._request("GET", path, params=known).content)
+        return _document(self._request("GET", path, params=known), kind)
 
     def _post(
         self, path: str, body: Mapping[str, Any] | None, kind: type[M], headers: Mapping[str, str] | None = None
     ) -> M:
-        answer = self._request("POST", path, json=body, headers=headers or {})
-        return kind.model_validate_json(answer.content)
+        return _document(self._request("POST", path, json=body, headers=headers or {}), kind)
 
     def _request(self, method: str, path: str, headers: Mapping[str, str] | None = None, **more: Any) -> httpx.Response:
         url = f"{self._url}/api/v1/{path}"
@@ -165,10 +166,24 @@ def submission(study: str | Path | Mapping[str, Any], size: str | None, override
     if isinstance(study, Mapping):
         content: Any = dict(study)
     elif isinstance(study, Path) or ("\n" not in study and len(study) < 1000 and Path(study).is_file()):
-        content = Path(study).read_text(encoding="utf-8")
+        try:
+            content = Path(study).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise StudyError(f"{study}: byte {error.start + 1} is not UTF-8 text; save the file as UTF-8") from None
     else:
         content = study
     return {"study": content, "size": size, "overrides": list(overrides)}
+
+
+def _document(answer: httpx.Response, kind: type[M]) -> M:
+    """Return the document that an answer holds; StudyError where it is a proxy's page or of another release."""
+    try:
+        return kind.model_validate_json(answer.content)
+    except ValidationError:
+        raise StudyError(
+            f"{answer.url} answers with something else than a {kind.__name__}; check that `--server` is the address of "
+            "a `tune-app serve` of this release"
+        ) from None
 
 
 def _refusal(answer: httpx.Response) -> str:

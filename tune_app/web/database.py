@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +46,18 @@ class Database:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = folder / "service.sqlite"
             new = not path.exists()
+            self._lock = threading.RLock()
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
             if new:
                 path.chmod(0o600)
-        except (OSError, sqlite3.OperationalError) as error:
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA foreign_keys=ON")
+            self._migrate(folder)
+        except (OSError, sqlite3.DatabaseError) as error:
             raise StudyError(
                 f"{folder}: the service cannot keep its state there: {error}; choose another folder by --state"
             ) from None
-        self._lock = threading.RLock()
-        self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA foreign_keys=ON")
-        self._migrate(folder)
 
     def _migrate(self, folder: Path) -> None:
         with self.transaction():
@@ -82,10 +82,11 @@ class Database:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                with suppress(sqlite3.OperationalError):  # SQLite itself has rolled back where the disk is full
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Execute a statement and return how many rows it changed."""

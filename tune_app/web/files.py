@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from search_spaces.errors import StudyError
 from search_spaces.store_schema import TABLES
 from tune_app.exports.csv_files import harmless
 from tune_app.storage import Folder
@@ -75,7 +76,7 @@ def _whole(study: StudyIndex, table: str, kind: str) -> bytes:
     for name in sorted(stamps(folder), key=lambda name: (not name.startswith("compact-"), name)):
         try:
             tables.append(read_parquet(folder, name))
-        except (pa.ArrowException, OSError):
+        except (pa.ArrowException, StudyError, OSError):
             continue
     if not tables:
         raise ProblemError(404, f"the study has no rows in table {table}")

@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
-
-import psutil
 
 from search_spaces._yaml import parse_stored
 from search_spaces.errors import StudyError
@@ -20,13 +17,13 @@ from search_spaces.plan import Plan, make_plan
 from search_spaces.study import StudySpec
 from search_spaces.study_files import study_from_store
 from tune_app.storage import Folder, StorageError
-from tune_app.tuning.rounds import Results, known_plan, stage
+from tune_app.tuning.rounds import known_plan, stage
 from tune_app.tuning.store.live import LIVE_FILE, read_live
-from tune_app.tuning.store.locks import HOLDER
+from tune_app.tuning.store.locks import holder_here
+from tune_app.web.current import cell_digests, current_trials, one_row_per_trial, results_of
 from tune_app.web.problems import ProblemError
 from tune_app.web.tables import EpochRows, Row, Stamp, Table, epoch_rows, stamps, trial_rows
 
-_HOLDER = re.compile(r"process (\d+) on (\S+), since")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 T = TypeVar("T")
 MAX_REMEMBERED = 40
@@ -69,6 +66,7 @@ class StudyIndex:
                 return
             documents = stamps(self.folder, "")
             changed = self._read_documents(documents)
+            changed |= self._epochs.has_passing and self._read_epochs()
             if self._trials.refresh() or changed:
                 self._generation += 1
                 self.trials = self._latest()
@@ -116,18 +114,17 @@ class StudyIndex:
 
     def _latest(self) -> dict[str, Row]:
         """Return one row for each trial, with the arm's name in the current plan, which is brought up to date."""
-        found: dict[str, Row] = {}
-        for rows in self._trials.ordered():
-            found |= {f"{row['digest']}-{row['fingerprint']}": row for row in rows}
+        found = one_row_per_trial(self._trials.ordered())
+        counted = current_trials(found, cell_digests(self.planned) if self.planned else None)
         if self.spec is not None and self.planned is not None:
-            results = results_of(found.values())
+            results = results_of(found[key] for key in counted)
             self.plan = known_plan(self.spec, self.planned, results)
             self.stage = stage(self.spec, self.planned, results)
         plans = [plan for plan in (self.planned, self.plan) if plan is not None]
         names = {cell.digest: cell.arm.name for plan in plans for cell in plan.cells}
         known = {cell.digest for cell in self.plan.cells} if self.plan else set()
-        for row in found.values():
-            row["planned"] = not self.plan or row["digest"] in known
+        for key, row in found.items():
+            row["planned"] = key in counted and (not self.plan or row["digest"] in known)
             row["arm"] = names.get(row["digest"], row["arm"])
         return found
 
@@ -135,22 +132,19 @@ class StudyIndex:
         """Return the epochs of every trial, read when they are first asked for."""
         with self._lock:
             if self._epochs_at != self._generation:
-                if self._epochs.refresh():
-                    self._curves = {key: rows for part in self._epochs.ordered() for key, rows in part.items()}
+                self._read_epochs()
                 self._epochs_at = self._generation
             return self._curves
 
+    def _read_epochs(self) -> bool:
+        changed = self._epochs.refresh()
+        if changed:
+            self._curves = {key: rows for _, part in self._epochs.ordered() for key, rows in part.items()}
+        return changed
+
     def holder(self) -> str | None:
         """Return who runs the study at the moment, on this machine; None where nobody does."""
-        if not self.folder.is_local:
-            return None
-        try:
-            text = self.folder.read(HOLDER).decode(errors="replace")
-        except OSError:
-            return None
-        match = _HOLDER.match(text)
-        here = match is not None and match[2] == socket.gethostname()
-        return text if match and (not here or psutil.pid_exists(int(match[1]))) else None
+        return holder_here(self.folder) if self.folder.is_local else None
 
     @property
     def damaged(self) -> tuple[str, ...]:
@@ -208,11 +202,6 @@ class ResultsIndex:
                 listed = []
             entries = [one["name"].rstrip("/").rsplit("/", 1)[-1] for one in listed if one.get("type") == "directory"]
         return sorted(name for name in entries if NAME.fullmatch(name) and (self.folder / name).exists("study.yaml"))
-
-
-def results_of(rows: Iterable[Row]) -> Results:
-    """Return the metrics of the trials that ended, by digest; empty where a trial gave no result."""
-    return {row["digest"]: row["metrics"] if row["status"] == "completed" else {} for row in rows}
 
 
 def _mapping(folder: Folder, name: str) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from search_spaces.errors import StudyError
 from tune_app.web import files, trials
 from tune_app.web.access import COOKIE, PageReader, SignInNeeded, client_of, public
 from tune_app.web.answers import finite
-from tune_app.web.api_studies import default_curve, version_of
+from tune_app.web.api_studies import SHOWN_RUNS, default_curve, version_of
 from tune_app.web.forms import Form, local_target
 from tune_app.web.index import StudyIndex
 from tune_app.web.models import Effects, GridCell, StudySummary
@@ -135,7 +135,7 @@ def study(name: str, request: Request, who: PageReader, service: TheService, par
 def _study_context(service: Service, found: StudyIndex, effects: Effects | None, problem: str) -> dict[str, Any]:
     run = service.active_run(found)
     shown = detail(found, run)
-    runs = service.runs.listed(found.name, 10)
+    runs = service.runs.listed(found.name, SHOWN_RUNS)
     arms = list(dict.fromkeys(cell.arm for cell in shown.cells))[:GRID_ARMS]
     return {
         "study": shown,

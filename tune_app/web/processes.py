@@ -92,7 +92,10 @@ def signal_run(folder: Path, number: signal.Signals) -> bool:
 
 def kill(folder: Path) -> None:
     """Kill a run, its parent and all that they started."""
-    processes = [psutil.Process(pid) for pid in _pids(folder) if _is_ours(pid, folder)]
+    processes = []
+    for pid in _pids(folder):
+        with suppress(psutil.Error):  # it may end between the two
+            processes += [psutil.Process(pid)] if _is_ours(pid, folder) else []
     for process in processes:
         with suppress(psutil.Error):
             processes += [child for child in process.children(recursive=True) if child not in processes]

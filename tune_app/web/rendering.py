@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse
 
 from tune_app.web.access import identify
 from tune_app.web.text import FILTERS
+from tune_app.web.tokens import Identity
 
 _HERE = Path(__file__).parent
 _ENVIRONMENT = jinja2.Environment(
@@ -45,9 +46,17 @@ def render(template: str, **context: Any) -> str:
 
 def page(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
     """Return a page with its frame: navigation by what the signed-in token may do."""
-    who = context.pop("who", None) or identify(request)
+    who = context.pop("who", None) or _known(request)
     path = request.url.path
     return HTMLResponse(render(template, who=who, path=path, **context), status_code=status)
+
+
+def _known(request: Request) -> Identity | None:
+    """Return who makes a request as its route found out; a wrong token is not tried, and counted, once more."""
+    if "authorization" in request.headers or hasattr(request.state, "who"):
+        who: Identity | None = getattr(request.state, "who", None)
+        return who
+    return identify(request)
 
 
 def error_page(request: Request, status: int, title: str, detail: str) -> HTMLResponse:

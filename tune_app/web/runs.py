@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import secrets
 import signal
 import sqlite3
@@ -24,6 +25,8 @@ from tune_app.web.tokens import Identity
 
 ACTIVE = ("queued", "running", "stopping")
 TICK_SECONDS = 0.3
+RETRY_SECONDS = 5.0
+"""The queue waits this long after an error, such as a full disk."""
 _COLUMNS = (
     "id, study, question, size, overrides, state, priority, created_at, created_by, started_at, ended_at, "
     "exit_code, reason"
@@ -32,6 +35,7 @@ _FOLLOWED = "id, study, state, started_at, stop_at"
 _NO_MORE_SIGNALS = 99
 _STOPPED = (130, 3)
 """Exit codes of a run that ended in order before all was trained: interrupted, budget spent."""
+_log = logging.getLogger(__name__)
 
 
 class Runs:
@@ -164,7 +168,11 @@ class Runs:
 
     def _loop(self) -> None:
         while not self._end.is_set():
-            self.tick()
+            try:
+                self.tick()
+            except Exception:  # whatever it is, the other runs are followed when it has passed
+                _log.exception("the queue of runs met an error and goes on in %g s", RETRY_SECONDS)
+                self._end.wait(RETRY_SECONDS)
             self._wake.wait(TICK_SECONDS)
             self._wake.clear()
 
@@ -219,8 +227,8 @@ class Runs:
         if state != "stopping" or self._signals.get(run) == _NO_MORE_SIGNALS or is_confirmed:
             return False
         # It was interrupted before it could pass that on to the job.
-        self._signals[run] = _NO_MORE_SIGNALS
         processes.start(self.folder(run), stop_command(self._settings.cluster, job), self._variables())
+        self._signals[run] = _NO_MORE_SIGNALS
         return True
 
     def _variables(self) -> dict[str, str]:
@@ -236,18 +244,23 @@ class Runs:
             self._signals[run] = sent + 1
 
     def _launch(self, run: str, state: str = "running") -> None:
+        """Start a run unless it was stopped since it was chosen; one that cannot be started has failed."""
+        taken = self._database.execute(
+            "UPDATE runs SET state = ?, started_at = ? WHERE id = ? AND state IN ('queued', ?)",
+            (state, time.time(), run, state),
+        )
         row = self._database.row("SELECT * FROM runs WHERE id = ?", (run,))
-        assert row is not None
+        if not taken or row is None:
+            return
         folder = self.folder(run)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = folder / "study.yaml"
-        file.write_text(row["source"], encoding="utf-8")
-        job = f"{row['study']}-{run}"
-        command = command_of(str(file), self._settings, row["size"], json.loads(row["overrides"]), job)
-        self._set(run, state=state, started_at=time.time())
         try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = folder / "study.yaml"
+            file.write_text(row["source"], encoding="utf-8")
+            job = f"{row['study']}-{run}"
+            command = command_of(str(file), self._settings, row["size"], json.loads(row["overrides"]), job)
             processes.start(folder, command, self._variables())
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._set(run, state="failed", ended_at=time.time(), reason=f"could not be started: {error}")
 
     def _set(self, run: str, **values: Any) -> None:

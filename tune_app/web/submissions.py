@@ -22,7 +22,8 @@ from search_spaces.study_parts import AUTO_SHARE
 from tune_app.studies import read_study
 from tune_app.tuning.rounds import counts_by_arm
 from tune_app.web.costs import usage
-from tune_app.web.index import StudyIndex, results_of
+from tune_app.web.current import results_of
+from tune_app.web.index import StudyIndex
 from tune_app.web.lines import line_of
 from tune_app.web.metrics import info, record
 from tune_app.web.problems import mistakes_in
@@ -123,11 +124,11 @@ def _with_line(mistake: StudyMistake, text: str) -> StudyMistake:
 def plan(spec: StudySpec, stored: StudyIndex | None) -> StudyPlan:
     """Return what running a study would do, given what its store holds already."""
     made = make_plan(spec) if spec.mode == "ablation" else None
-    rows = stored.trials.values() if stored else ()
+    rows = sorted(stored.trials.values(), key=lambda row: row["planned"]) if stored else []  # those that count last
     results = results_of(row for row in rows if row["status"] in ("completed", "diverged"))
     arms = _arms(made, stored, counts_by_arm(spec, made, results)) if made else []
     cells = sum(arm.cells for arm in arms if arm.change != "removed") if made else spec.search.trials
-    finished = sum(arm.done for arm in arms) if made else min(cells, len(stored.trials) if stored else 0)
+    finished = sum(arm.done for arm in arms) if made else min(cells, sum(row["planned"] for row in rows))
     before = {cell.digest for cell in stored.planned.cells} if stored and stored.planned else set()
     now = {cell.digest for cell in made.cells} if made else set()
     seconds = _total_seconds(arms) if made else None

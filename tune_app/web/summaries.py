@@ -132,7 +132,7 @@ def _missing_cells(study: StudyIndex) -> int | None:
     if total is None:
         return None
     if study.plan is None:
-        return max(0, total - len(study.trials))
+        return max(0, total - sum(1 for row in study.trials.values() if row["planned"]))
     ended = {row["digest"] for row in study.trials.values()}
     return total - sum(cell.digest in ended for cell in study.plan.cells)
 
@@ -198,6 +198,9 @@ def reason_of(row: Row) -> tuple[str, str | None]:
 
 def _problems(study: StudyIndex) -> list[str]:
     damaged = [f"{name} cannot be read and is left out" for name in study.damaged[:20]]
-    other = sum(not row["planned"] for row in study.trials.values())
+    counted = {row["digest"] for row in study.trials.values() if row["planned"]}
+    others = [row["digest"] in counted for row in study.trials.values() if not row["planned"]]
+    version, other = sum(others), len(others) - sum(others)
     left_out = f"{other} trials in the store are not in the current plan" if other else ""
-    return [*study.problems, *damaged, *filter(None, [left_out])]
+    old = f"{version} trials were trained on another version of the data and are left out" if version else ""
+    return [*study.problems, *damaged, *filter(None, [left_out, old])]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import io
 import os
 import sys
 import threading
@@ -19,9 +18,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from search_spaces.parquet_files import read_within_budget
+from search_spaces.store_schema import STATUSES, TRIALS
 from tune_app.storage import Folder
 from tune_app.web.metrics import NOT_METRICS
 
@@ -33,11 +33,16 @@ _KEPT = (
     "gpus", "cpus", "node", "attempts", "started_at", "finished_at", "config", "levels", "history", "error",
     "device_name", "precision", "parameters", "log_lines",
 )  # fmt: skip
+_NEEDED = ("digest", "fingerprint", "arm", "seed")
+"""A row without one of these belongs to no cell."""
+_NUMBERS = ("seconds", "gpus", "cpus")
 _REPEATED = ("fingerprint", "arm", "status", "node", "levels", "history", "device_name", "precision")
 MANY_FILES = 200
 """After this many files the memory that reading them took is given back to the system."""
 COMPACT = "compact-"
 SETTLED_NANOSECONDS = 2_000_000_000
+_PASSING: Stamp = ("passing",)
+"""Stamp of a file that could not be read: unlike that of any file, so that it is read again."""
 
 
 def stamps(folder: Folder, suffix: str = ".parquet") -> dict[str, Stamp]:
@@ -45,7 +50,11 @@ def stamps(folder: Folder, suffix: str = ".parquet") -> dict[str, Stamp]:
     if folder.is_local:
         try:
             with os.scandir(folder.root) as entries:
-                return {one.name: _stamp(one) for one in entries if _is_data(one, suffix)}
+                found: dict[str, Stamp] = {}
+                for one in entries:
+                    with suppress(FileNotFoundError):  # merged into another file meanwhile
+                        found |= {one.name: _stamp(one)} if _is_data(one, suffix) else {}
+                return found
         except (FileNotFoundError, NotADirectoryError):
             return {}
     try:
@@ -84,10 +93,17 @@ def _folder_stamp(folder: Folder) -> int | None:
     return changed if time.time_ns() - changed > SETTLED_NANOSECONDS else None
 
 
-def read_parquet(folder: Folder, name: str, columns: list[str] | None = None) -> pa.Table:
-    """Return a file's rows; OSError or ArrowInvalid where it is damaged."""
-    with pq.ParquetFile(io.BytesIO(folder.read(name))) as file:
-        return file.read(columns=columns, use_threads=False)
+def read_parquet(folder: Folder, name: str) -> pa.Table:
+    """Return a file's rows.
+
+    OSError where it cannot be read at the moment; StudyError where it is no regular file or would take too much
+    memory, ArrowInvalid where it is damaged.
+    """
+    content = folder.read(name)
+    try:
+        return read_within_budget(content)
+    except OSError as error:  # what pyarrow raises for some damaged files
+        raise pa.ArrowInvalid(str(error)) from None
 
 
 @dataclass
@@ -115,52 +131,78 @@ class Table:
             if listed is not None and listed == self._listed:
                 return False
             now = stamps(self.folder)
-            self._listed = listed
-            gone = self.files.keys() - now.keys()
             known = {name: content.stamp for name, content in self.files.items()} | self.damaged
             new = [name for name, stamp in now.items() if known.get(name) != stamp]
+            places = [now[name] for name in new]
             with ThreadPoolExecutor(_THREADS) as threads:
-                read = list(threads.map(self._read, new)) if len(new) > 8 else [self._read(name) for name in new]
-            files = {name: content for name, content in self.files.items() if name not in gone}
-            for name, value in zip(new, read, strict=True):
-                files.pop(name, None)
-                self.damaged.pop(name, None)
-                if value is None:
-                    self.damaged[name] = now[name]
+                read = list(threads.map(self._read, new, places) if len(new) > 8 else map(self._read, new, places))
+            kept = now.keys() - set(new)
+            files = {name: content for name, content in self.files.items() if name in kept}
+            damaged = {name: stamp for name, stamp in self.damaged.items() if name in kept}
+            for name, found in zip(new, read, strict=True):
+                if isinstance(found, Content):
+                    files[name] = found
                 else:
-                    files[name] = Content(now[name], value)
-            self.files = files
+                    damaged[name] = found
+            changed = any(name in files for name in new) or files.keys() != self.files.keys()
+            changed |= damaged.keys() != self.damaged.keys()
+            self.files, self.damaged = files, damaged
+            self._listed = None if self.has_passing else listed
             if len(new) > MANY_FILES:
                 give_back_memory()
-            return bool(gone or new)
+            return changed
 
-    def _read(self, name: str) -> Any:
+    @property
+    def has_passing(self) -> bool:
+        """Whether a file could not be read for a reason that may pass, such as too many open files."""
+        return _PASSING in self.damaged.values()
+
+    def _read(self, name: str, stamp: Stamp) -> Content | Stamp:
+        """Return a file's content; where there is none, the stamp to remember it by."""
         try:
-            return self._convert(read_parquet(self.folder, name))
-        except (pa.ArrowException, OSError):
-            return None
+            return Content(stamp, self._convert(read_parquet(self.folder, name)))
+        except OSError:  # also: gone since the folder was listed, merged into another file
+            return _PASSING
+        except Exception:  # whatever a file from elsewhere leads to: it is named as damaged
+            return stamp
 
-    def ordered(self) -> list[Any]:
-        """Return the files' content, compacted files first: later ones count where two have the same trial."""
+    def ordered(self) -> list[tuple[str, Any]]:
+        """Return the files' names and content, compacted files first: a trial's own file counts before these."""
         names = sorted(self.files, key=lambda name: (not name.startswith(COMPACT), name))
-        return [self.files[name].value for name in names]
+        return [(name, self.files[name].value) for name in names]
 
 
 def trial_rows(table: pa.Table) -> list[Row]:
-    """Return the rows of a trials file, without what only the report needs."""
+    """Return the rows of a trials file, without what only the report needs.
+
+    Rows that belong to no cell or have an unknown status are left out; ArrowInvalid for a file without these columns.
+    """
+    absent = {*_NEEDED, "status"} - set(table.column_names)
+    if absent:
+        raise pa.ArrowInvalid(f"it has no column {min(absent)}")
     names = metric_columns(table.schema)
-    rows: list[Row] = table.select([name for name in table.column_names if name in _KEPT]).to_pylist()
+    rows: list[Row] = pa.table({name: _column(table, name) for name in _KEPT}).to_pylist()
     values = zip(*(table[name].to_pylist() for name in names), strict=True) if names else ((),) * len(rows)
     for row, measured in zip(rows, values, strict=True):
         row["metrics"] = {
             name: value for name, value in zip(names, measured, strict=True) if value is not None and isfinite(value)
         }
         for name in ("started_at", "finished_at"):
-            row[name] = row[name].timestamp() if row.get(name) is not None else None
+            row[name] = row[name].timestamp() if row[name] is not None else None
+        for name in _NUMBERS:
+            row[name] = row[name] if row[name] is not None and isfinite(row[name]) else None
         for name in _REPEATED:
-            if isinstance(row.get(name), str):
+            if row[name] is not None:
                 row[name] = sys.intern(row[name])
-    return rows
+    return [row for row in rows if row["status"] in STATUSES and all(row[name] is not None for name in _NEEDED)]
+
+
+def _column(table: pa.Table, name: str) -> pa.Array | pa.ChunkedArray:
+    """Return a column in its type of the schema, nulls where it is absent; ArrowInvalid for one of another kind."""
+    kind = TRIALS.field(name).type
+    if name not in table.column_names:
+        return pa.nulls(table.num_rows, kind)
+    return table[name] if table[name].type == kind else table[name].cast(kind)
 
 
 def metric_columns(schema: pa.Schema) -> list[str]:

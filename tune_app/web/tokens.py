@@ -137,10 +137,11 @@ class Tokens:
         names = {token.name for token in self.listed()}
         name = next(name for n in range(1, 1_000_000) if (name := "admin" if n == 1 else f"admin-{n}") not in names)
         path.parent.mkdir(parents=True, exist_ok=True)
-        token = self.create(name, "admin")
         path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(token + "\n")
+        with self._database.transaction():  # no token without its file
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "w") as file:
+                file.write(self.create(name, "admin") + "\n")
         return True
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,8 +16,9 @@ from fastapi.routing import APIRoute
 
 from search_spaces.errors import StudyError
 from tune_app.web.access import COOKIE, PUBLIC, require_rules, scope_of
+from tune_app.web.database import Database
 from tune_app.web.settings import Settings
-from tune_app.web.tokens import SCOPES, digest
+from tune_app.web.tokens import SCOPES, Tokens, digest
 
 pytestmark = pytest.mark.slow
 
@@ -132,12 +136,35 @@ def test_the_first_token_is_written_once_and_only_its_owner_can_read_it(site, tm
     assert site.service.tokens.identify(path.read_text().strip()).scope == "admin"
 
 
+def test_a_first_token_whose_file_cannot_be_written_is_not_created(tmp_path, monkeypatch):
+    with closing(Database(tmp_path / "state")) as database:
+        tokens = Tokens(database)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", refused)
+            with pytest.raises(PermissionError):
+                tokens.ensure_admin(tmp_path / "first")
+        assert tokens.listed() == []
+        assert tokens.ensure_admin(tmp_path / "first")
+
+
+def refused(*arguments):
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
 def test_tokens_cannot_be_tried_in_bulk(site):
     client = site.client(None)
     limit = site.service.settings.limits.failed_sign_ins_per_minute
     answers = [client.get("/api/v1/studies", headers={"Authorization": f"Bearer {n}"}) for n in range(limit + 1)]
     assert [answer.status_code for answer in answers] == [401] * limit + [429]
     assert site.client("read").get("/api/v1/studies").status_code == 429
+
+
+def test_a_wrong_token_counts_once_for_a_page_too(site):
+    client = site.client(None)
+    limit = site.service.settings.limits.failed_sign_ins_per_minute
+    answers = [client.get("/", headers={"Authorization": f"Bearer {n}"}) for n in range(limit + 1)]
+    assert [answer.status_code for answer in answers] == [401] * limit + [429]
+    assert site.client("read").get("/nothing").status_code == 404
 
 
 def test_every_answer_has_the_security_headers(site):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +157,28 @@ def test_the_keyboard_reaches_the_content_and_paper_has_no_controls(browser: Any
     page.emulate_media(media="print")
     for control in ("nav", ".chart-controls", ".actions"):
         assert page.locator(control).first.is_hidden()
+    page.context.close()
+
+
+def test_what_was_opened_scrolled_and_focused_stays_when_the_page_is_brought_up_to_date(
+    browser: Any, served: Served
+) -> None:
+    page, numbers = sign_in(browser, served, width=320), count()
+
+    def changed(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=f"{answer.text()}<!-- {next(numbers)} -->")
+
+    page.route(re.compile("part=live"), changed)
+    page.goto(served.url("/studies/running"))
+    cells = page.get_by_role("region", name="Cells, table")
+    page.get_by_text("Cost of each arm").click()
+    cells.focus()
+    cells.evaluate("part => { part.scrollLeft = 40; part.dataset.before = 'yes'; }")
+    page.wait_for_selector("[data-before]", state="detached")
+    assert cells.evaluate("part => [part.scrollLeft, part === document.activeElement]") == [40, True]
+    assert page.get_by_role("region", name="Cost of each arm, table").is_visible()
+    assert page.logged == []
     page.context.close()
 
 

@@ -6,9 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from bench.make_store import write_store
+from tune_app.storage import Folder
 from tune_app.web import answers
 from tune_app.web.answers import Answers
 from tune_app.web.cache import Cache
+from tune_app.web.index import StudyIndex
+from tune_app.web.run_models import RunSubmission
+from tune_app.web.tokens import Identity
 
 
 def test_an_answer_is_computed_once_however_many_ask_at_once():
@@ -80,3 +85,41 @@ def test_effects_that_take_long_are_shown_as_they_were_until_the_new_ones_are_th
     assert found.latest(study) == "effects of 2"
     study.finished_version = "3"
     assert found.effects(study, None) == "effects of 3"
+
+
+def test_a_report_is_written_again_when_a_landscape_was_computed(tmp_path, monkeypatch):
+    store = write_store(tmp_path / "invented", seeds=2, epochs=1, extras=False)
+    written = []
+
+    def write(self, study):
+        written.append(study.name)
+        return store / "study.yaml"  # any file that exists
+
+    monkeypatch.setattr(Answers, "_write_report", write)
+    study, found = StudyIndex(Folder(str(store)), "invented"), Answers(tmp_path)
+    study.refresh(0.0)
+    for table in ("landscape", "curvature"):
+        found.report(study)
+        found.report(study)
+        (store / table).mkdir()
+        (store / table / "a.parquet").write_bytes(b"")
+    found.report(study)
+    assert written == ["invented"] * 3
+
+
+def test_a_study_s_page_shows_the_run_that_is_queued_now(make_site, tmp_path):
+    write_store(tmp_path / "results" / "invented", seeds=2, epochs=1, extras=False)
+    site = make_site(tmp_path / "results")
+    client, queue, who = site.client(), site.service.runs, Identity(1, "anna", "run")
+    spec, tags = site.service.index.study("invented").spec, []
+    for _ in range(2):
+        run = queue.submit(spec, "", RunSubmission(study="invented"), who, None)[0].id
+        page = client.get("/studies/invented")
+        tags.append(page.headers["etag"])
+        assert f"/runs/{run}/stop" in page.text
+        queue.stop(run, who)
+        assert f"/runs/{run}/stop" not in client.get("/studies/invented").text
+    assert tags[0] != tags[1]
+    run = queue.submit(spec, "", RunSubmission(study="invented"), who, None)[0].id
+    queue._set(run, state="failed", reason="no space left")
+    assert "no space left" in client.get("/studies/invented").text

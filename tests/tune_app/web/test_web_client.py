@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import signal
+from contextlib import closing
+from types import SimpleNamespace
 
+import httpx
 import pandas as pd
 import pytest
 from served import ServerProcess, unused_port
@@ -13,7 +16,9 @@ from typer.testing import CliRunner
 from search_spaces.errors import StudyError
 from tests.support.processes import wait_until
 from tune_app.cli import app as command_line
+from tune_app.cli import jobs
 from tune_app.web.client import Client
+from tune_app.web.database import Database
 from tune_app.web.settings import STATE_FOLDER
 
 pytestmark = pytest.mark.slow
@@ -74,6 +79,26 @@ def test_refusals_are_told_in_the_server_s_words(client):
         Client("http://host:port", "token").studies()
 
 
+@pytest.mark.parametrize("content", [b"<html>sign in</html>", b"{}", b'{"studies": [], "more": 1}'])
+def test_an_answer_that_is_not_the_api_s_is_explained(content):
+    answers = httpx.MockTransport(lambda request: httpx.Response(200, content=content))
+    with (
+        Client("http://localhost:1", "token", httpx.Client(transport=answers)) as client,
+        pytest.raises(StudyError, match="something else than a StudyList; check that `--server`"),
+    ):
+        client.studies()
+
+
+def test_texts_that_cannot_be_sent_are_explained(tmp_path):
+    file = tmp_path / "latin.yaml"
+    file.write_bytes("question: gr\xf6\xdfer?".encode("latin-1"))
+    with pytest.raises(StudyError, match="byte 13 is not UTF-8"):
+        Client("http://localhost:1", "token").validate(file)
+    for token in ("t\xf6ken", "two\nlines"):
+        with pytest.raises(StudyError, match="characters that no token"):
+            Client("http://localhost:1", token)
+
+
 def test_the_command_line_needs_a_token_for_a_server(monkeypatch, tmp_path):
     monkeypatch.delenv("TUNE_APP_TOKEN", raising=False)
     for options, words in ((), "needs a token"), (("--token-file", str(tmp_path / "none")), "no such file"):
@@ -99,6 +124,38 @@ def test_tokens_on_the_command_line(tmp_path):
     assert call("create", "anna", "--scope", "run", "--days", "3").startswith("tune_")
     assert "anna" in call("list")
     assert "revoked anna" in call("revoke", "anna")
+    with closing(Database(tmp_path / STATE_FOLDER)) as database:
+        noted = [tuple(row.values()) for row in database.rows("SELECT who, action, target FROM audit ORDER BY id")]
+    assert noted == [("command line", "create token", "anna (run)"), ("command line", "revoke token", "anna")]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "interrupted", "code"),
+    [("finished", False, 0), ("failed", False, 1), ("lost", False, 1), ("stopped", True, 130)],
+)
+def test_a_followed_run_ends_the_command_as_it_ended(outcome, interrupted, code, monkeypatch):
+    class Followed(Client):
+        state = "running"
+
+        def submit(self, *study):
+            return SimpleNamespace(id="r1")
+
+        def run(self, run):
+            return SimpleNamespace(id=run, state=self.state)
+
+        def log(self, run, follow=False, every=1.0):
+            yield "epoch 1\n"
+            if interrupted:
+                raise KeyboardInterrupt
+            self.state = outcome
+
+        def stop(self, run):
+            self.state = outcome
+
+    monkeypatch.setattr(jobs, "_client", lambda server, token_file: Followed(server, "token"))
+    done = CliRunner().invoke(command_line, ["submit", "quickstart", "--server", "http://localhost", "--follow"])
+    said = ["submitted r1", "epoch 1", *(["stopping r1"] if interrupted else []), f"r1: {outcome.upper()}"]
+    assert (done.output.splitlines(), done.exit_code) == (said, code)
 
 
 @pytest.mark.timeout(600)

@@ -144,18 +144,38 @@ def _parsed(content: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def read_lease(folder: Folder) -> dict[str, Any] | None:
+    """Return what a store's lease says; None where there is none, or no file that can be read."""
+    try:
+        return _parsed(folder.read(LEASE))
+    except (OSError, StudyError):
+        return None
+
+
+def is_held_here(lease: dict[str, Any]) -> bool:
+    """Return whether a lease's holder is a process of this machine and container that has not ended."""
+    return _is_here(lease) and not _has_ended(lease)
+
+
+def _is_here(other: dict[str, Any]) -> bool:
+    here = socket.gethostname(), _process_space()
+    return (other.get("host"), other.get("space")) == here and isinstance(other.get("pid"), int)
+
+
 def _has_ended(other: dict[str, Any]) -> bool:
     """Return whether the holder was a process of this machine that is there no more."""
-    pid = other.get("pid")
-    if (other.get("host"), other.get("space")) != (socket.gethostname(), _process_space()) or not isinstance(pid, int):
-        return False
+    return _is_here(other) and not is_there(other["pid"])
+
+
+def is_there(pid: int) -> bool:
+    """Return whether this machine has a process of this ID."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):
         return False
-    return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def _process_space() -> str:

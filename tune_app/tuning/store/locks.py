@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,10 @@ from filelock import FileLock, Timeout
 from search_spaces.errors import StudyError
 from search_spaces.files import require_writable_place
 from tune_app.storage import Folder
-from tune_app.tuning.store.lease import Lease
+from tune_app.tuning.store.lease import Lease, is_held_here, is_there, read_lease
 
 LOCK, HOLDER = ".lock", ".holder"
+_WHO = re.compile(r"process (\d{1,9}) on (\S+), since")
 
 
 @contextmanager
@@ -34,6 +36,23 @@ def hold(folder: Folder) -> Iterator[Lease]:
             yield lease
         finally:
             lease.release()
+
+
+def holder_here(folder: Folder) -> str | None:
+    """Return who holds a store where that is a run of this machine and container which has not ended, else None.
+
+    The lease says so; a run that has none yet is named beside the lock. A run elsewhere cannot be asked whether it goes
+    on: where it does, `hold` refuses.
+    """
+    lease = read_lease(folder)
+    if lease is not None:
+        return str(lease.get("who", "another run")) if is_held_here(lease) else None
+    try:
+        text = folder.read(HOLDER).decode(errors="replace")
+    except (OSError, StudyError):
+        return None
+    match = _WHO.match(text)
+    return text if match and match[2] == socket.gethostname() and is_there(int(match[1])) else None
 
 
 @contextmanager

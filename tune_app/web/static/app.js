@@ -30,15 +30,44 @@
   document.addEventListener("htmx:responseError", (event) => {
     if (event.detail.xhr.status >= 500) setLost(true, ` (the server answers ${event.detail.xhr.status})`);
   });
+  // What a swap would reset: open details, tables scrolled sideways, the keyboard's focus. A part is known by its name.
+  const kept = new WeakMap();
+  const partsOf = (target) =>
+    [...target.querySelectorAll("details, .scroll")].map((part) => {
+      const summary = part.querySelector(":scope > summary");
+      return { part, summary, name: part.getAttribute("aria-label") || (summary ? summary.textContent : "") };
+    });
+  const keep = (target) => {
+    const states = new Map();
+    for (const { part, summary, name } of partsOf(target)) {
+      const focus = document.activeElement;
+      states.set(name, { open: part.open, left: part.scrollLeft, focused: focus === part || (summary !== null && focus === summary) });
+    }
+    kept.set(target, states);
+  };
+  const putBack = (target) => {
+    for (const { part, summary, name } of partsOf(target)) {
+      const state = (kept.get(target) || new Map()).get(name);
+      if (!state) continue;
+      if (summary) part.open = state.open;
+      part.scrollLeft = state.left;
+      if (state.focused) (summary || part).focus({ preventScroll: true });
+    }
+  };
+
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { target, xhr } = event.detail;
     if (!target.hasAttribute("data-poll") || xhr.status !== 200) return;
     setLost(false, "");
     // Nothing new: keep focus, selection and scroll position.
     if (shown.get(target) === xhr.responseText) event.detail.shouldSwap = false;
+    else keep(target);
     shown.set(target, xhr.responseText);
   });
-  document.addEventListener("htmx:afterSwap", () => ago());
+  document.addEventListener("htmx:afterSwap", (event) => {
+    putBack(event.detail.target);
+    ago();
+  });
 
   const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
