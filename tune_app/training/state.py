@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from search_spaces.config.base import is_reference
 from search_spaces.config.trial import TrialConfig
 from tune_app.data import ImageArrays, Splits, make_splits
 from tune_app.data.loaders import EvalLoader, TrainLoader
@@ -64,7 +65,8 @@ def start(config: TrialConfig, arrays: ImageArrays, device: torch.device) -> Tra
     splits = make_splits(arrays, config.data, config.seed)
     train = TrainLoader(arrays, splits, config, device)
     val = EvalLoader(arrays, splits.val, "val", config, train.normalization, device)
-    with GlobalStreams(config.seed, device).active():  # networks that are not ours draw from the global generators
+    # Networks that are not ours draw from the global generators.
+    with global_streams(config, config.seed, device).active():
         model = _build_model(config, arrays, device)
     groups = parameter_groups(model, config.optimizer, config.weight_decay_grouping)
     return Training(
@@ -79,6 +81,14 @@ def start(config: TrialConfig, arrays: ImageArrays, device: torch.device) -> Tra
         optimizer=build_optimizer(config.optimizer, groups),
         factors=learning_rate_factors(config.schedule, config.epochs, train.steps_per_epoch),
     )
+
+
+def global_streams(config: TrialConfig, seed: int, device: torch.device) -> GlobalStreams:
+    """Return the global random state of a training.
+
+    A network that is not ours may use an operation without a deterministic version, as many have on a GPU.
+    """
+    return GlobalStreams(seed, device, strict=not is_reference(config.model.family))
 
 
 def _build_model(config: TrialConfig, arrays: ImageArrays, device: torch.device) -> ImageClassifier:
