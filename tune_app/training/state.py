@@ -99,6 +99,11 @@ def _build_model(config: TrialConfig, arrays: ImageArrays, device: torch.device)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
+def device_and_precision(training: Training) -> dict[str, str]:
+    """Return the device type and the precision of a training, as its checkpoint has them."""
+    return {"device": training.device.type, "precision": training.precision}
+
+
 def to_payload(training: Training) -> dict[str, Any]:
     """Return what ``last.pt`` holds: all that ``restore`` needs.
 
@@ -107,6 +112,7 @@ def to_payload(training: Training) -> dict[str, Any]:
     best = training.best
     return {
         "config": training.config.model_dump(mode="json"),
+        **device_and_precision(training),
         "history": [metrics.to_plain() for metrics in training.history],
         "model": training.model.state_dict(),
         "optimizer": training.optimizer.state_dict(),
