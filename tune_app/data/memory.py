@@ -13,19 +13,24 @@ if TYPE_CHECKING:
 GIB = 1024**3
 SHARE = 0.8
 """How much of the available memory the images of a source may take."""
+_V1, _V2 = "/sys/fs/cgroup/memory", "/sys/fs/cgroup"
 _CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    (f"{_V2}/memory.max", f"{_V2}/memory.current", f"{_V2}/memory.stat", ""),
+    (f"{_V1}/memory.limit_in_bytes", f"{_V1}/memory.usage_in_bytes", f"{_V1}/memory.stat", "total_"),
 )
+"""Limit, usage and statistics of a container, and what the names in its statistics begin with."""
 
 
 def available_memory() -> float:
-    """Return the bytes of memory that this process can still use: of the machine, or of its container if less."""
+    """Return the bytes of memory that this process can still use: of the machine, or of its container if less.
+
+    Files in the page cache count as available: the kernel drops them where memory is needed.
+    """
     found = [_of_machine()]
-    for limit, usage in _CGROUPS:
-        numbers = [_number(Path(name)) for name in (limit, usage)]
-        if None not in numbers:
-            found.append(float(numbers[0] or 0) - float(numbers[1] or 0))
+    for limit_file, usage_file, statistics, prefix in _CGROUPS:
+        limit, usage = _number(Path(limit_file)), _number(Path(usage_file))
+        if limit is not None and usage is not None:
+            found.append(float(min(limit, limit - usage + _cached_files(Path(statistics), prefix))))
     return min(found)
 
 
@@ -67,6 +72,16 @@ def _of_machine() -> float:
     except OSError:
         return float("inf")
     return next((float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), float("inf"))
+
+
+def _cached_files(statistics: Path, prefix: str) -> int:
+    """Return the bytes of files in the page cache of a container; 0 where there are no statistics."""
+    try:
+        lines = statistics.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    names = (f"{prefix}inactive_file", f"{prefix}active_file")
+    return sum(int(line.split()[1]) for line in lines if line.startswith(tuple(f"{name} " for name in names)))
 
 
 def _number(path: Path) -> int | None:

@@ -79,6 +79,12 @@ def stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return shuffled[np.argsort(position, kind="stable")]
 
 
+def covering(labels: np.ndarray, size: int) -> int:
+    """Return the length of the shortest prefix of at least ``size`` labels, or of all, that has every class."""
+    _, first = np.unique(labels, return_index=True)
+    return min(len(labels), max(size, int(first.max()) + 1))
+
+
 def _first(indices: np.ndarray, size: int | None, field: str) -> np.ndarray:
     if size is not None and size > len(indices):
         raise StudyError(f"`data.{field}` is {size}, but there are only {len(indices)} images; choose at most as many")

@@ -49,7 +49,15 @@ def parameter_rows(model: nn.Module) -> list[ParameterRow]:
     return rows
 
 
+def is_attention_bias(module: nn.Module, name: str) -> bool:
+    """Return whether a direct parameter of a module is a bias of torch's attention, which has those of q, k, v in one.
+
+    The bias of the output is that of a linear layer inside it.
+    """
+    return isinstance(module, nn.MultiheadAttention) and name in ("in_proj_bias", "bias_k", "bias_v")
+
+
 def _role(module: nn.Module, name: str) -> Role:
     if isinstance(module, NORM_TYPES):
         return "norm"
-    return "bias" if name == "bias" else "weight"
+    return "bias" if name == "bias" or is_attention_bias(module, name) else "weight"

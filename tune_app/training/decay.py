@@ -14,7 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from search_spaces.config.trial import OptimizerConfig, TrialConfig, WeightDecayConfig
 from search_spaces.errors import StudyError
-from tune_app.models import NORM_TYPES
+from tune_app.models import NORM_TYPES, is_attention_bias
 
 Role = Literal["norm", "bias", "rest"]
 
@@ -107,4 +107,5 @@ def _walk(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, Role]]:
 def _role(module: nn.Module, name: str) -> Role:
     if isinstance(module, NORM_TYPES):
         return "norm"
-    return "bias" if name == "bias" and isinstance(module, _ConvNd | nn.Linear) else "rest"
+    is_bias = name == "bias" and isinstance(module, _ConvNd | nn.Linear)
+    return "bias" if is_bias or is_attention_bias(module, name) else "rest"

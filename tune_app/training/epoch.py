@@ -22,7 +22,7 @@ from tune_app.draws import keyed_seed
 from tune_app.models import ImageClassifier, project_parameters
 from tune_app.training.epoch_metrics import CorrectImages, EpochMetrics, EpochStatus, QuantileRow, correct_images
 from tune_app.training.evaluation import evaluate
-from tune_app.training.hardware import autocast
+from tune_app.training.hardware import autocast, full_float32
 from tune_app.training.metrics import SplitMetrics, Tally
 from tune_app.training.optimizers import set_learning_rate
 from tune_app.training.probes import (
@@ -34,8 +34,7 @@ from tune_app.training.probes import (
     total_norm,
 )
 from tune_app.training.schedules import he_warmup_factor
-from tune_app.training.seeding import GlobalStreams
-from tune_app.training.state import BestModel, Training
+from tune_app.training.state import BestModel, Training, global_streams
 
 
 def train_epoch(training: Training, probes: Probes) -> EpochMetrics:
@@ -43,7 +42,8 @@ def train_epoch(training: Training, probes: Probes) -> EpochMetrics:
     started = perf_counter()
     epoch = len(training.history) + 1
     network_seed = keyed_seed(training.config.seed, epoch, "network") % 2**32  # dropout and the like
-    with GlobalStreams(network_seed, training.device).active():
+    streams = global_streams(training.config, network_seed, training.device)
+    with streams.active(), full_float32(training.device):
         trained = _train(training, epoch, with_norm=probes.norms)
         val, probed = _validate(training, probes)
         status = _status(training.config, epoch, trained.metrics, val)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import torch
 
@@ -18,7 +19,7 @@ from tune_app.training.epoch import train_epoch
 from tune_app.training.epoch_metrics import EpochMetrics
 from tune_app.training.hardware import resolve_device
 from tune_app.training.probes import Probes
-from tune_app.training.state import restore, start, to_best_payload, to_payload
+from tune_app.training.state import Training, device_and_precision, restore, start, to_best_payload, to_payload
 
 _log = logging.getLogger(__name__)
 _DEFAULT_PROBES = Probes()
@@ -40,8 +41,9 @@ def fit(
 
     ``checkpoints`` is a folder or fsspec URL for ``best.pt`` and ``last.pt``, written at most every
     ``checkpoint_seconds`` (0: after every epoch) and at the end. Where it has a ``last.pt`` of this trial, its epochs
-    are yielded again and training goes on after them, to the same figures (times apart, on the same device type with as
-    many threads) as if it had never stopped. Threads are left as they are.
+    are yielded again and training goes on after them, to the same figures (times apart, with as many threads) as if it
+    had never stopped. Where it is of another device type or precision, training starts from the first epoch. Threads
+    are left as they are.
 
     Raises StudyError for a device, a precision or data that cannot be had.
     """
@@ -50,7 +52,7 @@ def fit(
     if checkpoints is not None:
         folder = CheckpointFolder(checkpoints, config.digest(), arrays.fingerprint)
         payload = folder.read_last(training.device)
-        if payload is not None:
+        if payload is not None and _same_hardware(training, payload):
             restore(training, payload)
             _log.info("going on after epoch %d of %d", len(training.history), config.epochs)
     yield from tuple(training.history)
@@ -63,3 +65,16 @@ def fit(
             folder.write(LAST, to_payload(training))
             written_at, written_best = monotonic(), training.best
         yield metrics
+
+
+def _same_hardware(training: Training, payload: dict[str, Any]) -> bool:
+    """Return whether a checkpoint is of this device type and precision; one without them counts as such."""
+    present = device_and_precision(training)
+    found = {key: payload.get(key, value) for key, value in present.items()}
+    if found != present:
+        _log.warning(
+            "the checkpoint was trained on %s in %s, but this process trains on %s in %s; "
+            "training starts from the first epoch and replaces it",
+            *(*found.values(), *present.values()),
+        )
+    return found == present

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from search_spaces.config.base import is_reference
 from search_spaces.config.trial import TrialConfig
 from tune_app.data import ImageArrays, Splits, make_splits
 from tune_app.data.loaders import EvalLoader, TrainLoader
@@ -64,7 +65,8 @@ def start(config: TrialConfig, arrays: ImageArrays, device: torch.device) -> Tra
     splits = make_splits(arrays, config.data, config.seed)
     train = TrainLoader(arrays, splits, config, device)
     val = EvalLoader(arrays, splits.val, "val", config, train.normalization, device)
-    with GlobalStreams(config.seed, device).active():  # networks that are not ours draw from the global generators
+    # Networks that are not ours draw from the global generators.
+    with global_streams(config, config.seed, device).active():
         model = _build_model(config, arrays, device)
     groups = parameter_groups(model, config.optimizer, config.weight_decay_grouping)
     return Training(
@@ -81,12 +83,25 @@ def start(config: TrialConfig, arrays: ImageArrays, device: torch.device) -> Tra
     )
 
 
+def global_streams(config: TrialConfig, seed: int, device: torch.device) -> GlobalStreams:
+    """Return the global random state of a training.
+
+    A network that is not ours may use an operation without a deterministic version, as many have on a GPU.
+    """
+    return GlobalStreams(seed, device, strict=not is_reference(config.model.family))
+
+
 def _build_model(config: TrialConfig, arrays: ImageArrays, device: torch.device) -> ImageClassifier:
     """Draw the weights on the CPU, so that they are the same on every device."""
     _, height, _, channels = arrays.train_images.shape
     resolution = config.data.resolution or height
     model = build_model(config.model, channels, len(arrays.classes), resolution, config.seed)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def device_and_precision(training: Training) -> dict[str, str]:
+    """Return the device type and the precision of a training, as its checkpoint has them."""
+    return {"device": training.device.type, "precision": training.precision}
 
 
 def to_payload(training: Training) -> dict[str, Any]:
@@ -97,6 +112,7 @@ def to_payload(training: Training) -> dict[str, Any]:
     best = training.best
     return {
         "config": training.config.model_dump(mode="json"),
+        **device_and_precision(training),
         "history": [metrics.to_plain() for metrics in training.history],
         "model": training.model.state_dict(),
         "optimizer": training.optimizer.state_dict(),

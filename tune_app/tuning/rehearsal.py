@@ -11,7 +11,7 @@ from search_spaces.config import Config, TrialConfig
 from search_spaces.metrics import require_direction, split_of
 from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
-from tune_app.data import make_splits, source_key
+from tune_app.data import covering, make_splits, source_key
 from tune_app.tasks import task_of
 from tune_app.tuning.cell import CellRunner, TrialSettings
 from tune_app.tuning.jobs import Job
@@ -106,13 +106,18 @@ def _settings(spec: StudySpec, folder: str) -> TrialSettings:
 
 def _short(config: Config, spec: StudySpec, shared: Mapping[str, Any]) -> Config:
     """Return a config of two epochs; of few images where we know how to take few."""
+    config = config.model_copy(update={"seed": spec.seeds[0]})
     values: dict[str, Any] = {"epochs": EPOCHS}
     if isinstance(config, TrialConfig):
-        splits = make_splits(shared[source_key(config.data)], config.data, config.seed)
+        arrays = shared[source_key(config.data)]
+        splits = make_splits(arrays, config.data, config.seed)
         few = max(STEPS * config.batch_size, 100)
-        sizes = {"train_size": len(splits.train), "validation_size": len(splits.val)}
-        values |= {f"data.{name}": min(few, size) for name, size in sizes.items()} | {"schedule.warmup_epochs": 0.0}
-    return config.with_values(values).model_copy(update={"seed": spec.seeds[0]})
+        values |= {
+            "data.train_size": covering(arrays.train_labels[splits.train], few),
+            "data.validation_size": covering(arrays.train_labels[splits.val], few),
+            "schedule.warmup_epochs": 0.0,
+        }
+    return config.with_values(values)
 
 
 def _difference(one: Mapping[str, float], other: Mapping[str, float]) -> str:

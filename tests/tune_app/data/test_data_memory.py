@@ -56,11 +56,28 @@ def test_a_split_larger_than_the_gpu_is_refused_with_its_size_after_resizing(mon
     require_gpu_memory(8 * 3 * 16 * 16, cuda)
 
 
-def test_the_memory_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("prefix", ["", "total_"])
+def test_the_memory_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
     assert available_memory() > 5000
     (tmp_path / "max").write_text("5000\n")
     (tmp_path / "current").write_text("2000\n")
-    monkeypatch.setattr(memory, "_CGROUPS", ((str(tmp_path / "max"), str(tmp_path / "current")),))
+    files = *(str(tmp_path / name) for name in ("max", "current", "stat")), prefix
+    monkeypatch.setattr(memory, "_CGROUPS", (files,))
     assert available_memory() == 3000
     (tmp_path / "max").write_text("max\n")
     assert available_memory() > 5000
+
+
+@pytest.mark.parametrize("prefix", ["", "total_"])
+def test_files_in_the_page_cache_of_a_container_leave_its_memory_available(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    (tmp_path / "max").write_text("5000\n")
+    (tmp_path / "current").write_text("4000\n")
+    lines = ["anon 1000", f"{prefix}inactive_file 1200", f"{prefix}active_file 300", f"{prefix}active_anon 900"]
+    (tmp_path / "stat").write_text("\n".join(lines) + "\n")
+    files = *(str(tmp_path / name) for name in ("max", "current", "stat")), prefix
+    monkeypatch.setattr(memory, "_CGROUPS", (files,))
+    assert available_memory() == 2500
+    (tmp_path / "current").write_text("1000\n")
+    assert available_memory() == 5000

@@ -9,7 +9,7 @@ from search_spaces.config.trial import DataConfig
 from search_spaces.errors import StudyError
 from tune_app.data import ImageArrays, make_splits
 from tune_app.data.arrays import image_arrays
-from tune_app.data.splits import stratified_order
+from tune_app.data.splits import covering, stratified_order
 
 
 def arrays_with(train_counts: list[int], test_counts: list[int] | None = None) -> ImageArrays:
@@ -117,3 +117,14 @@ def test_a_rare_class_that_a_split_would_miss_is_named() -> None:
         StudyError, match=r"`data.validation_size`: none of the 20 images is of the rare class 'class 1'"
     ):
         make_splits(arrays_with([98, 2]), DataConfig(), seed=0)
+
+
+@given(counts, st.integers(0, 5), st.integers(0, 300))
+@settings(max_examples=60, deadline=None)
+def test_the_covering_prefix_is_the_shortest_of_its_size_with_every_class(
+    counts: list[int], seed: int, size: int
+) -> None:
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    found = covering(labels, size)
+    allowed = [n for n in range(min(size, len(labels)), len(labels) + 1) if set(labels[:n]) == set(labels)]
+    assert found == allowed[0]

@@ -10,7 +10,7 @@ from torch import nn
 
 from search_spaces.config.trial import DecayPolicy, Norm, OptimizerConfig, TrialConfig, WeightDecayConfig
 from search_spaces.errors import StudyError
-from tune_app.models import NORMS, build_model
+from tune_app.models import NORMS, build_model, parameter_rows
 from tune_app.training import DECAY_POLICIES, decayed_names, misnamed, parameter_groups
 
 OPTIMIZER = OptimizerConfig(weight_decay=5e-4)
@@ -64,6 +64,14 @@ def test_every_group_has_its_configured_decay() -> None:
     }
     groups = parameter_groups(model, config.optimizer, config.weight_decay_grouping)
     assert {group["name"]: group["weight_decay"] for group in groups} == {"rest": 0.3, "norm": 0.2, "bias": 0.1}
+
+
+def test_the_biases_of_attention_are_biases() -> None:
+    model = nn.Sequential(nn.MultiheadAttention(4, 2, add_bias_kv=True))
+    biases = {"0.in_proj_bias", "0.bias_k", "0.bias_v", "0.out_proj.bias"}
+    assert {name for name, decay in decayed_names(model, TrialConfig()).items() if decay == 0} == biases
+    assert misnamed(model) == []
+    assert {row.name for row in parameter_rows(model) if row.role == "bias"} == biases
 
 
 def test_all_decays_every_parameter() -> None:

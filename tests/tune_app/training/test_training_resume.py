@@ -10,7 +10,10 @@ import torch
 from search_spaces.config.trial import TrialConfig
 from tune_app.data import ImageArrays
 from tune_app.storage import BEST, LAST
-from tune_app.training import EpochMetrics, fit, read_checkpoint
+from tune_app.training import EpochMetrics, Probes, fit, read_checkpoint
+from tune_app.training.checkpoints import write_checkpoint
+from tune_app.training.epoch import train_epoch
+from tune_app.training.state import Training
 
 pytestmark = pytest.mark.slow
 
@@ -127,3 +130,36 @@ def test_checkpoints_respect_the_interval_and_one_is_written_at_the_end(
     epochs = fit(config_with(epochs=5), arrays, checkpoints=tmp_path, checkpoint_seconds=9.0)
     held = [len(read_checkpoint(tmp_path, LAST, torch.device("cpu"))["history"]) for _ in epochs]
     assert held == [1, 1, 1, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("stored", "first"),
+    [({"device": "cuda"}, 1), ({"precision": "bfloat16"}, 1), ({"device": None, "precision": None}, 2)],
+    ids=["other device type", "other precision", "earlier checkpoint"],
+)
+def test_a_checkpoint_of_other_hardware_is_not_continued(
+    arrays: ImageArrays,
+    config_with: ConfigWith,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    stored: dict[str, str | None],
+    first: int,
+) -> None:
+    config = config_with(epochs=2)
+    next(fit(config, arrays, checkpoints=tmp_path))
+    payload = read_checkpoint(tmp_path, LAST, torch.device("cpu"))
+    assert (payload.get("device"), payload.get("precision")) == ("cpu", "float32")
+    payload = {key: value for key, value in (payload | stored).items() if value is not None}
+    write_checkpoint(tmp_path, LAST, payload)
+    trained: list[int] = []
+
+    def noted(training: Training, probes: Probes) -> EpochMetrics:
+        trained.append(len(training.history) + 1)
+        return train_epoch(training, probes)
+
+    monkeypatch.setattr("tune_app.training.loop.train_epoch", noted)
+    with caplog.at_level(logging.WARNING):
+        assert len(list(fit(config, arrays, checkpoints=tmp_path))) == 2
+    assert trained == [1, 2][first - 1 :]
+    assert ("training starts from the first epoch" in caplog.text) == (first == 1)

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import importlib
 import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from search_spaces.config.trial import TrialConfig
+from tune_app.data import ImageArrays
+from tune_app.training import fit
 from tune_app.training.seeding import GlobalStreams
 
 CPU = torch.device("cpu")
@@ -52,3 +60,49 @@ def test_algorithms_are_deterministic_inside_and_as_before_outside() -> None:
     with GlobalStreams(0, CPU).active():
         assert torch.are_deterministic_algorithms_enabled()
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+OWN_NETWORK = """
+import torch
+from torch import nn
+
+
+class Putting(nn.Sequential):
+    def __init__(self, channels, classes, resolution):
+        super().__init__(nn.Flatten(), nn.Linear(channels * resolution**2, classes))
+
+    def forward(self, x):
+        torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))  # has no deterministic version on any device
+        assert torch.are_deterministic_algorithms_enabled()
+        return super().forward(x)
+"""
+
+
+def test_an_own_network_trains_with_operations_that_have_no_deterministic_version(
+    arrays: ImageArrays, config_with: Callable[..., TrialConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_putting.py").write_text(OWN_NETWORK, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    float32_on: list[torch.device] = []
+
+    @contextmanager
+    def noted(device: torch.device) -> Iterator[None]:
+        float32_on.append(device)
+        yield
+
+    monkeypatch.setattr("tune_app.training.epoch.full_float32", noted, raising=False)
+    (epoch,) = fit(config_with(model__family="own_putting:Putting", epochs=1), arrays)
+    assert epoch.status == "completed"
+    assert float32_on == [CPU]
+
+
+def test_the_built_in_networks_allow_no_operation_without_a_deterministic_version(
+    arrays: ImageArrays, config_with: Callable[..., TrialConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put(*args: object) -> None:
+        torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))
+
+    monkeypatch.setattr("tune_app.training.epoch.set_learning_rate", put)
+    with pytest.raises(RuntimeError, match="deterministic"):
+        list(fit(config_with(epochs=1), arrays))
