@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -26,7 +26,7 @@ class ImageClassification:
 
     def prepare(self, spec: StudySpec, code: CodeSource) -> dict[str, ImageArrays]:
         """Return the decoded sources of all arms."""
-        configs = make_plan(spec).configs() if spec.mode == "ablation" else _searched(spec)
+        configs: Iterable[Config] = make_plan(spec).configs() if spec.mode == "ablation" else _searched(spec)
         by_key = {source_key(_image(config).data): _image(config).data for config in configs}
         sources = {key: load_source(data, code=code) for key, data in by_key.items()}
         for key, arrays in sources.items():

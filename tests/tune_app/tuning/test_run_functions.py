@@ -94,7 +94,10 @@ def mistaken(context, kind="good"):
         if kind == "count":
             given["parameters"] = 3
         yield given
-    yield context.final({"parameters": 3, **({"device": 1.0} if kind == "final" else {})})
+    last = {"parameters": 3.0}
+    if kind == "final":
+        last["device"] = 1.0
+    yield context.final(last)
 
 
 def test_metrics_with_the_name_of_a_column_fail_their_trial_alone_with_the_remedy(tmp_path):
