@@ -24,7 +24,6 @@ from search_spaces.metrics import require_direction
 
 _FEWEST, _PER_FACTOR, _TOP = 30, 10, 10
 _IMPOSSIBLE = 4
-_NO_SHARES = pd.DataFrame(columns=["factor", "fanova", "ped_anova"])
 
 
 @dataclass(frozen=True)
@@ -45,14 +44,12 @@ def importances(results: StudyResults, metric: str | None = None, seed: int = 0)
     trials = results.trials[(results.trials["status"] == "completed") & results.trials[metric].notna()]
     factors = [name for name in results.factors if trials[FACTOR + name].astype(str).nunique() > 1]
     said = _warnings(results, len(trials), factors)
-    if not factors or len(trials) < _IMPOSSIBLE:
-        return Importances(_NO_SHARES, len(trials), said)
-    if trials[metric].nunique() == 1:
-        said = (
-            f"all completed trials have the same {results.metric_record(metric).label}: no factor has a share",
-            *said,
-        )
-        return Importances(_NO_SHARES, len(trials), said)
+    is_flat = trials[metric].nunique() == 1
+    if is_flat:
+        label = results.metric_record(metric).label
+        said = (f"all completed trials have the same {label}: no factor has a share", *said)
+    if is_flat or not factors or len(trials) < _IMPOSSIBLE:
+        return Importances(pd.DataFrame(columns=["factor", "fanova", "ped_anova"]), len(trials), said)
     is_higher_better = require_direction(results.metric_record(metric))
     space = {name: _distribution(results, trials[FACTOR + name], name) for name in factors}
     study = _study(trials, metric, is_higher_better, space)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 TOP = 5
 """Trials of a search that `report` prints."""
+_COMPARED = (
+    "baseline", "factors", "design", "space", "search", "tune", "seeds", "sequential", "metric", "rope", "reference",
+)  # fmt: skip
 
 
 def report(
@@ -67,11 +70,8 @@ def report(
         screen.print(best)
     for problem in found.problems:
         screen.print(f"problem: {problem}")
-    if differing := _differing(found.spec, study, size, set_):
-        screen.print(
-            f"note: the report is of the study as it was last run; {', '.join(differing)} differ from it: "
-            "`tune-app run` takes them over, and trains only what is missing"
-        )
+    for note in _differences(found.spec, study, size, set_):
+        screen.print(note)
     if len(found.other):
         screen.print(f"{len(found.other)} stored cells are not of this version of the study: not compared")
     unfinished = _unfinished(found, store, screen) if partial else []
@@ -197,29 +197,22 @@ def store_of(study: str, size: str | None, set_: list[str] | None, results: str)
     return store
 
 
-def _differing(stored: StudySpec | None, study: str, size: str | None, set_: list[str] | None) -> list[str]:
-    """Return the parts of a study in which a file, or options, differ from what a store has; none for a plain name."""
+def _differences(stored: StudySpec | None, study: str, size: str | None, set_: list[str] | None) -> list[str]:
+    """Return a note on where a file, or options, differ from the study that was run; none for a plain name."""
     from tune_app.studies import read_study
 
     if stored is None or not (Path(study).is_file() or size or set_):
         return []
     given = read_study(study, size, set_ or ())
-    parts = (
-        "baseline",
-        "factors",
-        "design",
-        "space",
-        "search",
-        "tune",
-        "seeds",
-        "sequential",
-        "metric",
-        "rope",
-        "reference",
-    )
-    before, now = (spec.model_dump(mode="json", include=set(parts)) for spec in (stored, given))
-    differing = [name for name in parts if before[name] != now[name]]
-    return differing + ["choose_by"] * (stored.choose_by_metric() != given.choose_by_metric())
+    before, now = (spec.model_dump(mode="json", include=set(_COMPARED)) for spec in (stored, given))
+    differing = [name for name in _COMPARED if before[name] != now[name]]
+    differing += ["choose_by"] * (stored.choose_by_metric() != given.choose_by_metric())
+    if not differing:
+        return []
+    return [
+        f"note: the report is of the study as it was last run; {', '.join(differing)} differ from it: "
+        "`tune-app run` takes them over, and trains only what is missing"
+    ]
 
 
 def default_page(store: Folder, screen: Console) -> Path:

@@ -162,7 +162,7 @@ class CellRunner:
 
     def _train(self) -> list[EpochReport]:
         if (error := self._failed_import) is not None:
-            if not isinstance(error, StudyError):  # of the user's mistakes each trial of this process is told
+            if not isinstance(error, StudyError):  # a StudyError holds for all trials of this process
                 self._failed_import = None
             raise error
         if self._epochs is None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import threading
 from contextlib import closing
@@ -81,10 +83,12 @@ def test_a_run_that_is_stopped_while_it_is_chosen_does_not_start(queue, monkeypa
     assert started == []
 
 
-def test_a_process_that_ends_while_it_is_looked_at_is_no_error(tmp_path, monkeypatch):
-    (tmp_path / "process.json").write_text('{"parent": 999999999, "run": 999999999}')
+def test_where_one_process_has_ended_meanwhile_the_others_are_killed(tmp_path, monkeypatch):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    (tmp_path / "process.json").write_text(json.dumps({"parent": 999999999, "run": child.pid}))
     monkeypatch.setattr(processes, "_is_ours", lambda pid, folder: True)
     processes.kill(tmp_path)
+    assert child.wait(timeout=60) == -signal.SIGKILL
 
 
 def test_a_transaction_that_cannot_be_committed_is_rolled_back(tmp_path):
