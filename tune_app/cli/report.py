@@ -61,6 +61,7 @@ def report(
     if log is not None:
         _print_log(found, log, console())
         return
+    notes = _differences(found.spec, study, size, set_)
     screen, table, found_effects = console(), None, None
     if not found.is_search and (len(found.trials) or not partial):
         found_effects = effects(found)
@@ -70,7 +71,7 @@ def report(
         screen.print(best)
     for problem in found.problems:
         screen.print(f"problem: {problem}")
-    for note in _differences(found.spec, study, size, set_):
+    for note in notes:
         screen.print(note)
     if len(found.other):
         screen.print(f"{len(found.other)} stored cells are not of this version of the study: not compared")
@@ -199,10 +200,17 @@ def store_of(study: str, size: str | None, set_: list[str] | None, results: str)
 
 def _differences(stored: StudySpec | None, study: str, size: str | None, set_: list[str] | None) -> list[str]:
     """Return a note on where a file, or options, differ from the study that was run; none for a plain name."""
+    from search_spaces.study_files import ready_studies
     from tune_app.studies import read_study
 
-    if stored is None or not (Path(study).is_file() or size or set_):
+    is_file = Path(study).is_file()
+    if stored is None or not (is_file or size or set_):
         return []
+    if not is_file and study not in ready_studies():
+        raise StudyError(
+            f"{study!r} names a results store, whose report is of the study as it was last run: leave `--size` and "
+            "`--set` out, or give the study's file"
+        )
     given = read_study(study, size, set_ or ())
     before, now = (spec.model_dump(mode="json", include=set(_COMPARED)) for spec in (stored, given))
     differing = [name for name in _COMPARED if before[name] != now[name]]

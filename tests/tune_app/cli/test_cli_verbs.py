@@ -138,6 +138,12 @@ def test_plan_of_a_grid_says_how_many_configs_it_leaves_out(tune_app, tmp_path):
     assert "note: 2 configs of the grid are not tried: raise `search.trials` to 6" in output
 
 
+def test_report_of_a_store_by_name_takes_no_overrides(tune_app, tmp_path):
+    write_store(tmp_path / "results" / "mine", extras=False)
+    with pytest.raises(StudyError, match=r"'mine' names a results store.*leave `--size` and `--set` out"):
+        tune_app("report", "mine", "--set", "rope=0.1")
+
+
 def test_report_without_results_says_how_to_make_them(tune_app):
     with pytest.raises(StudyError, match=r"no results yet; `tune-app run quickstart` creates them"):
         tune_app("report", "quickstart")
