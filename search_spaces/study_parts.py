@@ -70,7 +70,8 @@ class Resources(Part):
     cpu: float = Field(1.0, gt=0, le=1024, description="CPUs, which are also the trial's threads")
     gpu: float | str = Field(
         "auto",
-        description="share of a GPU (0.25: four trials on each); auto: a quarter, or none without GPUs",
+        description="share of a GPU (0.25: four trials on each), or a whole number of GPUs; auto: a quarter (with "
+        "`--inline` a whole one) if there are GPUs when the run starts, else none",
     )
 
     @field_validator("gpu", mode="before")

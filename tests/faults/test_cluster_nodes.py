@@ -119,12 +119,19 @@ def test_workers_come_from_none_for_a_quarter_of_a_gpu_each_and_go_when_idle(tmp
         assert gpus() == [0]
         tree = study(epochs=2, seeds=4, resources={"gpu": 0.25})
         (tmp_path / "study.yaml").write_text(yaml.safe_dump(tree))
-        options = ["--address", made.address, "--results", str(tmp_path), "--shared-folder"]
-        done = subprocess.run(
-            [*CLI, "run", str(tmp_path / "study.yaml"), *options],
-            env=made.environment | {"XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"]},
-            capture_output=True, text=True, timeout=200,
-        )  # fmt: skip
+
+        def run(*options):
+            return subprocess.run(
+                [*CLI, "run", str(tmp_path / "study.yaml"), "--address", made.address, "--results", str(tmp_path), *options],
+                env=made.environment | {"XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"]},
+                capture_output=True, text=True, timeout=200,
+            )  # fmt: skip
+
+        refused = run("--shared-folder", "--set", "resources.gpu=auto")
+        assert (refused.returncode, "`resources.gpu` is auto" in refused.stderr) == (2, True), refused
+        refused = run()
+        assert (refused.returncode, "will start other nodes" in refused.stderr) == (2, True), refused
+        done = run("--shared-folder")
         assert done.returncode == 0, done.stdout + done.stderr
         trials = load_study(tmp_path / "tiny").trials
         assert (len(trials), set(trials.gpus)) == (8, {0.25})

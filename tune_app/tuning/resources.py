@@ -24,13 +24,19 @@ def local_resources() -> dict[str, float]:
 
 
 def must_share_storage(folder: Folder) -> None:
-    """Raise StudyError where trials may run on nodes that do not see ``folder``."""
+    """Raise StudyError where trials may run on nodes that do not see ``folder``.
+
+    A cluster of one node without CPUs for trials will start other nodes.
+    """
     import ray
 
+    if not folder.is_local:
+        return
     nodes = sum(bool(node["Alive"]) for node in ray.nodes())  # type: ignore[no-untyped-call]
-    if folder.is_local and nodes > 1:
+    if nodes > 1 or not cluster_resources().get("CPU"):
+        has = f"has {nodes} nodes" if nodes > 1 else "will start other nodes for the trials"
         raise StudyError(
-            f"this Ray has {nodes} nodes, but the results are to go to {folder.url}, a folder of this machine; give "
+            f"this Ray {has}, but the results are to go to {folder.url}, a folder of this machine; give "
             "--results s3://BUCKET/results, or say --shared-folder if every node sees that folder (NFS)"
         )
 
@@ -39,9 +45,15 @@ def gpu_share(resources: Resources, cluster: Mapping[str, float], autoscaling: b
     """Return the share of a GPU that each trial gets: ``auto`` is a quarter where the cluster has GPUs, else none.
 
     Raises StudyError where a trial asks for more than any cluster of this kind will ever have. An autoscaling cluster
-    may still bring up what it lacks now.
+    may still start what it lacks now: if it has no machine for trials yet, ``auto`` cannot be decided, and is an error.
     """
     gpus = cluster.get("GPU", 0.0)
+    if autoscaling and resources.gpu == "auto" and not gpus and not cluster.get("CPU"):
+        raise StudyError(
+            "`resources.gpu` is auto, but this cluster has not started any machine for trials yet, so it is not known "
+            "whether they will have GPUs; give the share of each trial in the study, such as `resources: {gpu: 0.25}`, "
+            "or 0 to train on CPUs"
+        )
     share = (AUTO_SHARE if gpus else 0.0) if resources.gpu == "auto" else float(resources.gpu)
     if autoscaling:
         return share

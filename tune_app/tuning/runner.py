@@ -218,7 +218,9 @@ class _Run:
         self._executor.check_folder(self._store.folder)
         share = self._executor.gpu_share(self._spec)
         if not share and self._spec.resources.gpu == "auto":
-            self._summary.notes.append("no GPU here: trials run on the CPU (resources.gpu is auto)")
+            self._summary.notes.append(
+                "no GPU here: trials run on the CPU (`resources.gpu` is auto; a number lets a cluster start GPU nodes)"
+            )
         return share
 
     def _fingerprint(self, config: Config) -> str:

@@ -42,6 +42,14 @@ def test_cpus_that_no_machine_has_are_said_before_training():
 
 def test_an_autoscaling_cluster_may_bring_up_what_it_lacks():
     assert gpu_share(Resources(gpu=0.5), {"CPU": 1.0}, autoscaling=True) == 0.5
+    assert gpu_share(Resources(gpu=0.5), {}, autoscaling=True) == 0.5
+
+
+def test_auto_is_not_decided_by_a_cluster_that_has_started_no_machine_for_trials():
+    with pytest.raises(StudyError, match=r"`resources.gpu` is auto, but .* not started any machine for trials yet"):
+        gpu_share(Resources(), {"memory": 1e9}, autoscaling=True)
+    assert gpu_share(Resources(), {"CPU": 4.0}, autoscaling=True) == 0
+    assert gpu_share(Resources(gpu=0), {}, autoscaling=True) == 0
 
 
 @pytest.mark.parametrize(
