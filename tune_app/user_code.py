@@ -25,6 +25,7 @@ from typing import Any
 from search_spaces.code import ADAPTERS, Code, code_files, fingerprint, module_of
 from search_spaces.errors import StudyError
 from search_spaces.study import StudySpec
+from tune_app.machine import cache_folder
 from tune_app.storage import Folder
 
 CHILD_SECONDS = 120.0
@@ -148,12 +149,6 @@ def _no_bytecode() -> Iterator[None]:
         yield
     finally:
         sys.dont_write_bytecode = before
-
-
-def cache_folder() -> Path:
-    """Return the folder for what can be computed again: TUNE_APP_DATA, or tune-app among the user's caches."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("TUNE_APP_DATA") or cache / "tune-app").expanduser()
 
 
 def unpack(archive: bytes, folder: Path) -> None:

@@ -1,30 +1,12 @@
-"""Folders of a source: its location, and the cache for downloads and decoded images."""
+"""Folders of a source."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from search_spaces.config.trial import DataConfig
 from search_spaces.errors import StudyError, shown
-
-ROOT_VARIABLE = "TUNE_APP_DATA"
-
-
-def cache_folder() -> Path:
-    """Return the folder for downloads and decoded images: ``$TUNE_APP_DATA``, or ``~/.cache/tune-app``."""
-    return resolved(os.environ.get(ROOT_VARIABLE) or "~/.cache/tune-app", ROOT_VARIABLE)
-
-
-def resolved(path: str, place: str = "`data.path`") -> Path:
-    """Return a path absolute, ``~`` and links replaced; StudyError where it cannot be one, such as ``~nosuchuser``."""
-    try:
-        found = Path(path).expanduser().resolve()
-        found.exists()
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise StudyError(f"{place} is {shown(path)}, which is not a usable path: {reason}") from None
-    return found
+from tune_app.machine import resolved
 
 
 def named_folder(config: DataConfig) -> Path:

@@ -16,8 +16,8 @@ from tune_app.data.sources.downloads import read_download
 from tune_app.data.sources.image_folder import read_image_folder
 from tune_app.data.sources.own import read_own
 from tune_app.data.sources.parquet import read_parquet
-from tune_app.data.sources.places import cache_folder, resolved
 from tune_app.data.sources.synthetic import make_synthetic
+from tune_app.machine import cache_folder, resolved
 from tune_app.user_code import CodeSource, is_adapter
 
 
@@ -45,7 +45,7 @@ def load_source(config: DataConfig, cache_dir: Path | None = None, code: CodeSou
     """Return all images of the source that ``config`` names; ``make_splits`` selects from them.
 
     Downloaded and decoded files are cached in ``cache_dir``, or else in the folder that the environment variable
-    TUNE_APP_DATA names, or else in ``~/.cache/tune-app``. ``code`` says where a function of
+    TUNE_APP_DATA names, or else `tune_app.machine.cache_folder`. ``code`` says where a function of
     the user's own is imported from; a child process calls it.
 
     Raises StudyError, with the file, the row and the remedy, for data that cannot be found or used.

@@ -25,6 +25,7 @@ from search_spaces.files import open_regular
 from search_spaces.metrics import IMAGE_METRICS
 from search_spaces.parquet_files import open_parquet, read_within_budget
 from search_spaces.store_schema import TABLES, check_version, key, metric_columns, table_schema
+from tune_app.machine import cache_folder
 from tune_app.storage import UNFINISHED, Folder, StorageError
 from tune_app.tuning.store.merging import COMPACT, IN_ORDER, MERGED, merge_files
 
@@ -242,7 +243,7 @@ class ResultsStore:
         """Where what Ray says is kept: beside the results, or with the user's caches where those are remote."""
         if self.folder.is_local:
             return Path(self.folder.root) / "ray.log"
-        return Path.home() / ".cache" / "tune-app" / f"{self.folder.root.rsplit('/', 1)[-1]}-ray.log"
+        return cache_folder() / f"{self.folder.root.rsplit('/', 1)[-1]}-ray.log"
 
     def checkpoints(self, digest: str, fingerprint: str) -> Folder:
         """Return the folder of a trial's checkpoints."""
