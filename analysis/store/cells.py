@@ -16,6 +16,7 @@ from analysis.store._tables import FILE, Problems
 from analysis.store.identity import Identity, Row, identify, why_other
 from analysis.store.tuned import choose_finals
 from search_spaces._yaml import parse_json
+from search_spaces.data_versions import Trained, of_one_version
 from search_spaces.errors import StudyError
 from search_spaces.store_schema import STATUSES, check_version
 from search_spaces.study import StudySpec
@@ -54,7 +55,7 @@ def select_cells(raw: pa.Table, spec: StudySpec | None, place: str, problems: Pr
         trials = _one_row_per_stored_cell(trials, problems)
     else:
         trials, reference = _identified(trials, spec)
-        trials = _one_version_of_the_data(trials, problems)
+        trials = _one_version_of_the_data(trials, spec.mode == "search", problems)
     is_tuning = pd.Series(False, trials.index)
     if spec is not None and spec.tune is not None:
         trials = choose_finals(trials, spec)
@@ -113,19 +114,21 @@ def _named(identity: Identity | None, arm: str, levels: str, is_baseline: bool) 
     return identity.arm, json.dumps(dict(identity.levels), default=str), identity.is_baseline
 
 
-def _one_version_of_the_data(trials: pd.DataFrame, problems: Problems) -> pd.DataFrame:
-    """Mark the rows of a cell that are not of the version of the data which most cells of the study have."""
-    current = trials[trials["why"] == ""]
-    cells = current["fingerprint"].value_counts()
-    ranked = current.assign(_cells=current["fingerprint"].map(cells))
-    ranked = ranked.sort_values(["_cells", "finished_at"], kind="stable", na_position="first")
-    dropped = ranked[ranked.duplicated("digest", keep="last")]
-    for row in rows_of(dropped):
+def _one_version_of_the_data(trials: pd.DataFrame, is_search: bool, problems: Problems) -> pd.DataFrame:
+    """Mark the rows of the study that are not of the version of the data which counts."""
+    current = trials[trials["why"] == ""].sort_values("finished_at", kind="stable", na_position="first")
+    finished = [0.0 if pd.isna(at) else at.timestamp() for at in current["finished_at"]]
+    columns = (current["digest"], current["fingerprint"], finished, current["config"])
+    counts = np.array(of_one_version([Trained(*row) for row in zip(*columns, strict=True)], is_search), bool)
+    kept = set(current["digest"][counts])
+    for row in rows_of(current[~counts]):
         problems.add(
-            "a cell has results on two versions of the data: the version that most cells have counts",
+            "a cell has results on two versions of the data: the version that most cells have counts"
+            if row.digest in kept
+            else "a cell was trained on another version of the data than most cells, and is left out",
             f"{row.arm}, seed {row.seed}",
         )
-    why = trials["why"].mask(trials.index.isin(dropped.index), "trained on another version of the data")
+    why = trials["why"].mask(trials.index.isin(current.index[~counts]), "trained on another version of the data")
     return trials.assign(why=why)
 
 
@@ -137,8 +140,8 @@ def _ordered(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _natural(name: str) -> list[tuple[int, float, str]]:
-    """Return a sort key by which ``batch_size=8`` comes before ``batch_size=16``."""
-    parts = re.findall(r"\d+(?:\.\d+)?|\D+", name)
+    """Return a sort key: ``batch_size=8`` before ``batch_size=16``, ``lr=1e-05`` before ``lr=0.1``."""
+    parts = re.findall(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?|\D+", name)
     return [(0, float(part), "") if part[0].isdecimal() else (1, 0.0, part) for part in parts]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
+from search_spaces.data_versions import Trained, of_one_version
 from search_spaces.plan import Plan
 from tune_app.tuning.rounds import Results
 from tune_app.web.tables import COMPACT, Row
@@ -22,20 +22,15 @@ def one_row_per_trial(files: Iterable[tuple[str, list[Row]]]) -> dict[str, Row]:
     return found
 
 
-def current_trials(trials: Mapping[str, Row], digests: Collection[str] | None) -> set[str]:
-    """Return the keys of the trials that count: one for each cell, of one version of the data where there are several.
+def current_trials(trials: Mapping[str, Row], digests: Collection[str] | None) -> tuple[set[str], set[str]]:
+    """Return the keys of the trials that count, and of those of the study that are of another version of the data.
 
-    The rule is that of `analysis.load_study`: the version that most cells of the study have, then the one finished
-    last. ``digests``: the cells of the study; all if None.
+    ``digests``: the cells of an ablation; None for a search.
     """
     own = {key: row for key, row in trials.items() if digests is None or row["digest"] in digests}
-    cells = Counter(row["fingerprint"] for row in own.values())
-    last: dict[str, tuple[tuple[int, float], str]] = {}
-    for key, row in own.items():
-        rank = cells[row["fingerprint"]], _finished(row)
-        if row["digest"] not in last or rank >= last[row["digest"]][0]:
-            last[row["digest"]] = rank, key
-    return {key for _, key in last.values()}
+    rows = [Trained(row["digest"], row["fingerprint"], _finished(row), row["config"]) for row in own.values()]
+    counts = dict(zip(own, of_one_version(rows, latest=digests is None), strict=True))
+    return {key for key in own if counts[key]}, {key for key in own if not counts[key]}
 
 
 def _finished(row: Row) -> float:

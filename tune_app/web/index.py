@@ -115,7 +115,7 @@ class StudyIndex:
     def _latest(self) -> dict[str, Row]:
         """Return one row for each trial, with the arm's name in the current plan, which is brought up to date."""
         found = one_row_per_trial(self._trials.ordered())
-        counted = current_trials(found, cell_digests(self.planned) if self.planned else None)
+        counted, outdated = current_trials(found, cell_digests(self.planned) if self.planned else None)
         if self.spec is not None and self.planned is not None:
             results = results_of(found[key] for key in counted)
             self.plan = known_plan(self.spec, self.planned, results)
@@ -125,6 +125,7 @@ class StudyIndex:
         known = {cell.digest for cell in self.plan.cells} if self.plan else set()
         for key, row in found.items():
             row["planned"] = key in counted and (not self.plan or row["digest"] in known)
+            row["is_outdated"] = key in outdated
             row["arm"] = names.get(row["digest"], row["arm"])
         return found
 

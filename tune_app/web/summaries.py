@@ -198,8 +198,7 @@ def reason_of(row: Row) -> tuple[str, str | None]:
 
 def _problems(study: StudyIndex) -> list[str]:
     damaged = [f"{name} cannot be read and is left out" for name in study.damaged[:20]]
-    counted = {row["digest"] for row in study.trials.values() if row["planned"]}
-    others = [row["digest"] in counted for row in study.trials.values() if not row["planned"]]
+    others = [row["is_outdated"] for row in study.trials.values() if not row["planned"]]
     version, other = sum(others), len(others) - sum(others)
     left_out = f"{other} trials in the store are not in the current plan" if other else ""
     old = f"{version} trials were trained on another version of the data and are left out" if version else ""
