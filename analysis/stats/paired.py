@@ -76,6 +76,7 @@ def compare_differences(
     ``resolution`` is the smallest step of the metric; no standard deviation is taken as less. 0: not known.
     """
     d = np.asarray(differences, float)
+    d = np.where(np.isfinite(d), d, np.nan)
     n = np.isfinite(d).sum(axis=1)
     mean = _over_pairs(np.nansum(d, axis=1), n, least=1)
     sd = np.sqrt(_over_pairs(np.nansum((d - mean[:, None]) ** 2, axis=1), n - 1, least=1))

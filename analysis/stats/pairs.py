@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from analysis.stats.stopping import course_of, wanted_seeds
@@ -13,7 +14,7 @@ def metric_table(results: StudyResults, metric: str | None = None) -> pd.DataFra
     """Return the metric of completed cells: a row for each arm, a column for each seed, NaN where there is no figure.
 
     Pruned, diverged and failed cells have none, though the trials table may hold a validation figure for them: it is
-    of another length of training.
+    of another length of training. A figure that is not finite is none.
     """
     metric = metric or results.metric
     trials = results.trials
@@ -22,6 +23,7 @@ def metric_table(results: StudyResults, metric: str | None = None) -> pd.DataFra
             f"`metric` is {metric!r}, which is not a number in the trials table{nearest(metric, trials.columns)}"
         )
     figures = trials[metric].where(trials["status"] == "completed").astype(float)
+    figures = figures.where(np.isfinite(figures))
     table = trials.assign(_figure=figures).pivot_table(
         index="arm", columns="seed", values="_figure", aggfunc="last", dropna=False, observed=True
     )
