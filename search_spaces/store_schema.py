@@ -5,13 +5,21 @@ A store is a folder (or an ``s3://`` prefix) ``results/<study>/``::
     study.yaml            the study of the last run
     environment.json      commit, package versions, hardware
     rounds.json           when which seeds were planned, and by which rule (`search_spaces.rounds`); may be absent
-    trials/KEY.parquet    one row for each trial
-    epochs/KEY.parquet    one row for each epoch of a trial
-    quantiles/KEY.parquet one row for each epoch, layer and percentile, where probed
-    correct/KEY.parquet   one row: which test images the trial classified correctly
-    landscape/KEY-....parquet  one row for each grid point
-    checkpoints/<digest>/ best.pt, last.pt
-    report/
+    trials/               one row for each trial
+    epochs/               one row for each epoch of a trial
+    quantiles/            one row for each epoch, layer and percentile, where probed
+    correct/              one row for each trial: which test images it classified correctly
+    landscape/            one row for each grid point
+    curvature/            one row for each landscape: its largest curvatures
+    checkpoints/KEY/      best.pt, last.pt
+    artifacts/KEY/        files that a training function kept
+    code/                 archives of the user's code by fingerprint; accepted.json
+    live.json, ray.log    of the last run: what it does, and what Ray said
+    report/, exports/, tensorboard/   written by the verbs of these names
+    .lease                who writes to the store
+
+A table is a folder of Parquet files: ``KEY.parquet`` of one trial (``KEY-....parquet`` in ``landscape``), and
+``compact-....parquet``, which a run merges from those of many trials.
 
 KEY is ``<digest>-<fingerprint>`` (trial config, data). The files of a trial are written atomically, ``trials`` last:
 a trial whose row can be read has all its other rows. Those have its ``run_id``; rows with another do not count.

@@ -44,7 +44,7 @@ def run(
     accept_code: AcceptCode = False,
     tensorboard: Events = False,
 ) -> None:
-    """Train what the results store does not hold yet. Run again to resume, to add seeds, to add levels.
+    """Train what the results store does not hold yet. Run again to resume, and to add levels and factors.
 
     Example: `tune-app run quickstart --set seeds=3`
     """

@@ -1,4 +1,4 @@
-"""Start or join Ray, quietly and without calls home."""
+"""Start or join Ray, quietly and without usage statistics."""
 
 from __future__ import annotations
 
