@@ -6,8 +6,9 @@ imported when they are first used, so that ``import analysis`` is quick.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from search_spaces._lazy import importer
 
 if TYPE_CHECKING:
     from analysis.report.study import write_report
@@ -26,10 +27,4 @@ _MODULES = {
     "load_study": "analysis.store.load",
     "write_report": "analysis.report.study",
 }
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+__getattr__ = importer(__name__, _MODULES)

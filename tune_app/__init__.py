@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from search_spaces._lazy import importer
 
 if TYPE_CHECKING:
     from tune_app.api import confirm, plan, run
@@ -24,9 +25,4 @@ _PLACES = {
     "run": "tune_app.api",
 }
 __all__ = ["Client", "Context", "confirm", "plan", "read_study", "run"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module 'tune_app' has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+__getattr__ = importer(__name__, _PLACES)

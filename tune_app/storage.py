@@ -8,9 +8,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
 from search_spaces.errors import StudyError
 from search_spaces.files import UNFINISHED, create_file, open_regular, url_scheme, write_file
 
@@ -40,6 +37,8 @@ class Folder:
 
     def __init__(self, url: str | Path) -> None:
         """Open the folder at a path or URL; StudyError for a scheme that is not allowed or whose package is missing."""
+        import fsspec  # takes a tenth of a second: not for --help
+
         scheme = url_scheme(str(url))
         try:
             options = _s3_options() if scheme in ("s3", "s3a") else {}
@@ -64,6 +63,8 @@ class Folder:
     @property
     def is_local(self) -> bool:
         """Whether the folder is on this machine's filesystem, so that other machines may not see it."""
+        from fsspec.implementations.local import LocalFileSystem
+
         return isinstance(self.filesystem, LocalFileSystem)
 
     def path(self, name: str) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from search_spaces.study import StudySpec
 
 Study = Annotated[str, typer.Argument(help="A study file, or the name of a ready study.", show_default=False)]
 Size = Annotated[str | None, typer.Option(help="One of the study's own sizes, such as smoke, small or full.")]
@@ -43,3 +47,10 @@ def printable(text: str) -> str:
 def console(stderr: bool = False) -> Screen:
     """Return a console on the present standard output or error; as wide as a report where that is no terminal."""
     return Screen(stderr)
+
+
+def read_study(study: str, size: str | None = None, overrides: Sequence[str] = ()) -> StudySpec:
+    """Return `tune_app.studies.read_study`, which takes too long to import for ``--help``."""
+    from tune_app import studies
+
+    return studies.read_study(study, size, overrides)

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tune_app.cli.common import Results, Set, Size, Study, console
+from tune_app.cli.common import Results, Set, Size, Study, console, read_study
 from tune_app.cli.report import store_of
 from tune_app.cli.run import conclude, show_summary
-from tune_app.studies import read_study
 
 
 def confirm(

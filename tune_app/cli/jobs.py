@@ -11,9 +11,7 @@ import typer
 
 from search_spaces.errors import StudyError
 from search_spaces.files import require_private
-from tune_app.cli.common import Results, Set, Size, Study, console
-from tune_app.studies import read_study
-from tune_app.user_code import code_archive
+from tune_app.cli.common import Results, Set, Size, Study, console, read_study
 
 if TYPE_CHECKING:
     from tune_app.tuning.submission import JobServer
@@ -70,6 +68,8 @@ def submit(
     jobs = _server(address, token_file, insecure)
     if follow and id_ is not None and jobs.has(name):
         _follow(jobs, name)
+    from tune_app.user_code import code_archive
+
     archive = code_archive(spec) if spec.code is not None else None
     if archive is not None:
         from tune_app.tuning.submission import archive_note

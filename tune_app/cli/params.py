@@ -9,22 +9,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from search_spaces.config.base import is_reference
-from search_spaces.config.trial import DecayPolicy, Family, TrialConfig
 from search_spaces.errors import StudyError, nearest
-from search_spaces.study_files import trial_from
 from tune_app.cli.common import Set, console
 
 if TYPE_CHECKING:
     import torch
+
+    from search_spaces.config.trial import TrialConfig
 
 
 def params(
     family: Annotated[
         str,
         typer.Argument(
-            help=f"One of {', '.join(get_args(Family))}; timm:NAME, torchvision:NAME, or MODULE:FUNCTION of your own, "
-            "imported from the current folder.",
+            help="A built-in family, such as resnet; timm:NAME, torchvision:NAME, or MODULE:FUNCTION of "
+            "your own, imported from the current folder.",
             show_default=False,
         ),
     ],
@@ -37,6 +36,10 @@ def params(
 
     Example: `tune-app params resnet --set model.depth=20`
     """
+    from search_spaces.config.base import is_reference
+    from search_spaces.config.trial import Family
+    from search_spaces.study_files import trial_from
+
     if family not in get_args(Family) and not is_reference(family):
         raise StudyError(
             f"`FAMILY` is {family!r}, but must be one of {', '.join(get_args(Family))}"
@@ -58,6 +61,7 @@ def _build(config: TrialConfig, channels: int, classes: int, resolution: int) ->
     """Return the network, of a built-in family without weights; StudyError with the user's own line for its errors."""
     import torch
 
+    from search_spaces.config.base import is_reference
     from tune_app.models import build_model
     from tune_app.user_code import CodeSource, make_importable, user_traceback
 
@@ -92,6 +96,7 @@ def _layers(model: torch.nn.Module, out: Console) -> None:
 
 
 def _groups(model: torch.nn.Module, config: TrialConfig, out: Console) -> None:
+    from search_spaces.config.trial import DecayPolicy
     from tune_app.training import misnamed, parameter_groups
 
     table = Table(caption_justify="left")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from search_spaces.errors import StudyError
 from search_spaces.files import is_ours, require_regular
-from tune_app.cli.common import Results, Set, Size, Study, console
+from tune_app.cli.common import Results, Set, Size, Study, console, read_study
 from tune_app.storage import Folder
 
 if TYPE_CHECKING:
@@ -186,7 +186,6 @@ def compare(
 
 def store_of(study: str, size: str | None, set_: list[str] | None, results: str) -> Folder:
     """Return the store of a study: given as a file, a ready study's name, or the name of a store in ``results``."""
-    from tune_app.studies import read_study
 
     folder = Folder(results)
     name = study if (folder / study).exists("study.yaml") else read_study(study, size, set_ or ()).name
@@ -201,7 +200,6 @@ def store_of(study: str, size: str | None, set_: list[str] | None, results: str)
 def _differences(stored: StudySpec | None, study: str, size: str | None, set_: list[str] | None) -> list[str]:
     """Return a note on where a file, or options, differ from the study that was run; none for a plain name."""
     from search_spaces.study_files import ready_studies
-    from tune_app.studies import read_study
 
     is_file = Path(study).is_file()
     if stored is None or not (is_file or size or set_):

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from search_spaces.config import TrialConfig
 from search_spaces.errors import StudyError
-from search_spaces.metrics import LANDSCAPE_METRICS
-from search_spaces.study import StudySpec
-from search_spaces.study_files import ready_studies
-from tune_app.cli.common import Results, Set, console
+from tune_app.cli.common import Results, Set, console, read_study
 from tune_app.storage import Folder
-from tune_app.studies import read_study
+
+if TYPE_CHECKING:
+    from search_spaces.study import StudySpec
 
 NEEDS_PATH = ("parquet", "folder")
 SURFACES = {"smoke": (3, 50), "small": (15, 250)}
@@ -47,6 +45,7 @@ def reproduce(
     specs = read_all(studies or (), size, [*([f"data.path={data}"] if data else []), *(set_ or ())])
     from analysis import load_study
     from analysis.reproduction.page import write_reproduction
+    from search_spaces.metrics import LANDSCAPE_METRICS
     from tune_app.tuning.landscape.compute import compute_landscapes
     from tune_app.tuning.landscape.task import SurfaceSpec
     from tune_app.tuning.runner import run_study
@@ -78,6 +77,9 @@ def read_all(studies: Sequence[str], size: str, overrides: Sequence[str]) -> lis
 
     Raises StudyError if a data path is missing.
     """
+    from search_spaces.config import TrialConfig
+    from search_spaces.study_files import ready_studies
+
     ready = {name: read_study(name) for name in ([] if studies else ready_studies())}
     names = list(studies) or [name for name, spec in ready.items() if size in spec.sizes and spec.tune is None]
     if not names:

@@ -9,8 +9,7 @@ import typer
 from rich.console import Console
 
 from search_spaces.errors import StudyError, headline
-from tune_app.cli.common import Results, Set, Size, Study, console
-from tune_app.studies import read_study
+from tune_app.cli.common import Results, Set, Size, Study, console, read_study
 
 if TYPE_CHECKING:
     from tune_app.tuning.passes import RunSummary

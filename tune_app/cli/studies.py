@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from search_spaces.plan import make_plan
-from search_spaces.study import StudySpec
-from search_spaces.study_files import ready_studies
-from tune_app.cli.common import Results, Set, Size, Study, console
-from tune_app.studies import read_study
+from tune_app.cli.common import Results, Set, Size, Study, console, read_study
+
+if TYPE_CHECKING:
+    from search_spaces.study import StudySpec
 
 
 def studies() -> None:
@@ -20,6 +19,9 @@ def studies() -> None:
 
     Example: `tune-app studies`
     """
+    from search_spaces.plan import make_plan
+    from search_spaces.study_files import ready_studies
+
     table = Table()
     for heading in ("study", "source", "mode", "arms x seeds", "sizes", "question"):
         table.add_column(heading, no_wrap=heading in ("study", "sizes"))
@@ -109,6 +111,8 @@ def schema(
 def _size_in_words(spec: StudySpec) -> str:
     if spec.mode == "search":
         return f"a {spec.search.searcher} search of {spec.search.trials} trials over {', '.join(spec.space or {})}"
+    from search_spaces.plan import make_plan
+
     made = make_plan(spec)
     if spec.tune is not None:
         each = f"{spec.tune.trials} trials and 1 final training"
