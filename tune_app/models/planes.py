@@ -13,7 +13,7 @@ Memory traffic determines the time of a norm layer: autograd alone would read th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -56,7 +56,8 @@ def set_moments(mean_NGc: Tensor, variance_NGc: Tensor, over_batch: bool) -> Mom
     """
     dims = _dims(over_batch)
     mean = mean_NGc.mean(dims, keepdim=True)
-    return mean, torch.addcmul(variance_NGc, mean_NGc - mean, mean_NGc - mean).mean(dims, keepdim=True)
+    centred = mean_NGc - mean
+    return mean, torch.addcmul(variance_NGc, centred, centred).mean(dims, keepdim=True)
 
 
 def _dims(over_batch: bool) -> tuple[int, ...]:
@@ -64,66 +65,107 @@ def _dims(over_batch: bool) -> tuple[int, ...]:
 
 
 def _by_plane(x_NGc: Tensor) -> Tensor:
-    return x_NGc.flatten(1)[:, :, None, None]
+    return x_NGc.reshape(len(x_NGc), -1, 1, 1)
 
 
-def _parts(x_NCHW: Tensor) -> list[slice]:
-    """Return slices of the batch, each so small that the processor's cache holds it through several operations.
+def _total(terms: Sequence[Tensor]) -> Tensor:
+    return terms[0] if len(terms) == 1 else terms[0] + terms[1]
 
-    With several threads there is one: threads wait for each other at the end of every operation, which takes long on
-    cores that are shared with other processes.
+
+def _part_size(x_NCHW: Tensor) -> int:
+    """Return how many instances to work on at a time, so that the processor's cache holds them through all operations.
+
+    With several threads it is all: threads wait for each other at the end of every operation, which takes long on cores
+    that are shared with other processes.
     """
     if x_NCHW.device.type != "cpu" or torch.get_num_threads() > 1:
-        return [slice(None)]
-    instances = max(1, CACHED * x_NCHW.shape[0] // x_NCHW.numel())
-    return [slice(first, first + instances) for first in range(0, x_NCHW.shape[0], instances)]
+        return len(x_NCHW)
+    return max(1, CACHED * len(x_NCHW) // x_NCHW.numel())
+
+
+def _by_parts(compute: Callable[..., Moments], *images: Tensor) -> Moments:
+    """Return two tensors ``(N, C)`` of images, computed a part of the batch at a time."""
+    size = _part_size(images[0])
+    if size >= len(images[0]):
+        return compute(*images)
+    parts = zip(*(each.split(size) for each in images), strict=True)
+    first, second = zip(*(compute(*part) for part in parts), strict=True)
+    return torch.cat(first), torch.cat(second)
+
+
+def _mapped(compute: Callable[..., Tensor], *images: Tensor) -> Tensor:
+    """Return images like the first, computed a part of the batch at a time.
+
+    ``compute`` is called with the memory for its result, or None, and with a part of each; those with a value for each
+    channel are ``(1, C, 1, 1)`` or ``(N, C, 1, 1)``.
+    """
+    like = images[0]
+    size = _part_size(like)
+    if size >= len(like):
+        return compute(None, *images).to(like.dtype)
+    out = torch.empty_like(like)
+    is_direct = widened(like[:0]).dtype == like.dtype and not torch.is_grad_enabled()
+    for to, *part in zip(out.split(size), *(_of_batch(each, len(like)).split(size) for each in images), strict=True):
+        values = compute(to if is_direct else None, *part)
+        if not is_direct:
+            to.copy_(values)
+    return out
+
+
+def _of_batch(values: Tensor, instances: int) -> Tensor:
+    return values.expand(instances, *values.shape[1:])
 
 
 def _plane_moments(x_NCHW: Tensor) -> Moments:
     """Return the mean and the biased variance of every plane, ``(N, C)``."""
-    means: list[Tensor] = []
-    variances: list[Tensor] = []
-    for part in _parts(x_NCHW):
-        wide = widened(x_NCHW[part])
-        means.append(wide.mean((2, 3)))
-        # Computed after the mean: no cancellation, unlike E[x^2] - E[x]^2. Multiplied, because a square is slower.
-        centred = wide - means[-1][:, :, None, None]
-        variances.append(centred.mul_(centred).mean((2, 3)))
-    return torch.cat(means), torch.cat(variances)
+    wide = widened(x_NCHW)
+    mean = wide.mean((2, 3), keepdim=True)
+    # Computed after the mean: no cancellation, unlike E[x^2] - E[x]^2. Multiplied, because a square is slower.
+    centred = wide - mean
+    return mean.flatten(1), centred.mul_(centred).mean((2, 3))
+
+
+def _plane_sums(x_NCHW: Tensor, grad: Tensor) -> Moments:
+    """Return the sums of the gradient, and of its product with the images, over every plane, ``(N, C)``."""
+    wide = widened(grad)
+    return wide.sum((2, 3)), (wide * widened(x_NCHW)).sum((2, 3))
+
+
+def _normalized(to: Tensor | None, x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    return torch.addcmul(shift, widened(x), scale, out=to)
+
+
+def _combined(to: Tensor | None, x: Tensor, grad: Tensor, slope: Tensor, offset: Tensor, scale: Tensor) -> Tensor:
+    """Return ``slope * x + offset + scale * grad``."""
+    return torch.addcmul(offset, widened(x), slope, out=to).addcmul_(widened(grad), scale)
 
 
 class _PlaneNorm(Function):
-    # Operations of mixed dtypes are slow on a CPU, so bfloat16 images are converted, a part at a time.
+    # Operations of mixed dtypes are slow on a CPU, so bfloat16 images are converted, a part at a time. For small images
+    # the number of operations is the time, so there are no more than needed.
     @staticmethod
     def forward(
         ctx: Any, x_NCHW: Tensor, groups: int, terms: tuple[bool, ...], bias: Tensor, *weights: Tensor
     ) -> tuple[Tensor, ...]:
         ctx.terms, ctx.shape = terms, (groups, x_NCHW.shape[1] // groups)
-        planes = [moment.view(-1, *ctx.shape) for moment in _plane_moments(x_NCHW)]
-        scale, shift = torch.zeros_like(planes[0]), bias.view(ctx.shape)
-        moments: list[Tensor] = []
+        mean, variance = (moment.view(-1, *ctx.shape) for moment in _by_parts(_plane_moments, x_NCHW))
+        shift, scales, moments = bias.view(ctx.shape), [], []
         for over_batch, weight in zip(terms, weights, strict=True):
-            of_set = set_moments(planes[0], planes[1], over_batch)
-            term = weight.view(ctx.shape) * torch.rsqrt(of_set[1] + EPS)
-            scale, shift = scale + term, shift - term * of_set[0]
+            of_set = set_moments(mean, variance, over_batch)
+            scales.append(weight.view(ctx.shape) * torch.rsqrt(of_set[1] + EPS))
+            shift = shift - scales[-1] * of_set[0]
             moments += of_set
         ctx.save_for_backward(x_NCHW, *moments, *weights)
         ctx.set_materialize_grads(False)
-        scale, shift = _by_plane(scale), _by_plane(shift.expand(scale.shape))
-        y_NCHW = torch.empty_like(x_NCHW)
-        for part in _parts(x_NCHW):
-            to = y_NCHW[part]
-            _store(to, _linear(to, shift[part], widened(x_NCHW[part]), scale[part]))
-        return y_NCHW, *moments
+        return _mapped(_normalized, x_NCHW, _by_plane(shift), _by_plane(_total(scales))), *moments
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *grad_moments: Tensor | None) -> tuple[Any, ...]:
         x_NCHW, *saved = ctx.saved_tensors
         grad = torch.zeros_like(x_NCHW) if grad is None else grad
         moments, weights = saved[: 2 * len(ctx.terms)], saved[2 * len(ctx.terms) :]
-        sums, products = (each.view(-1, *ctx.shape) for each in _plane_sums(x_NCHW, grad))
-        scale = slope = offset = torch.zeros_like(sums)
-        grad_weights = []
+        sums, products = (each.view(-1, *ctx.shape) for each in _by_parts(_plane_sums, x_NCHW, grad))
+        scales, slopes, offsets, grad_weights = [], [], [], []
         for number, over_batch in enumerate(ctx.terms):
             mean, variance = moments[2 * number : 2 * number + 2]
             weight, r, dims = weights[number].view(ctx.shape), torch.rsqrt(variance + EPS), _dims(over_batch)
@@ -136,40 +178,11 @@ class _PlaneNorm(Function):
             d_mean = d_mean if from_mean is None else d_mean + from_mean
             d_variance = d_variance if from_variance is None else d_variance + from_variance
             size = x_NCHW.numel() // mean.numel()
-            scale, slope = scale + weight * r, slope + d_variance * (2 / size)
-            offset = offset + (d_mean - 2 * d_variance * mean) / size
-        grad_x = _combined(x_NCHW, grad, slope, offset, scale) if ctx.needs_input_grad[0] else None
+            scales.append(weight * r)
+            slopes.append((d_variance * (2 / size)).expand(-1, *ctx.shape))
+            offsets.append(((d_mean - 2 * d_variance * mean) / size).expand(-1, *ctx.shape))
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            each = (_by_plane(_total(terms)) for terms in (slopes, offsets, scales))
+            grad_x = _mapped(_combined, x_NCHW, grad, *each)
         return grad_x, None, None, sums.sum(0).flatten(), *grad_weights
-
-
-def _plane_sums(x_NCHW: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the sums of the gradient, and of its product with the images, over every plane, ``(N, C)``."""
-    sums: list[Tensor] = []
-    products: list[Tensor] = []
-    for part in _parts(x_NCHW):
-        wide = widened(grad[part])
-        sums.append(wide.sum((2, 3)))
-        products.append((wide * widened(x_NCHW[part])).sum((2, 3)))
-    return torch.cat(sums), torch.cat(products)
-
-
-def _combined(x_NCHW: Tensor, grad: Tensor, slope: Tensor, offset: Tensor, scale: Tensor) -> Tensor:
-    """Return ``slope * x + offset + scale * grad``, in the dtype of the images."""
-    slope, offset, scale = (_by_plane(each) for each in (slope, offset, scale))
-    out = torch.empty_like(x_NCHW)
-    for part in _parts(x_NCHW):
-        to = out[part]
-        linear = _linear(to, offset[part], widened(x_NCHW[part]), slope[part])
-        _store(to, linear.addcmul_(widened(grad[part]), scale[part]))
-    return out
-
-
-def _linear(to: Tensor, offset: Tensor, x: Tensor, slope: Tensor) -> Tensor:
-    """Return ``offset + slope * x``: in the memory of ``to`` where it has the dtype and nothing is differentiated."""
-    is_direct = to.dtype == x.dtype and not torch.is_grad_enabled()
-    return torch.addcmul(offset, x, slope, out=to) if is_direct else torch.addcmul(offset, x, slope)
-
-
-def _store(to: Tensor, values: Tensor) -> None:
-    if values is not to:
-        to.copy_(values)
