@@ -9,10 +9,10 @@ from typing import Any
 from search_spaces.budget import Budget, Price
 from search_spaces.config.base import Part
 from search_spaces.config.trial import TrialConfig
-from search_spaces.json_schema import json_schema
 from search_spaces.published import SOURCES, Claim, Figure, Reference
 from search_spaces.study import StudySpec
 from search_spaces.study_parts import Asha, Design, ProbeConfig, Resources, Search, Sequential
+from search_spaces.study_schema import json_schema
 from search_spaces.tune import Tune
 
 PAGE = Path(__file__).with_name("studies.md")

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from search_spaces.config.trial import TrialConfig
     from search_spaces.domains import Choice, IntRange, LogUniform, Uniform
     from search_spaces.errors import StudyError
-    from search_spaces.json_schema import json_schema
     from search_spaces.plan import Arm, Cell, Plan, make_plan
     from search_spaces.space import SearchSpace
     from search_spaces.study import StudySpec
     from search_spaces.study_files import read_study, ready_studies, study_from, trial_from
+    from search_spaces.study_schema import json_schema
 
 __all__ = [
     "CATALOG",
@@ -56,7 +56,7 @@ __getattr__ = importer(
         "StudySpec": "search_spaces.study",
         "TrialConfig": "search_spaces.config.trial",
         "Uniform": "search_spaces.domains",
-        "json_schema": "search_spaces.json_schema",
+        "json_schema": "search_spaces.study_schema",
         "make_plan": "search_spaces.plan",
         "read_study": "search_spaces.study_files",
         "ready_studies": "search_spaces.study_files",

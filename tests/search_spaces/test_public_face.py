@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import pkgutil
 import subprocess
 import sys
 
+import pytest
+
+import analysis
 import search_spaces
+import tune_app
 
 NAMES = {
     "CATALOG",
@@ -31,6 +36,13 @@ def test_public_names_are_these():
     # Others import these names: adding one is a promise, taking one away breaks them.
     assert set(search_spaces.__all__) == NAMES
     assert all(getattr(search_spaces, name).__doc__ for name in NAMES)
+
+
+@pytest.mark.parametrize("package", [search_spaces, analysis, tune_app], ids=lambda package: package.__name__)
+def test_a_module_has_no_public_name_of_its_package(package):
+    # Importing it would put the module in the place of the name, which is imported when it is first used.
+    modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    assert not modules & set(package.__all__)
 
 
 def test_importing_and_planning_loads_nothing_heavy():

@@ -98,7 +98,7 @@ def schema(
     Example: `tune-app schema > study.schema.json`
     """
     from search_spaces.config import TrialConfig
-    from search_spaces.json_schema import json_schema
+    from search_spaces.study_schema import json_schema
 
     spec = read_study(study) if study is not None else None
     if as_schema:

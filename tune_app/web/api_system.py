@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from search_spaces.json_schema import json_schema
+from search_spaces.study_schema import json_schema
 from tune_app.web.access import Reader, public
 from tune_app.web.run_models import Health
 from tune_app.web.service import TheService

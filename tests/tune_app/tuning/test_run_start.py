@@ -42,6 +42,13 @@ finally:
 """
 
 
+HELP = """
+import sys
+from tune_app import cli
+print([name for name in ("numpy", "pydantic", "fsspec", "pandas", "ray", "torch") if name in sys.modules])
+"""
+
+
 def printed(code, *arguments):
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -146,3 +153,7 @@ def test_pages_get_the_time_left_once_enough_was_done_to_say(tiny_tree, tmp_path
     run_study(study_from(tiny_tree | {"seeds": 6}), str(tmp_path), executor="inline")
     assert written[0] is None
     assert any(left is not None and left > 0 for left in written)
+
+
+def test_help_is_there_before_anything_large_is_imported():
+    assert printed(HELP) == ["[]"]
