@@ -12,10 +12,10 @@ t test gives all four.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
 
 from analysis.stats.distributions import chi2_isf, t_isf, two_sided_power
 from analysis.stats.paired import ALPHA, compare_differences
@@ -106,7 +106,15 @@ def smallest_difference(
     high = 1.0
     while lacking(high) < 0:
         high *= 2
-    return float(brentq(lacking, 0, high, xtol=1e-10)) * scale * sd
+    return _root(lacking, 0.0, high) * scale * sd
+
+
+def _root(rising: Callable[[float], float], low: float, high: float) -> float:
+    """Return where a rising function is 0, by bisection: `scipy.optimize` takes longer to import than all of a plan."""
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return (low + high) / 2
 
 
 def smallest_difference_interval(

@@ -19,7 +19,6 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
-from scipy.optimize import brentq
 
 from analysis.stats.distributions import normal_isf, normal_pdf, normal_sf
 from analysis.stats.paired import Floats
@@ -129,6 +128,8 @@ def _critical(points: Floats, density: Floats, fraction: float, before: float, s
         outside = normal_sf((edge - points) / spread) + normal_sf((edge + points) / spread)
         return float(density @ outside) - step
 
+    from scipy.optimize import brentq  # takes most of a second to import
+
     return float("inf") if excess(_FARTHEST) > 0 or step <= 0 else float(brentq(excess, 0, _FARTHEST, xtol=1e-10))
 
 
@@ -173,6 +174,8 @@ def median_unbiased(fractions: tuple[float, ...], bounds: tuple[float, ...], z: 
 
     The plain estimate z / sqrt(t) of a study that stopped early is too far from 0 more often than not.
     """
+    from scipy.optimize import brentq  # takes most of a second to import
+
     plain = z / np.sqrt(fractions[-1])
     reach = 12.0 / np.sqrt(fractions[0])
     return float(
