@@ -112,10 +112,11 @@ class IntRange(_Range):
         return (self.grid()[0], self.grid()[-1])
 
     def find(self, value: Any) -> int:
-        """Return ``value``; KeyError where the range does not reach it."""
-        if isinstance(value, bool) or not isinstance(value, int) or value not in self.grid():
+        """Return ``value``, which a field of real numbers stores as 3.0; KeyError where the range does not reach it."""
+        is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        if isinstance(value, bool) or not is_whole or int(value) not in self.grid():
             raise KeyError(value)
-        return value
+        return int(value)
 
     def sample(self, rng: np.random.Generator) -> int:
         """Draw one value, all equally likely."""

@@ -30,6 +30,18 @@ def test_int_range_samples_from_its_grid(low, width, step, seed):
     assert domain.sample(np.random.default_rng(seed)) in values
 
 
+@pytest.mark.parametrize("stored", [4, 4.0])
+def test_an_int_range_finds_the_value_that_a_field_of_real_numbers_stores(stored):
+    found = IntRange(low=2, high=8, step=2).find(stored)
+    assert (found, type(found)) == (4, int)
+
+
+@pytest.mark.parametrize("other", [3, 3.0, 4.5, 10.0, math.nan, math.inf, True, "4", None])
+def test_an_int_range_does_not_find_other_values(other):
+    with pytest.raises(KeyError):
+        IntRange(low=2, high=8, step=2).find(other)
+
+
 def test_huge_int_range_is_never_written_out():
     domain = IntRange(low=0, high=2**50)
     assert domain.size == 2**50 + 1

@@ -177,6 +177,12 @@ def test_trials_of_a_search_are_named_by_their_values_and_must_be_in_the_space(t
     assert (len(found.trials), len(found.other)) == (0, 4)
 
 
+def test_trials_of_an_int_range_over_a_field_of_real_numbers_belong_to_the_search(tmp_path):
+    tree = copy.deepcopy(SEARCH) | {"space": {"schedule.warmup_epochs": {"int": [0, 1]}}}
+    found = load_study(searched(tmp_path, tree, [{"schedule.warmup_epochs": epochs} for epochs in (0, 1)]))
+    assert (sorted(found.arms), len(found.other)) == (["warmup_epochs=0", "warmup_epochs=1"], 0)
+
+
 @pytest.mark.parametrize("text", [None, "name: grown\nbaseline: {epochs: many}\n", "a: ["])
 def test_without_a_usable_study_the_stored_names_are_used_and_it_is_said(tmp_path, text):
     folder = train(tmp_path, ONE)
