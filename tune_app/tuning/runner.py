@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.config import Config, config_from
+from search_spaces.errors import StudyError
 from search_spaces.factors import label
 from search_spaces.plan import Plan, make_plan
 from search_spaces.space import SearchSpace
@@ -249,13 +250,9 @@ class _Run:
 
     def _chosen(self, space: SearchSpace, config: Config, fingerprint: str) -> dict[str, Any] | None:
         """Return the values of a space that make a trial; None where it is not of this search or of other data."""
-        from tune_app.tuning.searchers import holds
-
         try:
-            values = {path: config.get(path) for path in space.domains}
-        except KeyError:
+            values = {path: domain.find(config.get(path)) for path, domain in space.domains.items()}
+            same = space.config(values).model_copy(update={"seed": self._spec.seeds[0]})
+        except (KeyError, StudyError):
             return None
-        if not all(holds(domain, values[path]) for path, domain in space.domains.items()):
-            return None
-        same = space.config(values).model_copy(update={"seed": self._spec.seeds[0]})
         return values if same.digest() == config.digest() and fingerprint == self._fingerprint(same) else None

@@ -198,15 +198,6 @@ def distribution(domain: Any) -> BaseDistribution:
     return FloatDistribution(domain.low, domain.high, log=isinstance(domain, LogUniform))
 
 
-def holds(domain: Any, value: Any) -> bool:
-    """Return whether a domain has a value, which may come from a trial of another space."""
-    if isinstance(domain, Choice):
-        return any(_same(own, value) for own in domain.values)
-    if isinstance(domain, IntRange):
-        return value in domain.grid()
-    return isinstance(value, int | float) and bool(domain.low <= value <= domain.high)
-
-
 def encode(domain: Any, value: Any) -> Any:
     """Return a value of a domain as Optuna holds it: a choice by its label, as the study writes it (1 for 1.0)."""
     return next(label(own) for own in domain.values if _same(own, value)) if isinstance(domain, Choice) else value
