@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -48,14 +47,19 @@ class SearchSpace:
         return None if None in sizes else math.prod(size for size in sizes if size is not None)
 
     def grid(self) -> Iterator[dict[str, Any]]:
-        """Yield every combination, the last path moving fastest; StudyError for a continuous domain."""
-        axes = []
+        """Return every combination in turn, the last path moving fastest; StudyError for a continuous domain."""
         for path, domain in self.domains.items():
             if domain.size is None:
                 raise StudyError(f"`space.{path}` is continuous, but a grid needs a list or {{int: [low, high]}}")
-            axes.append(domain.grid())
-        for values in itertools.product(*axes):
-            yield dict(zip(self.domains, values, strict=True))
+        return map(self.at, range(self.size or 0))
+
+    def at(self, index: int) -> dict[str, Any]:
+        """Return one combination of a finite space, 0 <= ``index`` < ``size``, in the order of `grid`."""
+        values = {}
+        for path, domain in reversed(list(self.domains.items())):
+            index, place = divmod(index, len(domain.grid()))
+            values[path] = domain.grid()[place]
+        return {path: values[path] for path in self.domains}
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """Draw one combination, each field independently."""

@@ -142,6 +142,14 @@ def test_grid_is_in_order_the_last_path_moving_fastest():
     assert [two.config(values).batch_size for values in two.grid()] == [8, 16, 24] * 2
 
 
+def test_the_grid_of_huge_int_ranges_is_never_written_out():
+    huge = IntRange(low=1, high=10**9)
+    two = space(data__train_size=huge, data__validation_size=huge)
+    points = iter(two.grid())
+    assert [tuple(next(points).values()) for _ in range(3)] == [(1, 1), (1, 2), (1, 3)]
+    assert tuple(two.at(two.size - 2).values()) == (10**9, 10**9 - 1)
+
+
 def test_a_continuous_space_has_no_size_and_no_grid():
     both = space(optimizer__lr=Uniform(low=0.1, high=1.0), batch_size=Choice(values=(8,)))
     assert both.size is None

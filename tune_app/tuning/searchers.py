@@ -33,6 +33,9 @@ In a continuous space a known config that is proposed for the first time in a ru
 draws again what it drew before.
 """
 
+MAX_SHUFFLED = 1_000_000
+"""Combinations of a grid that are held in memory at once; those of a larger one are drawn one by one."""
+
 
 class OptunaSearcher:
     """Proposes configs of a search space through an Optuna sampler, up to a number of trials in all.
@@ -163,9 +166,22 @@ class OptunaSearcher:
 
 
 def _grid_points(space: SearchSpace, search: Search) -> Iterator[dict[str, Any]]:
-    points = list(space.grid())  # a continuous domain is refused here
-    random.Random(search.seed).shuffle(points)
-    return iter(points)
+    """Return the combinations in an order drawn by the seed: shuffled, or one by one where they are too many."""
+    points, rng = space.grid(), random.Random(search.seed)  # a continuous domain is refused here
+    if space.size is not None and space.size > MAX_SHUFFLED:
+        return map(space.at, _distinct_indices(space.size, rng))
+    shuffled = list(points)
+    rng.shuffle(shuffled)
+    return iter(shuffled)
+
+
+def _distinct_indices(size: int, rng: random.Random) -> Iterator[int]:
+    seen: set[int] = set()
+    while len(seen) < size:
+        index = rng.randrange(size)
+        if index not in seen:
+            seen.add(index)
+            yield index
 
 
 def _outcome(

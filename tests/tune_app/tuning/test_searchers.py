@@ -3,6 +3,7 @@
 import pytest
 
 from search_spaces.study_files import study_from
+from tune_app.tuning import searchers
 from tune_app.tuning.jobs import Job
 from tune_app.tuning.searchers import FINISHED, OptunaSearcher
 
@@ -42,3 +43,16 @@ def test_a_random_search_with_many_stored_trials_goes_on_as_if_it_had_not_been_i
     for config in undisturbed[:250]:
         resumed.learn({path: config.get(path) for path in space}, config.digest(), "completed", {1: 0.5})
     assert proposed(resumed) == undisturbed[250:]
+
+
+def test_a_grid_of_too_many_combinations_for_memory_is_drawn_without_repetition():
+    space = {"batch_size": {"int": [1, 65536]}, "data.train_size": {"int": [1, 10**9]}}
+    configs = proposed(searcher_of(space, 32, "grid"))
+    assert len({config.digest() for config in configs}) == 32
+    assert proposed(searcher_of(space, 32, "grid")) == configs
+
+
+def test_a_grid_that_is_drawn_has_every_combination(monkeypatch):
+    space = {"batch_size": [8, 16, 32], "model.width": {"int": [1, 20]}}
+    monkeypatch.setattr(searchers, "MAX_SHUFFLED", 59)
+    assert len(proposed(searcher_of(space, 100, "grid"))) == 60
