@@ -27,7 +27,7 @@ from tune_app.tuning.jobs import Job
 from tune_app.tuning.queues import FINISHED
 
 _TRIES = 100
-"""Proposals in a row that are known already or refused, after which the sampler is asked no more.
+"""Proposals in a row that are known already or refused, after which a sampler is asked no more; a grid ends by itself.
 
 In a continuous space a known config that is proposed for the first time in a run does not count: a resumed sampler
 draws again what it drew before.
@@ -89,7 +89,7 @@ class OptunaSearcher:
         """Return a job that nobody has trained, or FINISHED when the limit is reached or the space is exhausted."""
         tries = 0
         while self.proposed < self.limit:
-            trial = self._ask() if tries < _TRIES else self._unseen()
+            trial = self._ask() if tries < _TRIES or self._points is not None else self._unseen()
             if trial is None:
                 break
             tries += 1
@@ -130,7 +130,7 @@ class OptunaSearcher:
 
         None where the space is exhausted, or continuous and yet the sampler proposes nothing new.
         """
-        if self._space.size is None or self._points is not None:
+        if self._space.size is None:
             return None
         for values in self._space.grid():
             try:

@@ -45,6 +45,16 @@ def test_a_random_search_with_many_stored_trials_goes_on_as_if_it_had_not_been_i
     assert proposed(resumed) == undisturbed[250:]
 
 
+def test_a_grid_with_many_stored_trials_goes_on():
+    space = {"batch_size": {"int": [1, 300]}}
+    undisturbed = proposed(searcher_of(space, 200, "grid"))
+    assert len(undisturbed) == 200
+    resumed = searcher_of(space, 200, "grid")
+    for config in undisturbed[:150]:
+        resumed.learn({"batch_size": config.batch_size}, config.digest(), "completed", {1: 0.5})
+    assert proposed(resumed) == undisturbed[150:]
+
+
 def test_a_grid_of_too_many_combinations_for_memory_is_drawn_without_repetition():
     space = {"batch_size": {"int": [1, 65536]}, "data.train_size": {"int": [1, 10**9]}}
     configs = proposed(searcher_of(space, 32, "grid"))
