@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,9 +43,25 @@ class SearchSpace:
 
     @property
     def size(self) -> int | None:
-        """Number of different trial configs, or None where a domain is continuous."""
+        """Number of combinations, or None where a domain is continuous."""
         sizes = [domain.size for domain in self.domains.values()]
         return None if None in sizes else math.prod(size for size in sizes if size is not None)
+
+    def count(self, most: int) -> int:
+        """Return the number of different trial configs, at most ``most``; ``most`` where a domain is continuous.
+
+        Combinations that are refused do not count, and those that train the same count once, except in a space of more
+        than MAX_TRIED.
+        """
+        if self.size is None or self.size > MAX_TRIED:
+            return most if self.size is None else min(most, self.size)
+        found: set[str] = set()
+        for values in self.grid():
+            if len(found) == most:
+                break
+            with suppress(StudyError):
+                found.add(self.config(values).digest())
+        return len(found)
 
     def grid(self) -> Iterator[dict[str, Any]]:
         """Return every combination in turn, the last path moving fastest; StudyError for a continuous domain."""

@@ -294,6 +294,10 @@ class StudySpec(Part):
             raise StudyError("`space` is missing: a study of mode search names the fields to search over")
         return SearchSpace(self.space, self.baseline)
 
+    def planned_trials(self) -> int:
+        """Return how many trials a search has: ``search.trials``, or as many as its space has different configs."""
+        return self.search_space().count(self.search.trials)
+
 
 def _mapping_or_names(value: Any) -> Any:
     if value is not None and not isinstance(value, Mapping):

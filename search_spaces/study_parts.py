@@ -95,7 +95,7 @@ class Search(Part):
     """How a search proposes trials and stops them."""
 
     searcher: Literal["random", "grid", "tpe"] = Field("tpe", description="who proposes: tpe is Optuna's")
-    trials: int = Field(32, ge=1, description="trials to propose, at most; a grid with fewer values ends with its last")
+    trials: int = Field(32, ge=1, description="trials to propose, at most; a space of fewer configs ends with its last")
     asha: Asha | None = Field(default_factory=Asha, description="early stopping; every trial in full if null")
     seed: int = Field(0, ge=0, le=MAX_SEED, description="seed of the searcher")
 

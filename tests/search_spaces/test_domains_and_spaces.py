@@ -150,6 +150,16 @@ def test_the_grid_of_huge_int_ranges_is_never_written_out():
     assert tuple(two.at(two.size - 2).values()) == (10**9, 10**9 - 1)
 
 
+def test_configs_that_are_refused_or_train_the_same_are_not_counted_twice():
+    both = space(
+        optimizer__name=Choice(values=("sgd", "nesterov", "adam")), optimizer__momentum=Choice(values=(0.0, 0.9))
+    )
+    assert (both.size, both.count(100), both.count(3)) == (6, 4, 3)  # nesterov needs momentum, adam has none
+    huge = space(data__train_size=IntRange(low=1, high=10**9))
+    assert (huge.count(32), huge.count(10**10)) == (32, 10**9)
+    assert space(optimizer__lr=Uniform(low=0.1, high=1.0)).count(32) == 32
+
+
 def test_a_continuous_space_has_no_size_and_no_grid():
     both = space(optimizer__lr=Uniform(low=0.1, high=1.0), batch_size=Choice(values=(8,)))
     assert both.size is None

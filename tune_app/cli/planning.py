@@ -107,11 +107,11 @@ def _show_search(
     size = f"{space.size:,} configs" if space.size else "infinitely many configs"
     asha = spec.search.asha
     stop = f"ASHA from epoch {asha.grace_period}, 1 in {asha.reduction_factor} goes on" if asha else "no early stopping"
-    trials = spec.search.trials if space.size is None else min(spec.search.trials, space.size)
+    trials = spec.planned_trials()
     done = min(trials, _searched(spec, store, task, shared))
     out.print(f"{trials} trials by {spec.search.searcher} out of {size}, {done} done; {stop}")
-    if spec.search.searcher == "grid" and space.size and trials < space.size:
-        left = space.size - trials
+    if spec.search.searcher == "grid" and space.size and spec.search.trials < space.size:
+        left = space.size - spec.search.trials
         out.print(f"note: {left} configs of the grid are not tried: raise `search.trials` to {space.size}")
     if not with_time or trials == done:
         return

@@ -32,7 +32,7 @@ def studies() -> None:
         count = (
             f"{len(make_plan(spec).arms)} x {len(spec.seeds)}{each}"
             if spec.mode == "ablation"
-            else f"{spec.search.trials}"
+            else f"{spec.planned_trials()}"
         )
         table.add_row(name, source, spec.mode, count, ", ".join(spec.sizes), spec.question)
     console().print(table)
@@ -110,7 +110,7 @@ def schema(
 
 def _size_in_words(spec: StudySpec) -> str:
     if spec.mode == "search":
-        return f"a {spec.search.searcher} search of {spec.search.trials} trials over {', '.join(spec.space or {})}"
+        return f"a {spec.search.searcher} search of {spec.planned_trials()} trials over {', '.join(spec.space or {})}"
     from search_spaces.plan import make_plan
 
     made = make_plan(spec)

@@ -57,7 +57,7 @@ class OptunaSearcher:
         self._study = optuna.create_study(
             direction="maximize" if mode == "max" else "minimize", sampler=_sampler(space, search)
         )
-        self.limit = search.trials if space.size is None else min(search.trials, space.size)
+        self.limit = space.count(search.trials)
         self._points = _grid_points(space, search) if search.searcher == "grid" else None
         self._asked: dict[str, optuna.Trial] = {}
         self._values: dict[str, dict[int, float]] = {}

@@ -111,7 +111,7 @@ def validate(submission: StudySubmission, settings: Settings) -> Validation:
         text = text_of(submission)
         return Validation(valid=False, mistakes=[_with_line(one, text) for one in mistakes_in(str(error))])
     plan = make_plan(spec) if spec.mode == "ablation" else None
-    size = {"arms": len(plan.arms), "cells": plan.size} if plan else {"cells": spec.search.trials}
+    size = {"arms": len(plan.arms), "cells": plan.size} if plan else {"cells": spec.planned_trials()}
     return Validation(valid=True, name=spec.name, question=spec.question, mode=spec.mode, **size)
 
 
@@ -127,7 +127,7 @@ def plan(spec: StudySpec, stored: StudyIndex | None) -> StudyPlan:
     rows = sorted(stored.trials.values(), key=lambda row: row["planned"]) if stored else []  # those that count last
     results = results_of(row for row in rows if row["status"] in ("completed", "diverged"))
     arms = _arms(made, stored, counts_by_arm(spec, made, results)) if made else []
-    cells = sum(arm.cells for arm in arms if arm.change != "removed") if made else spec.search.trials
+    cells = sum(arm.cells for arm in arms if arm.change != "removed") if made else spec.planned_trials()
     finished = sum(arm.done for arm in arms) if made else min(cells, sum(row["planned"] for row in rows))
     before = {cell.digest for cell in stored.planned.cells} if stored and stored.planned else set()
     now = {cell.digest for cell in made.cells} if made else set()

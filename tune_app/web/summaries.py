@@ -116,10 +116,7 @@ def planned(study: StudyIndex) -> int | None:
     """Return how many cells or trials the study has; None where its file cannot be planned."""
     if study.plan is not None:
         return study.plan.size
-    if study.spec is None:
-        return None
-    size = study.spec.search_space().size if study.spec.search.searcher == "grid" else None
-    return size or study.spec.search.trials
+    return study.remember("planned", study.spec.planned_trials) if study.spec is not None else None
 
 
 def missing_cells(study: StudyIndex) -> int | None:

@@ -66,3 +66,9 @@ def test_a_grid_that_is_drawn_has_every_combination(monkeypatch):
     space = {"batch_size": [8, 16, 32], "model.width": {"int": [1, 20]}}
     monkeypatch.setattr(searchers, "MAX_SHUFFLED", 59)
     assert len(proposed(searcher_of(space, 100, "grid"))) == 60
+
+
+@pytest.mark.parametrize("kind", ["random", "tpe"])
+def test_a_search_asks_for_no_more_trials_than_its_space_has_configs(kind):
+    searcher = searcher_of(REFUSED, 32, kind)
+    assert searcher.limit == len(proposed(searcher)) == 3

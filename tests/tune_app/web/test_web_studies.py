@@ -405,6 +405,19 @@ def test_costs_are_given_by_arm_and_against_the_budget(make_site, tmp_path):
     assert any(note.startswith("budget: cpu_hours") for note in plan["notes"])
 
 
+def test_a_search_of_a_finite_space_ends_with_its_last_config(make_site, tmp_path):
+    space = {"model.norm": ["batch", "none"], "batch_size": [16, 32, 64]}
+    write_store(tmp_path / "results" / "search", space=space, name="search", epochs=2, extras=False)
+    client = make_site(tmp_path / "results").client()
+    study = client.get(f"{API}/search").json()
+    assert (study["planned"], study["ended"], study["state"]) == (6, 6, "complete")
+    assert study["statement"] == "6 of 6 trials are finished"
+    plan = client.get(f"{API}/search/plan").json()
+    assert (plan["cells"], plan["done"], plan["missing"]) == (6, 6, 0)
+    text = f"name: x\nmode: search\nspace: {json.dumps(space)}\n"
+    assert client.post("/api/v1/validate", json={"study": text}).json()["cells"] == 6
+
+
 def test_correct_images_are_fetched_as_parquet_and_with_their_bits_in_hexadecimal_as_csv(make_site, tmp_path):
     from tune_app.tuning.store.writer import parquet_bytes
 
