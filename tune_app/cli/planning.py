@@ -129,10 +129,9 @@ def _searched(spec: StudySpec, store: ResultsStore, task: Task, shared: Mapping[
     """Return how many stored trials a run of the search would know as its own."""
     ended = [trial for trial in store.trials() if trial.status != "failed"]
     known, _ = identify(spec, [Row(trial.digest, trial.config) for trial in ended])
-    own = [trial for trial in ended if trial.digest in known]
-    configs = [config_from(trial.config, stored=True) for trial in own]
-    prints = [task.fingerprint(config, shared) for config in configs]
-    return sum(trial.fingerprint == present for trial, present in zip(own, prints, strict=True))
+    space = spec.search_space()  # its configs say where the images are now, stored ones where they were
+    present = {digest: task.fingerprint(space.config(one.levels), shared) for digest, one in known.items()}
+    return sum(trial.fingerprint == present.get(trial.digest) for trial in ended)
 
 
 def _values(domain: Domain) -> str:

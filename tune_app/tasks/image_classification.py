@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import product
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from search_spaces.config.base import Config, is_reference
 from search_spaces.config.trial import TrialConfig
-from search_spaces.errors import StudyError
-from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
 from tune_app.data import ImageArrays, load_source, source_key
 from tune_app.data.memory import require_memory
 from tune_app.tasks.base import EpochReport, TrialSetup
+from tune_app.tasks.image_data import data_by_source
 from tune_app.tasks.image_pairing import pairing_notes
 from tune_app.tasks.image_planning import network_notes, planned_sources, planning_notes, shape_of, training_seconds
 from tune_app.user_code import CodeSource
@@ -25,10 +23,8 @@ class ImageClassification:
     trainer = "tune_app.tasks.image_training"
 
     def prepare(self, spec: StudySpec, code: CodeSource) -> dict[str, ImageArrays]:
-        """Return the decoded sources of all arms."""
-        configs: Iterable[Config] = make_plan(spec).configs() if spec.mode == "ablation" else _searched(spec)
-        by_key = {source_key(_image(config).data): _image(config).data for config in configs}
-        sources = {key: load_source(data, code=code) for key, data in by_key.items()}
+        """Return the decoded images of every source."""
+        sources = {key: load_source(data, code=code) for key, data in data_by_source(spec).items()}
         for key, arrays in sources.items():
             _, height, width, channels = arrays.train_images.shape
             images = len(arrays.train_images) + len(arrays.test_images)
@@ -45,8 +41,6 @@ class ImageClassification:
 
     def plan_shared(self, spec: StudySpec, code: CodeSource) -> dict[str, ImageArrays]:
         """Return the sources, blank images for one that would be downloaded."""
-        if spec.mode == "search":
-            _image_domains(spec)
         return planned_sources(spec, code)
 
     def plan_notes(self, spec: StudySpec, shared: Mapping[str, Any]) -> list[str]:
@@ -69,31 +63,6 @@ class ImageClassification:
 
         config = _image(config)
         return train(config, shared[source_key(config.data)], setup)
-
-
-def _searched(spec: StudySpec) -> Iterator[Config]:
-    """Yield configs that name every source a search may read: the baseline, and each combination of image fields."""
-    yield spec.baseline
-    space, domains = spec.search_space(), _image_domains(spec)
-    for values in product(*(domain.grid() for domain in domains.values())):
-        try:
-            config = space.config(dict(zip(domains, values, strict=True)))
-        except StudyError:
-            continue  # the search leaves it out, too
-        yield config
-
-
-def _image_domains(spec: StudySpec) -> Mapping[str, Any]:
-    """Return the domains of a search that select its images; StudyError for a continuous one."""
-    names, arguments = ("data.source", "data.resolution"), "data.args."
-    found = {p: d for p, d in spec.search_space().domains.items() if p in names or p.startswith(arguments)}
-    for path, domain in found.items():
-        if domain.size is None:
-            raise StudyError(
-                f"`space.{path}` is continuous, but each of its values may select other images, which are read before "
-                "the search begins; list the values: [a, b, c]"
-            )
-    return found
 
 
 def _image(config: Config) -> TrialConfig:

@@ -12,19 +12,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from search_spaces.config import Config, TrialConfig
+from search_spaces.config import TrialConfig
 from search_spaces.config.base import is_reference
 from search_spaces.errors import StudyError
 from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
 from tune_app.data import ImageArrays, blank_source, load_source, source_key
+from tune_app.tasks.image_data import data_by_source
 from tune_app.user_code import CodeSource, in_child
 
 
 def planned_sources(spec: StudySpec, code: CodeSource) -> dict[str, ImageArrays]:
     """Return the sources by `source_key`; blank images for one that is not here, since a plan downloads nothing."""
-    by_key = {source_key(config.data): config.data for config in _configs(spec)}
-    return {key: blank_source(data) or load_source(data, code=code) for key, data in by_key.items()}
+    read = data_by_source(spec)
+    return {key: blank_source(data) or load_source(data, code=code) for key, data in read.items()}
 
 
 def network_notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[str]:
@@ -68,10 +69,9 @@ def _described(networks: tuple[str, ...]) -> list[Mapping[str, Any]]:
 
 def planning_notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[str]:
     """Return what to know: data that is not here, tensors that decay by name gets wrong."""
-    data = {source_key(config.data): config.data for config in _configs(spec)}
     found = [
         f"{part.source} is not downloaded yet: nothing counts as done, and times are those of blank images"
-        for part in data.values()
+        for part in data_by_source(spec).values()
         if blank_source(part) is not None
     ]
     for arm in make_plan(spec).arms if spec.mode == "ablation" else ():
@@ -97,12 +97,6 @@ def shape_of(config: TrialConfig) -> str:
     canonical = config.canonical()
     parts = ("data", "model", "augmentation", "batch_size", "precision")
     return repr([canonical[part] for part in parts] + [config.optimizer.name])
-
-
-def _configs(spec: StudySpec) -> list[TrialConfig]:
-    """Return the configs of the arms with the values that they try, or a search's baseline."""
-    configs: list[Config] = make_plan(spec).configs() if spec.mode == "ablation" else [spec.baseline]
-    return [config for config in configs if isinstance(config, TrialConfig)]
 
 
 def _wrong_by_name(config: TrialConfig, arrays: ImageArrays) -> list[str]:

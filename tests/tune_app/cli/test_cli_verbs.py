@@ -5,12 +5,14 @@ import sys
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
 from bench.make_store import write_store
 from search_spaces.errors import StudyError
 from search_spaces.study_files import ready_studies
+from tests.support.stored_search import write_search
 from tune_app.cli import app
 
 pytestmark = pytest.mark.slow
@@ -128,6 +130,28 @@ def test_plan_of_a_search_shows_its_space(tune_app, tmp_path):
     output = tune_app("plan", "s.yaml", "--no-time")
     assert "loguniform: 0.001 to 1" in output
     assert "32 trials by tpe out of infinitely many configs, 0 done; ASHA from epoch 1" in output
+
+
+def test_plan_of_a_search_over_images_counts_its_stored_trials(tune_app, tmp_path):
+    tree = {"name": "s", "mode": "search", "space": {"data.source": ["digits", "synthetic"]}, "baseline": {"epochs": 1}}
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(tree))
+    write_search(tmp_path / "results", tree, [{"data.source": "synthetic"}])
+    assert "2 trials by tpe out of 2 configs, 1 done" in tune_app("plan", "s.yaml", "--no-time")
+
+
+def test_plan_of_a_search_counts_its_stored_trials_where_the_images_were_moved(tune_app, tmp_path):
+    for name, level in (("dark", 60), ("light", 160)):
+        for split in ("train", "test"):
+            (tmp_path / "old" / split / name).mkdir(parents=True)
+            for number in range(10):
+                Image.new("L", (8, 8), level + number).save(tmp_path / "old" / split / name / f"{number}.png")
+    data = {"source": "folder", "path": str(tmp_path / "old")}
+    tree = {"name": "s", "mode": "search", "space": {"optimizer.lr": [0.1, 0.2]}, "baseline": {"data": data}}
+    write_search(tmp_path / "results", tree, [{"optimizer.lr": 0.1}])
+    (tmp_path / "old").rename(tmp_path / "new")
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(tree))
+    output = tune_app("plan", "s.yaml", "--no-time", "--set", f"data.path={tmp_path / 'new'}")
+    assert "2 trials by tpe out of 2 configs, 1 done" in output
 
 
 def test_plan_of_a_grid_says_how_many_configs_it_leaves_out(tune_app, tmp_path):

@@ -23,7 +23,8 @@ def spec_of(tmp_path, space):
 def task(monkeypatch):
     images = np.zeros((1, 4, 4, 3), np.uint8)
     arrays = SimpleNamespace(train_images=images, test_images=images, fingerprint="f" * 16)
-    monkeypatch.setattr("tune_app.tasks.image_classification.load_source", lambda data, code: arrays)
+    for module in ("image_classification", "image_planning"):
+        monkeypatch.setattr(f"tune_app.tasks.{module}.load_source", lambda data, code: arrays)
     return ImageClassification()
 
 
@@ -33,6 +34,7 @@ def test_every_combination_of_the_fields_that_select_images_is_read(task, tmp_pa
     shared = task.prepare(spec, CodeSource())
     found = spec.search_space()
     assert len(shared) == 6
+    assert shared == task.plan_shared(spec, CodeSource())
     for values in found.grid():
         config = found.config(values)
         assert source_key(config.data) in shared
