@@ -10,6 +10,8 @@ from search_spaces.config.trial import DataConfig
 from search_spaces.errors import StudyError
 from tune_app.data.arrays import ImageArrays
 
+_IMAGES = {"train_size": "training", "validation_size": "validation", "test_size": "test"}
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -40,9 +42,9 @@ def make_splits(arrays: ImageArrays, config: DataConfig, seed: int) -> Splits:
         val=_first(val, config.validation_size, "validation_size"),
         test=_first(tests, config.test_size, "test_size"),
     )
-    _check_classes("train_size", arrays.train_labels[splits.train], arrays.classes)
-    _check_classes("validation_size", arrays.train_labels[splits.val], arrays.classes)
-    _check_classes("test_size", arrays.test_labels[splits.test], arrays.classes)
+    _check_classes("train_size", config, arrays, arrays.train_labels[splits.train])
+    _check_classes("validation_size", config, arrays, arrays.train_labels[splits.val])
+    _check_classes("test_size", config, arrays, arrays.test_labels[splits.test])
     return splits
 
 
@@ -91,16 +93,24 @@ def _first(indices: np.ndarray, size: int | None, field: str) -> np.ndarray:
     return indices[:size]
 
 
-def _check_classes(field: str, labels: np.ndarray, classes: tuple[str, ...]) -> None:
-    counts = np.bincount(labels, minlength=len(classes))
-    if len(labels) < len(classes):
-        raise StudyError(
-            f"`data.{field}` gives {len(labels)} images for {len(classes)} classes; "
-            f"it must be at least {len(classes)}, so that no class is without an image"
-        )
-    if counts.min() == 0:
-        rarest = classes[int(counts.argmin())]
-        raise StudyError(
-            f"`data.{field}`: none of the {len(labels)} images is of the rare class {rarest!r}; "
-            "raise the size, or `data.validation_fraction`, or leave the class out of the source"
-        )
+def _check_classes(field: str, config: DataConfig, arrays: ImageArrays, labels: np.ndarray) -> None:
+    counts = np.bincount(labels, minlength=len(arrays.classes))
+    if counts.min() > 0:
+        return
+    setting, remedy = _what_decides(field, config, arrays)
+    found = f"{setting} gives {len(labels)} {_IMAGES[field]} images"
+    if len(labels) < len(arrays.classes):
+        raise StudyError(f"{found} for {len(arrays.classes)} classes; {remedy}, so that no class is without an image")
+    rarest = arrays.classes[int(counts.argmin())]
+    raise StudyError(f"{found}, none of the rare class {rarest!r}; {remedy}, or leave the class out of the source")
+
+
+def _what_decides(field: str, config: DataConfig, arrays: ImageArrays) -> tuple[str, str]:
+    """Return what decides how many images a split has, as the study says it, and what to do for more of them."""
+    size = getattr(config, field)
+    if size is not None:
+        return f"`data.{field}`", f"raise it to {max(len(arrays.classes), size + 1)} or more"
+    if field == "test_size" or arrays.validation:
+        return f"`data.source` {config.source}", "add images"
+    remedy = "lower it" if field == "train_size" else "raise it"
+    return f"`data.validation_fraction` {config.validation_fraction}", remedy

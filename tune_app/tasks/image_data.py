@@ -1,9 +1,10 @@
-"""Which images a study reads."""
+"""Which images a study reads, and whether they can be split as it says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import product
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import islice, product
 from typing import Any
 
 from search_spaces.config import Config, TrialConfig
@@ -11,35 +12,57 @@ from search_spaces.config.trial import DataConfig
 from search_spaces.errors import StudyError
 from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
-from tune_app.data import source_key
+from tune_app.data import ImageArrays, make_splits, source_key
+
+_IMAGES = ("data.source", "data.resolution")
+_SIZES = ("data.train_size", "data.validation_fraction", "data.validation_size", "data.test_size")
+MAX_SPLITS = 100
+"""Different splits of a study that are tried before it runs: one takes milliseconds."""
 
 
-def data_by_source(spec: StudySpec) -> dict[str, DataConfig]:
-    """Return the data of every source that a study may read, by `source_key`; StudyError as `_image_domains`.
+def data_configs(spec: StudySpec) -> list[TrialConfig]:
+    """Return configs with all data that the trials of a study may have; StudyError as `_image_domains`.
 
-    An ablation reads those of its arms with the values that they try, a search those of the baseline and of each
-    combination of the fields that select images.
+    Of an ablation those of its arms, with the values that they try. Of a search each combination of the fields that
+    select images, with the values, or the ends, of the sizes of its splits in turn.
     """
-    configs: Iterable[Config] = make_plan(spec).configs() if spec.mode == "ablation" else _searched(spec)
-    data = [config.data for config in configs if isinstance(config, TrialConfig)]
-    return {source_key(part): part for part in data}
+    configs = make_plan(spec).configs() if spec.mode == "ablation" else _searched(spec)
+    return [config for config in configs if isinstance(config, TrialConfig)]
 
 
-def _searched(spec: StudySpec) -> Iterator[Config]:
-    yield spec.baseline
-    space, domains = spec.search_space(), _image_domains(spec)
-    for values in product(*(domain.grid() for domain in domains.values())):
-        try:
-            config = space.config(dict(zip(domains, values, strict=True)))
-        except StudyError:
-            continue  # the search leaves it out, too
-        yield config
+def data_by_source(spec: StudySpec, configs: Sequence[TrialConfig]) -> dict[str, DataConfig]:
+    """Return the data of every source that a study reads, by `source_key`: a search reads its baseline's, too."""
+    found = [config.data for config in configs]
+    if spec.mode == "search" and isinstance(spec.baseline, TrialConfig):
+        found.append(spec.baseline.data)
+    return {source_key(data): data for data in found}
+
+
+def require_splits(spec: StudySpec, configs: Sequence[TrialConfig], sources: Mapping[str, ImageArrays]) -> None:
+    """Raise StudyError, as `make_splits`, where the images of the first seed cannot be split as a config says."""
+    different = {
+        (source_key(config.data), config.data.model_copy(update={"resolution": None}).model_dump_json()): config.data
+        for config in configs
+    }
+    for data in islice(different.values(), MAX_SPLITS):
+        make_splits(sources[source_key(data)], data, spec.seeds[0])
+
+
+def _searched(spec: StudySpec) -> list[Config]:
+    space, images = spec.search_space(), _image_domains(spec)
+    configs: list[Config] = []
+    sizes = {path: domain.edges() for path, domain in space.domains.items() if path in _SIZES}
+    for values in product(*(domain.grid() for domain in images.values())):
+        for turn in range(max(map(len, sizes.values()), default=1)):
+            chosen = {path: ends[turn % len(ends)] for path, ends in sizes.items()}
+            with suppress(StudyError):  # the search leaves it out, too
+                configs.append(space.config(chosen | dict(zip(images, values, strict=True))))
+    return configs
 
 
 def _image_domains(spec: StudySpec) -> Mapping[str, Any]:
     """Return the domains of a search that select its images; StudyError for a continuous one."""
-    names, arguments = ("data.source", "data.resolution"), "data.args."
-    found = {p: d for p, d in spec.search_space().domains.items() if p in names or p.startswith(arguments)}
+    found = {p: d for p, d in spec.search_space().domains.items() if p in _IMAGES or p.startswith("data.args.")}
     for path, domain in found.items():
         if domain.size is None:
             raise StudyError(

@@ -18,14 +18,20 @@ from search_spaces.errors import StudyError
 from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
 from tune_app.data import ImageArrays, blank_source, load_source, source_key
-from tune_app.tasks.image_data import data_by_source
+from tune_app.tasks.image_data import data_by_source, data_configs, require_splits
 from tune_app.user_code import CodeSource, in_child
 
 
 def planned_sources(spec: StudySpec, code: CodeSource) -> dict[str, ImageArrays]:
-    """Return the sources by `source_key`; blank images for one that is not here, since a plan downloads nothing."""
-    read = data_by_source(spec)
-    return {key: blank_source(data) or load_source(data, code=code) for key, data in read.items()}
+    """Return the sources by `source_key`; StudyError where one cannot be split.
+
+    Blank images are in the place of one that is not here, since a plan downloads nothing.
+    """
+    configs = data_configs(spec)
+    read = data_by_source(spec, configs)
+    sources = {key: blank_source(data) or load_source(data, code=code) for key, data in read.items()}
+    require_splits(spec, configs, sources)
+    return sources
 
 
 def network_notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[str]:
@@ -71,7 +77,7 @@ def planning_notes(spec: StudySpec, sources: Mapping[str, ImageArrays]) -> list[
     """Return what to know: data that is not here, tensors that decay by name gets wrong."""
     found = [
         f"{part.source} is not downloaded yet: nothing counts as done, and times are those of blank images"
-        for part in data_by_source(spec).values()
+        for part in data_by_source(spec, data_configs(spec)).values()
         if blank_source(part) is not None
     ]
     for arm in make_plan(spec).arms if spec.mode == "ablation" else ():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -108,15 +110,27 @@ def test_the_error_for_a_too_large_size_gives_the_number_of_images(field: str, s
 
 @pytest.mark.parametrize("field", ["train_size", "validation_size", "test_size"])
 def test_a_size_below_the_number_of_classes_is_refused(field: str) -> None:
-    with pytest.raises(StudyError, match=rf"`data.{field}` gives 2 images for 3 classes; it must be at least 3"):
+    with pytest.raises(StudyError, match=rf"`data.{field}` gives 2 \w+ images for 3 classes; raise it to 3 or more"):
         make_splits(arrays_with([20] * 3), DataConfig.model_validate({field: 2}), seed=0)
 
 
-def test_a_rare_class_that_a_split_would_miss_is_named() -> None:
-    with pytest.raises(
-        StudyError, match=r"`data.validation_size`: none of the 20 images is of the rare class 'class 1'"
-    ):
-        make_splits(arrays_with([98, 2]), DataConfig(), seed=0)
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, r"`data.validation_fraction` 0.2 gives 20 validation images, none of the rare class 'class 1'; raise it"),
+        ({"validation_size": 9}, r"`data.validation_size` gives 9 validation images, none .*; raise it to 10 or more"),
+        ({"validation_fraction": 0.001}, r"`data.validation_fraction` 0.001 gives 0 validation images .*; raise it"),
+        ({"validation_fraction": 0.999}, r"`data.validation_fraction` 0.999 gives 0 training images .*; lower it"),
+    ],
+)
+def test_a_class_without_an_image_is_explained_by_what_the_study_sets(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        make_splits(arrays_with([98, 2]), DataConfig.model_validate(fields), seed=0)
+
+
+def test_a_class_without_a_test_image_is_the_source_s() -> None:
+    with pytest.raises(StudyError, match=r"`data.source` digits gives 1 test images for 2 classes; add images"):
+        make_splits(arrays_with([20, 20], [1, 0]), DataConfig(), seed=0)
 
 
 @given(counts, st.integers(0, 5), st.integers(0, 300))

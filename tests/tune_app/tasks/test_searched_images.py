@@ -1,7 +1,5 @@
 """The images that a search may read."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -9,6 +7,7 @@ from search_spaces.errors import StudyError
 from search_spaces.study import StudySpec
 from search_spaces.study_files import study_from
 from tune_app.data import source_key
+from tune_app.data.arrays import image_arrays
 from tune_app.tasks.image_classification import ImageClassification
 from tune_app.user_code import CodeSource
 
@@ -21,8 +20,8 @@ def spec_of(tmp_path, space):
 
 @pytest.fixture
 def task(monkeypatch):
-    images = np.zeros((1, 4, 4, 3), np.uint8)
-    arrays = SimpleNamespace(train_images=images, test_images=images, fingerprint="f" * 16)
+    images, labels = np.zeros((40, 4, 4, 3), np.uint8), np.arange(40) % 2
+    arrays = image_arrays(images, labels, images, labels, ("a", "b"))
     for module in ("image_classification", "image_planning"):
         monkeypatch.setattr(f"tune_app.tasks.{module}.load_source", lambda data, code: arrays)
     return ImageClassification()
@@ -34,11 +33,11 @@ def test_every_combination_of_the_fields_that_select_images_is_read(task, tmp_pa
     shared = task.prepare(spec, CodeSource())
     found = spec.search_space()
     assert len(shared) == 6
-    assert shared == task.plan_shared(spec, CodeSource())
+    assert shared.keys() == task.plan_shared(spec, CodeSource()).keys()
     for values in found.grid():
         config = found.config(values)
         assert source_key(config.data) in shared
-        assert task.fingerprint(config, shared) == "f" * 16
+        assert task.fingerprint(config, shared) == shared[source_key(config.data)].fingerprint
 
 
 def test_continuous_fields_that_select_no_images_are_searched(task, tmp_path):
