@@ -11,7 +11,7 @@ from search_spaces.study import StudySpec
 from tune_app.data import ImageArrays, load_source, source_key
 from tune_app.data.memory import require_memory
 from tune_app.tasks.base import EpochReport, TrialSetup
-from tune_app.tasks.image_data import data_by_source, data_configs, require_splits
+from tune_app.tasks.image_data import data_by_source, data_configs, require_usable
 from tune_app.tasks.image_pairing import pairing_notes
 from tune_app.tasks.image_planning import network_notes, planned_sources, planning_notes, shape_of, training_seconds
 from tune_app.user_code import CodeSource
@@ -23,14 +23,14 @@ class ImageClassification:
     trainer = "tune_app.tasks.image_training"
 
     def prepare(self, spec: StudySpec, code: CodeSource) -> dict[str, ImageArrays]:
-        """Return the decoded images of every source; StudyError where they do not fit or cannot be split."""
+        """Return the decoded images of every source; StudyError where they do not fit or cannot be used."""
         configs = data_configs(spec)
         sources = {key: load_source(data, code=code) for key, data in data_by_source(spec, configs).items()}
         for key, arrays in sources.items():
             _, height, width, channels = arrays.train_images.shape
             images = len(arrays.train_images) + len(arrays.test_images)
             require_memory(images, height, width, channels, f"`data.source` {key}")
-        require_splits(spec, configs, sources)
+        require_usable(spec, configs, sources)
         return sources
 
     def fingerprint(self, config: Config, shared: Mapping[str, Any]) -> str:

@@ -18,19 +18,19 @@ from search_spaces.errors import StudyError
 from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
 from tune_app.data import ImageArrays, blank_source, load_source, source_key
-from tune_app.tasks.image_data import data_by_source, data_configs, require_splits
+from tune_app.tasks.image_data import data_by_source, data_configs, require_usable
 from tune_app.user_code import CodeSource, in_child
 
 
 def planned_sources(spec: StudySpec, code: CodeSource) -> dict[str, ImageArrays]:
-    """Return the sources by `source_key`; StudyError where one cannot be split.
+    """Return the sources by `source_key`; StudyError where one cannot be used.
 
     Blank images are in the place of one that is not here, since a plan downloads nothing.
     """
     configs = data_configs(spec)
     read = data_by_source(spec, configs)
     sources = {key: blank_source(data) or load_source(data, code=code) for key, data in read.items()}
-    require_splits(spec, configs, sources)
+    require_usable(spec, configs, sources)
     return sources
 
 

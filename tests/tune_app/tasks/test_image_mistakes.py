@@ -1,8 +1,10 @@
 """Mistakes in the images of a study are found before anything is trained."""
 
+from itertools import product
 from unittest.mock import Mock
 
 import pytest
+from PIL import Image
 
 from search_spaces.errors import StudyError
 from search_spaces.study_files import study_from
@@ -52,3 +54,27 @@ def test_arms_that_differ_in_no_image_are_split_once(monkeypatch):
     assert made.call_count == 1
     read("plan_shared", {"factors": {"data.resolution": [8, 16], "data.train_size": [200]}})
     assert made.call_count == 3
+
+
+def wide(folder):
+    """Write a folder source of images that are 12 pixels wide and 8 high."""
+    for split, name in product(("train", "test"), ("dark", "light")):
+        (folder / split / name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("L", (12, 8), 100 * (name == "light") + number).save(folder / split / name / f"{number}.png")
+    return {"source": "folder", "path": str(folder)}
+
+
+@pytest.mark.parametrize("verb", ["prepare", "plan_shared"])
+@pytest.mark.parametrize("family", ["cnn", "timm:test_vit"])
+def test_images_that_are_not_square_are_refused_for_a_network_that_needs_squares(verb, family, tmp_path):
+    data = wide(tmp_path / "images")
+    ablation = {"baseline": {"data": data}, "factors": {"model.family": ["resnet", family]}}
+    search = {"mode": "search", "baseline": {"data": data}, "space": ablation["factors"]}
+    for study in (ablation, search):
+        with pytest.raises(StudyError, match=rf"8 pixels high and 12 wide, .*{family}.*`data.resolution`, .* 8$"):
+            read(verb, study)
+        square = {"data": data | {"resolution": 16}}
+        assert len(read(verb, study | {"baseline": square})) == 1
+    assert len(read(verb, {"baseline": {"data": data}, "factors": {"model.family": ["plain", "densenet"]}})) == 1
+    assert len(read(verb, search | {"space": search["space"] | {"data.resolution": [8, 16]}})) == 3
