@@ -6,6 +6,7 @@ import math
 
 from search_spaces import designs
 from search_spaces.cells import Arm, Cell, Plan, seeded
+from search_spaces.config.defaults import explicit
 from search_spaces.errors import StudyError, nearest
 from search_spaces.factors import Factor
 from search_spaces.space import apply_values
@@ -27,7 +28,7 @@ def make_plan(spec: StudySpec) -> Plan:
     factors = spec.read_factors()
     counts = [len(factor.levels) for factor in factors]
     arms = [_arm(spec, factors, row) for row in _rows(spec, counts)]
-    _refuse_twins(arms)
+    _refuse_twins(arms, is_stored=spec.training_version is not None)
     tuning = tuning_trials(spec.tune, arms) if spec.tune is not None else ()
     cells = [seeded(arm, seed) for arm, seed in designs.with_seeds(arms, spec.seeds)] if spec.tune is None else []
     is_fraction = spec.design.kind == "fractional_factorial"
@@ -83,14 +84,16 @@ def _short_name(name: str) -> str:
     return parents[-1] if parents and last in ("kind", "name", "policy") and parents[-1] != "args" else last
 
 
-def _refuse_twins(arms: list[Arm]) -> None:
+def _refuse_twins(arms: list[Arm], is_stored: bool) -> None:
+    """Refuse two arms with one training. Stored studies of earlier releases may have null and its number as levels."""
     seen: dict[str, Arm] = {}
     for arm in arms:
-        twin = seen.setdefault(arm.config.digest(), arm)
+        twin = seen.setdefault((arm.config if is_stored else explicit(arm.config)).digest(), arm)
         if twin is not arm:
             raise StudyError(
                 f"arms {twin.name!r} and {arm.name!r} would train the very same thing: a field in which they differ "
-                "has no effect there; drop one of them from `factors`, or choose another `design`"
+                "has no effect there, or null stands for the other's number; drop one of them from `factors`, set the "
+                "field in `baseline`, or choose another `design`"
             )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from search_spaces.config.defaults import explicit
 from search_spaces.errors import StudyError
 from search_spaces.factors import MAX_NAME
 from search_spaces.store_schema import CONFIRMATION
@@ -60,11 +61,13 @@ def best_configurations(search: StudySpec, results: StudyResults, top: int) -> d
         return {}
     ranked = by_rank(done, results.metric_record(results.choose_by)).dropna(subset=[results.choose_by])
     found: dict[str, dict[str, object]] = {}
+    known = {explicit(search.baseline).digest()}
     for text in ranked["config"]:
         config = json_object(text) or {}
         values = {path: value_at(config, path) for path in search.search_space().domains}
-        is_other = search.baseline.with_values(values).digest() != search.baseline.digest()
-        if is_other and len(found) < top:
+        digest = explicit(search.baseline.with_values(values)).digest()
+        if digest not in known and len(found) < top:
+            known.add(digest)
             name = f"{len(found) + 1}: {values_name(values)}"
             found[name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3]}..."] = values
     return found

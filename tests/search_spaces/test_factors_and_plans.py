@@ -133,6 +133,27 @@ def test_arms_that_are_one_and_the_same_are_refused():
         plan(factors=factors, design="full_factorial")
 
 
+@pytest.mark.parametrize(
+    ("baseline", "factors"),
+    [
+        ({}, {"model.width": [16, 32]}),
+        ({"model": {"family": "cnn"}}, {"model.width": [32]}),
+        ({"model": {"family": "resnet18"}}, {"model.blocks": [[2, 2, 2, 2], [1, 1, 1, 1]]}),
+        ({"schedule": {"kind": "step"}, "epochs": 10}, {"schedule.step_size": [4]}),
+        ({"schedule": {"kind": "multistep"}, "epochs": 10}, {"schedule.milestones": [[5, 8]]}),
+    ],
+)
+def test_null_and_the_number_that_it_stands_for_are_one_arm(baseline, factors):
+    with pytest.raises(StudyError, match=r"would train the very same thing: .* or null stands for the other's number"):
+        plan(baseline=baseline, factors=factors)
+    stored = plan(baseline=baseline, factors=factors, training_version=2)  # by an earlier release
+    assert len(stored.arms) > 1
+
+
+def test_null_and_the_number_of_another_family_are_two_arms():
+    assert names(baseline={"model": {"family": "cnn"}}, factors={"model.width": [16]}) == ["width=null", "width=16"]
+
+
 def test_levels_that_cannot_be_combined_are_refused_with_the_arm():
     factors = {"optimizer.name": ["nesterov"], "optimizer.momentum": [0.0]}
     with pytest.raises(StudyError, match=r"from `factors, arm 'optimizer=nesterov, momentum=0.0'`"):

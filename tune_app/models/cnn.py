@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from torch import nn
 
+from search_spaces.config.defaults import WIDTHS
 from search_spaces.config.trial import ModelConfig
 from tune_app.models.layers import ImageClassifier, Layers
 
@@ -18,7 +19,7 @@ def build_cnn(config: ModelConfig, in_channels: int, num_classes: int, resolutio
     would reduce the sides below 2, so that small images are possible too.
     """
     layers = Layers(config)
-    width = config.width or 32
+    width = config.width or WIDTHS[config.family]
     channels, side = in_channels, resolution
     parts: dict[str, nn.Module] = {}
     for index in range(1, 5):

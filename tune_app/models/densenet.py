@@ -12,6 +12,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from search_spaces.config.defaults import BLOCKS, WIDTHS
 from search_spaces.config.trial import ModelConfig
 from search_spaces.errors import StudyError
 from tune_app.models.layers import GlobalAveragePool, ImageClassifier, Layers
@@ -58,9 +59,9 @@ def transition(layers: Layers, in_channels: int, channels: int) -> nn.Sequential
 def build_densenet(config: ModelConfig, in_channels: int, num_classes: int, resolution: int) -> ImageClassifier:
     """Return a DenseNet; ``width`` (64) is that of the stem, blocks are (4, 4, 4, 4) where none are given."""
     layers = Layers(config)
-    blocks = config.blocks or (4, 4, 4, 4)
+    blocks = config.blocks or BLOCKS[config.family]
     _need_resolution(config, resolution, transitions=len(blocks) - 1)
-    channels = config.width or 64
+    channels = config.width or WIDTHS[config.family]
     parts = _stem(layers, in_channels, channels)
     for index, count in enumerate(blocks, start=1):
         parts[f"denseblock{index}"] = DenseBlock(layers, channels, count, config.growth_rate)

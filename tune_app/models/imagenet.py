@@ -13,6 +13,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from search_spaces.config.defaults import BLOCKS, WIDTHS
 from search_spaces.config.trial import ModelConfig
 from search_spaces.errors import StudyError
 from tune_app.models.layers import GlobalAveragePool, ImageClassifier, Layers
@@ -68,10 +69,9 @@ def stem(layers: Layers, in_channels: int, width: int) -> dict[str, nn.Module]:
 def build_imagenet(config: ModelConfig, in_channels: int, num_classes: int, resolution: int) -> ImageClassifier:
     """Return ``resnet18``, ``resnet50`` or ``resnext``; ``width`` (64) is that of the stem, doubled at every stage."""
     layers = Layers(config)
-    width = channels = config.width or 64
+    width = channels = config.width or WIDTHS[config.family]
     parts = stem(layers, in_channels, width)
-    own = (2, 2, 2, 2) if config.family == "resnet18" else (3, 4, 6, 3)
-    for stage, count in enumerate(config.blocks or own):
+    for stage, count in enumerate(config.blocks or BLOCKS[config.family]):
         blocks: list[nn.Module] = []
         for block in range(count):
             blocks.append(_block(layers, channels, width * 2**stage, stride=2 if stage and not block else 1))

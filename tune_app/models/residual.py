@@ -12,6 +12,7 @@ from collections import OrderedDict
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search_spaces.config.defaults import WIDTHS
 from search_spaces.config.trial import ModelConfig
 from tune_app.models.layers import GlobalAveragePool, ImageClassifier, Layers
 
@@ -77,9 +78,9 @@ def padded_identity(layers: Layers, in_channels: int, channels: int, stride: int
 
 
 def build_residual(config: ModelConfig, in_channels: int, num_classes: int, resolution: int) -> ImageClassifier:
-    """Return a ``resnet`` or ``plain`` network of ``config.depth`` layers; the default width is 16 channels."""
+    """Return a ``resnet`` or ``plain`` network of ``config.depth`` layers."""
     layers = Layers(config)
-    width = channels = config.width or 16
+    width = channels = config.width or WIDTHS[config.family]
     parts = {"conv1": layers.conv(in_channels, width, 3), **layers.norm_relu(width)}
     for stage in range(3):
         blocks = []

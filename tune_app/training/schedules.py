@@ -7,12 +7,12 @@ A schedule has no state, so a resumed run needs only its position. The schedules
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from search_spaces.config.defaults import milestones, step_size
 from search_spaces.config.trial import ScheduleConfig
 
 Factors = NDArray[np.float64]
@@ -52,13 +52,13 @@ def _constant(config: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Fact
 
 
 def _step(config: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Factors:
-    size = config.step_size or math.ceil(epochs / 3)
+    size = config.step_size or step_size(epochs)
     return _powers(config.gamma, _epoch_of_step(epochs, steps_per_epoch) // size)
 
 
 def _multistep(config: ScheduleConfig, epochs: int, steps_per_epoch: int) -> Factors:
-    milestones = config.milestones or sorted({math.ceil(epochs / 2), math.ceil(epochs * 3 / 4)})
-    passed = np.searchsorted(milestones, _epoch_of_step(epochs, steps_per_epoch), side="right")
+    reached = config.milestones or milestones(epochs)
+    passed = np.searchsorted(reached, _epoch_of_step(epochs, steps_per_epoch), side="right")
     return _powers(config.gamma, passed)
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torchvision
 
+from search_spaces.config.defaults import BLOCKS, WIDTHS
 from search_spaces.config.trial import Family, ModelConfig
 from tune_app.models import MODELS, ImageClassifier, build_model
 
@@ -37,6 +38,13 @@ def count(model: torch.nn.Module) -> int:
 
 def test_every_family_of_the_config_has_one_entry() -> None:
     assert set(MODELS) == set(get_args(Family))
+
+
+@pytest.mark.parametrize("family", get_args(Family))
+def test_null_is_the_family_s_own_width_and_blocks(family: str) -> None:
+    with torch.device("meta"):
+        own = {"width": WIDTHS[family], "blocks": BLOCKS.get(family)}
+        assert str(build(family=family)) == str(build(family=family, **own))
 
 
 @pytest.mark.parametrize("norm", ["batch", "torch_batch"])
