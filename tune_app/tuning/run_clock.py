@@ -88,7 +88,8 @@ class RunClock:
     def close(self) -> None:
         """Add what was measured to the speeds of this machine; a run that trained nothing adds nothing.
 
-        A sequential or tuned study may have trained more than was expected. Then there is no estimate of all of it.
+        A sequential or tuned study may have trained more than was expected. Then there is no estimate of all of it. A
+        run that went on with a trial of an earlier one adds no start-up: the first report brought its earlier epochs.
         """
         if self._ended > SURPLUS * self._expected:
             self.estimated = None
@@ -97,9 +98,9 @@ class RunClock:
         span = self._last_end - self._training_since
         for key, seconds in self._epochs.items():
             self._speeds.add_epochs(key, sum(seconds) / len(seconds))
-        startup = max(0.0, self._training_since - self._began)
-        per_trial = cost_per_trial(span, self._seconds, max(1, self._side_by_side))
-        self._speeds.add_run(self._executor, startup, per_trial)
+        if self._training_since >= self._began:
+            per_trial = cost_per_trial(span, self._seconds, max(1, self._side_by_side))
+            self._speeds.add_run(self._executor, self._training_since - self._began, per_trial)
         self._speeds.write()
 
     def _trial_seconds(self, job: Job) -> float | None:

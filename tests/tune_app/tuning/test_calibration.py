@@ -100,3 +100,23 @@ def test_the_second_run_of_a_kind_is_estimated_from_the_first(spec):
     second = Run(spec, task, jobs, began=500.0)
     second.clock.expect(jobs)
     assert second.clock.estimated == pytest.approx(9.0 + 2 * 20.5, rel=0.05)
+
+
+def test_a_run_that_goes_on_with_a_trial_measures_epochs_but_no_start_up(spec):
+    from search_spaces.plan import make_plan
+    from tune_app.tasks import task_of
+    from tune_app.tuning.jobs import cell_job
+
+    jobs = [cell_job(cell, "f" * 16, 0.0) for cell in make_plan(spec).cells]
+    run = Run(spec, task_of(spec), jobs, began=5000.0)
+    run.clock.expect(jobs)
+    resumed = TrialRecord(jobs[0], cpus=1.0)
+    run.clock.update(resumed, "started")
+    run.now += 30.0
+    resumed.epochs = {1: {"seconds": 3600.0}, 2: {"seconds": 10.0}}  # the first of them in an earlier run
+    resumed.columns["seconds"] = 3610.0
+    run.clock.update(resumed, "completed")
+    run.clock.close()
+    speeds = Speeds.read()
+    assert (speeds.startups, speeds.per_trial) == ({}, {})
+    assert list(speeds.epochs.values()) == [[1805.0]]
