@@ -18,9 +18,15 @@ SURPLUS = 1.1
 _TRAINED = ("completed", "pruned")
 
 
-def shape_of(spec: StudySpec, task: Task, config: Config) -> str:
-    """Return what the time of a trial depends on; the trials of a search count as one kind, pruned ones included."""
-    return f"search {spec.name}" if spec.mode == "search" else task.shape(config)
+def shape_of(spec: StudySpec, task: Task, config: Config, fingerprint: str) -> str:
+    """Return what the time of a trial depends on; the trials of a search count as one kind, pruned ones included.
+
+    ``fingerprint`` is that of the data: a config does not say how many images a folder has. A search of one name may
+    have several sizes, so its baseline counts, too.
+    """
+    is_search = spec.mode == "search"
+    kind = f"search {spec.name} {spec.baseline.digest()}" if is_search else task.shape(config)
+    return f"{kind} {fingerprint}"
 
 
 class RunClock:
@@ -42,7 +48,6 @@ class RunClock:
         self._spec, self._task, self._executor, self._slots = spec, task, executor, slots
         self._began, self._clock = began, clock
         self._speeds = Speeds.read()
-        self._keys: dict[str, str] = {}
         self._running: set[str] = set()
         self._side_by_side = 0
         self._training_since: float | None = None
@@ -108,8 +113,5 @@ class RunClock:
         return None if each is None else each * job.config.epochs
 
     def _key(self, job: Job) -> str:
-        name = "" if self._spec.mode == "search" else job.arm
-        if name not in self._keys:
-            shape = shape_of(self._spec, self._task, job.config)
-            self._keys[name] = shape_key(shape, self._spec.resources.cpu, job.gpus)
-        return self._keys[name]
+        shape = shape_of(self._spec, self._task, job.config, job.fingerprint)
+        return shape_key(shape, self._spec.resources.cpu, job.gpus)
