@@ -101,7 +101,7 @@ def compute_landscapes(
         missing = [landscape for landscape in landscapes if landscape.jobs]
         if missing:
             with ray_session(address), termination_is_interruption():
-                _compute(store, missing, summary, _gpus(store, address))
+                _compute(store, missing, summary, _gpus(store, address, trials))
     summary.seconds = time.monotonic() - began
     return summary
 
@@ -112,7 +112,7 @@ def _missing(there: Collection[str], trial: Stored, spec: SurfaceSpec) -> Landsc
     return Landscape(trial, spec, rows, every.file(None) not in there)
 
 
-def _gpus(store: ResultsStore, address: str | None) -> float:
+def _gpus(store: ResultsStore, address: str | None, trials: Sequence[Stored]) -> float:
     """Return the share of a GPU for each worker, as the study's trials had it."""
     place = store.folder.path("study.yaml")
     tree = mapping_in(parse_stored(store.folder.read("study.yaml"), place), place, "the study's keys")
@@ -120,7 +120,9 @@ def _gpus(store: ResultsStore, address: str | None) -> float:
         resources = Resources.model_validate(tree.get("resources") or {})
     except ValidationError as error:
         raise StudyError(f"{place}: {explain(error)}") from None
-    return gpu_share(resources.model_copy(update={"cpu": 1.0}), cluster_resources(), autoscaling=address is not None)
+    before = max(trial.gpus or 0.0 for trial in trials)
+    own = resources.model_copy(update={"cpu": 1.0})
+    return gpu_share(own, cluster_resources(), autoscaling=address is not None, before=before)
 
 
 def _compute(store: ResultsStore, landscapes: Sequence[Landscape], summary: LandscapeSummary, gpus: float) -> None:

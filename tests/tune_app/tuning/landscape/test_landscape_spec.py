@@ -1,10 +1,13 @@
 """Which surface, of which trials."""
 
+from dataclasses import replace
+
 import pytest
 
 from search_spaces.errors import StudyError
 from search_spaces.study_files import study_from, study_to_store
 from tests.analysis.written import train
+from tune_app.tuning.landscape import compute
 from tune_app.tuning.landscape.chosen import chosen_trials, current_arms
 from tune_app.tuning.landscape.task import SurfaceSpec
 from tune_app.tuning.store.writer import ResultsStore, Stored
@@ -133,3 +136,17 @@ def test_a_search_has_no_arms_and_a_study_that_cannot_be_planned_is_named(tmp_pa
     store.folder.write("study.yaml", b"name: hunt\nfactors: {model.nrom: [batch, none]}\n")
     with pytest.raises(StudyError, match=r"study.yaml: .*nrom.*name one trial by `--cell`"):
         current_arms(store)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "share"), [({"memory": 1e9}, 0.5), ({"CPU": 4.0}, 0.0), ({"CPU": 4.0, "GPU": 1.0}, 0.25)]
+)
+def test_on_a_cluster_that_has_started_no_machine_auto_is_the_share_that_the_trials_had(
+    tmp_path, monkeypatch, cluster, share
+):
+    train(tmp_path, PLAIN)
+    store = ResultsStore(str(tmp_path), "plain")
+    shares = (None, 0.25, 0.5, 0.25)
+    trials = [replace(trial, gpus=gpus) for trial, gpus in zip(store.trials(), shares, strict=True)]
+    monkeypatch.setattr(compute, "cluster_resources", lambda: cluster)
+    assert compute._gpus(store, "auto", trials) == share
