@@ -31,7 +31,12 @@ from tune_app.user_code import (
 
 OUT_OF_MEMORY, UNWRITABLE = "out_of_memory", "unwritable"
 _READ_BY_DRIVER = "data.source"
-_NO_GPU_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+_NO_GPU_MEMORY = (
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "unable to find an engine to execute this computation",  # cuDNN, whose engines need memory to work in
+)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
