@@ -46,6 +46,7 @@ from search_spaces.metrics import COMMON_METRICS, IMAGE_METRICS, IMAGE_QUANTITIE
 
 __all__ = [
     "CONFIRMATION",
+    "CONFUSION_CLASSES",
     "CORRECT",
     "CURVATURE",
     "EPOCHS",
@@ -89,6 +90,9 @@ _KEYS = [
 _RUN_ID = _column("run_id", pa.string(), "16 hexadecimal digits drawn by the run that wrote the row")
 CONFIRMATION = "-confirm"
 """End of the name of the study that confirms the best configurations of a search."""
+CONFUSION_CLASSES = 100
+"""The most classes of which a whole confusion matrix is stored. Larger ones are mostly zeros: a file of many trials is
+so small that reading it would take more memory than a file of its size may (`search_spaces.parquet_files`)."""
 METRICS = tuple(IMAGE_QUANTITIES)
 METRIC_NAMES = tuple(IMAGE_METRICS)
 """The trials table's columns that a study of image classification can be about: train_loss, ..., test_f1_macro."""
@@ -110,7 +114,12 @@ _TRIALS_HEAD = [
     _column("best_epoch", pa.int64(), "epoch (from 1) that is best by `choose_by`: the model kept"),
 ]
 _TRIALS_TAIL = [
-    _column("test_confusion", pa.list_(pa.int64()), "test confusion matrix by rows of true classes, flattened"),
+    _column(
+        "test_confusion",
+        pa.list_(pa.int64()),
+        f"test confusion matrix by rows of true classes, flattened; of more than {CONFUSION_CLASSES} classes the "
+        "sum of each row alone, its number of images",
+    ),
     _column("classes", pa.list_(pa.string()), "class names"),
     _column("parameters", pa.int64(), "trainable parameters"),
     _column("precision", pa.string(), "precision used: float32 or bfloat16"),

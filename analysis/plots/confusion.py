@@ -14,7 +14,7 @@ def confusion_data(trials: pd.DataFrame, arm: str) -> pd.DataFrame:
     """Return counts by true class (rows) and predicted class (columns), summed over the arm's trials.
 
     ``attrs["n"]`` is the number of trials. The table is empty where no trial has a matrix. A matrix that is not of the
-    classes that the first trial names is left out: its file is damaged.
+    classes that the first trial names is left out: its file is damaged, or the classes are too many to store it.
     """
     known = trials[(trials["arm"] == arm) & trials["test_confusion"].notna() & trials["classes"].notna()]
     classes = [str(name) for name in known["classes"].iloc[0]] if len(known) else []

@@ -116,7 +116,7 @@ def _show_search(
     if not with_time or trials == done:
         return
     speeds = Speeds.read()
-    each = speeds.epoch_seconds(_shape_key(spec, task, spec.baseline))
+    each = speeds.epoch_seconds(_shape_key(spec, task, shared, spec.baseline))
     if each is not None:
         out.print("if trials take as long as those of this search did before on this machine:")
         _show_time(spec, store, [each * spec.baseline.epochs] * (trials - done), speeds, out)
@@ -175,7 +175,8 @@ def _cell_seconds(
     for trial in store.trials():
         if trial.status == "completed" and trial.seconds:
             config = config_from(trial.config, stored=True)
-            stored.setdefault(task.shape(config), []).append(trial.seconds / config.epochs)
+            shape = shape_of(spec, task, config, trial.fingerprint)
+            stored.setdefault(shape, []).append(trial.seconds / config.epochs)
     each = {shape: statistics.median(seconds) for shape, seconds in stored.items()}
     found: dict[str, float] = {}
     names = plan.arm_names()
@@ -183,7 +184,7 @@ def _cell_seconds(
         arm = names[cell.digest]
         if arm in found:
             continue
-        shape = task.shape(cell.config)
+        shape = shape_of(spec, task, cell.config, task.fingerprint(cell.config, shared))
         if shape not in each:
             measured = _epoch_seconds(spec, task, shared, cell.config, speeds)
             if measured is None:
@@ -195,15 +196,16 @@ def _cell_seconds(
 
 def _epoch_seconds(spec: StudySpec, task: Task, shared: Mapping[str, Any], config: Any, speeds: Speeds) -> float | None:
     """Return the seconds of an epoch as this machine measured them in a run before, else from a few steps."""
-    found = speeds.epoch_seconds(_shape_key(spec, task, config))
+    found = speeds.epoch_seconds(_shape_key(spec, task, shared, config))
     if found is None and (seconds := _measured(spec, task, shared, config)) is not None:
         return seconds / int(config.epochs)
     return found
 
 
-def _shape_key(spec: StudySpec, task: Task, config: Any) -> str:
+def _shape_key(spec: StudySpec, task: Task, shared: Mapping[str, Any], config: Any) -> str:
     share = gpu_share(spec.resources, local_resources(), autoscaling=True)
-    return shape_key(shape_of(spec, task, config), spec.resources.cpu, share)
+    shape = shape_of(spec, task, config, task.fingerprint(config, shared))
+    return shape_key(shape, spec.resources.cpu, share)
 
 
 def _measured(spec: StudySpec, task: Task, shared: Mapping[str, Any], config: Any) -> float | None:

@@ -86,7 +86,7 @@ class Task(Protocol):
         ...
 
     def shape(self, config: Config) -> str:
-        """Return a text that is equal for configs whose trainings take equally long."""
+        """Return a text that is equal for configs whose trainings take equally long on the same data."""
         ...
 
     def estimate(self, config: Config, shared: Mapping[str, Any], cpus: float, gpus: float) -> float | None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 
 from search_spaces.config.trial import TrialConfig
+from search_spaces.store_schema import CONFUSION_CLASSES
 from tune_app.data import ImageArrays
 from tune_app.models import build_model
 from tune_app.tasks.base import EpochReport, TrialSetup
 from tune_app.training import (
     EpochMetrics,
     Probes,
+    SplitMetrics,
     clean_columns,
     device_name,
     fit,
@@ -52,7 +56,7 @@ def train(config: TrialConfig, arrays: ImageArrays, setup: TrialSetup) -> Iterat
 def _report(config: TrialConfig, arrays: ImageArrays, metrics: EpochMetrics, fixed: Mapping[str, Any]) -> EpochReport:
     columns = dict(fixed)
     if metrics.test is not None:
-        columns |= metrics.test.columns("test") | {"test_confusion": list(metrics.test.confusion or ())}
+        columns |= metrics.test.columns("test") | {"test_confusion": confusion_column(metrics.test)}
         columns |= clean_columns(metrics.train_clean_best)
     if metrics.status != "running":
         columns |= {"classes": list(arrays.classes), "parameters": parameter_count(config, arrays)}
@@ -70,6 +74,14 @@ def _report(config: TrialConfig, arrays: ImageArrays, metrics: EpochMetrics, fix
         columns=columns,
         tables={"quantiles": quantiles, "correct": correct},
     )
+
+
+def confusion_column(metrics: SplitMetrics) -> list[int]:
+    """Return what the store keeps of a confusion matrix: all of it, or the sum of each row where classes are many."""
+    flat = np.asarray(metrics.confusion or (), dtype=np.int64)
+    classes = math.isqrt(len(flat))
+    kept: list[int] = (flat if classes <= CONFUSION_CLASSES else flat.reshape(classes, classes).sum(axis=1)).tolist()
+    return kept
 
 
 def parameter_count(config: TrialConfig, arrays: ImageArrays) -> int:

@@ -31,7 +31,12 @@ from tune_app.user_code import (
 
 OUT_OF_MEMORY, UNWRITABLE = "out_of_memory", "unwritable"
 _READ_BY_DRIVER = "data.source"
-_NO_GPU_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+_NO_GPU_MEMORY = (
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "unable to find an engine to execute this computation",  # cuDNN, whose engines need memory to work in
+)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -61,7 +66,7 @@ def lost_device(error: BaseException) -> bool:
     After most errors of CUDA every further call of the process fails, whatever trial makes it. Running out of memory is
     not among them.
     """
-    if not isinstance(error, RuntimeError) or _is_out_of_memory(error) or "out of memory" in str(error):
+    if not isinstance(error, RuntimeError) or is_out_of_memory(error) or "out of memory" in str(error):
         return False
     return type(error).__name__ == "AcceleratorError" or _DEVICE_ERRORS.search(str(error)) is not None
 
@@ -124,7 +129,7 @@ class CellRunner:
                 return self.failed(UNWRITABLE, str(error))
             return self.failed("failed", self._text(error))
         except Exception as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 return self.failed(OUT_OF_MEMORY)
             return self.failed("failed", self._text(error)) | {"device_lost": lost_device(error)}
 
@@ -197,7 +202,7 @@ class CellRunner:
         return report
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Return whether a GPU had too little memory; this module does not import torch, the training does.
 
     Torch's allocator raises an error type of its own. CUDA itself and its libraries, which allocate beside it, raise

@@ -78,7 +78,7 @@ class Passes:
         self._shared, self._settings = shared, settings
         self._summary = summary
         self.is_complete = False
-        self.recorder = Recorder(spec, store, executor.gpus())
+        self.recorder = Recorder(spec, store, executor.gpus)
         if spec.budget is not None:
             self.recorder.use(total(Usage.of(trial.seconds, trial.gpus, trial.cpus) for trial in store.trials()))
         self._progress = Progress(0, summary.already, objective_name, self._mode, sys.stdout)

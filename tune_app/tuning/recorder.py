@@ -30,8 +30,9 @@ class Recorder:
     words which limits of the study's budget are spent; "" where none is.
     """
 
-    def __init__(self, spec: StudySpec, store: ResultsStore, max_gpus: float) -> None:
-        self._spec, self._store, self._max_gpus = spec, store, max_gpus
+    def __init__(self, spec: StudySpec, store: ResultsStore, gpus: Callable[[], float]) -> None:
+        """``gpus`` returns how many GPUs there are: a cluster may start its machines during the run."""
+        self._spec, self._store, self._gpus = spec, store, gpus
         self.records: dict[str, TrialRecord] = {}
         self.counts: Counter[str] = Counter()
         self.results: dict[str, Mapping[str, float | None]] = {}
@@ -142,7 +143,7 @@ class Recorder:
     def _out_of_memory(self, record: TrialRecord) -> None:
         job = record.job
         share = min(1.0, 2 * job.gpus)
-        if 0 < job.gpus < min(1.0, self._max_gpus):
+        if 0 < job.gpus < min(1.0, self._gpus()):
             self.again.append(job.again(f"out of memory with {job.gpus:g} of a GPU; tried again with {share:g}", share))
             self.on_change(record, "again")
         else:

@@ -44,28 +44,28 @@ def rehearse(spec: StudySpec) -> Iterator[Finding]:
 
 
 def _judged(name: str, spec: StudySpec, config: Config, shared: Mapping[str, Any]) -> Finding:
-    first, error = _trained(spec, config, shared, interrupt=False)
+    first, status, error = _trained(spec, config, shared, interrupt=False)
     if error:
         return Finding(f"{name}: failed: {error}", passed=False)
-    again, _ = _trained(spec, config, shared, interrupt=False)
-    if first != again:
-        return Finding(f"{name}: not deterministic: {_difference(first, again)} in two runs of one seed", passed=False)
-    resumed, error = _trained(spec, config, shared, interrupt=True)
+    again, _, _ = _trained(spec, config, shared, interrupt=False)
+    if difference := _difference(first, again):
+        return Finding(f"{name}: not deterministic: {difference} in two runs of one seed", passed=False)
+    resumed, _, error = _trained(spec, config, shared, interrupt=True)
     if error:
         return Finding(f"{name}: failed when it was restarted: {error}", passed=False)
-    if first != resumed:
+    if difference := _difference(first, resumed):
         return Finding(
-            f"{name}: a restarted run differs: {_difference(first, resumed)}; register everything that has a state "
-            "(context.register)",
+            f"{name}: a restarted run differs: {difference}; register everything that has a state (context.register)",
             passed=False,
         )
-    return Finding(f"{name}: trains; the same figures twice, and after an interruption", passed=True)
+    trains = "diverges (a figure is not finite)" if status == "diverged" else "trains"
+    return Finding(f"{name}: {trains}; the same figures twice, and after an interruption", passed=True)
 
 
 def _trained(
     spec: StudySpec, config: Config, shared: Mapping[str, Any], *, interrupt: bool
-) -> tuple[dict[str, float], str]:
-    """Return the figures of a short training, by epoch and metric, and the error if it failed."""
+) -> tuple[dict[str, float], str, str]:
+    """Return the figures of a short training, by epoch and metric, its status, and the error if it failed."""
     with tempfile.TemporaryDirectory(prefix="tune-app-") as folder:
         settings = _settings(spec, folder)
         share = gpu_share(spec.resources, local_resources())
@@ -84,7 +84,7 @@ def _trained(
                 figures |= {f"epoch {row['epoch']} {key}": value for key, value in row.items() if split_of(key)}
             if report["done"]:
                 figures |= {key: value for key, value in report["trial"].items() if split_of(key) and value is not None}
-                return figures, report["trial"].get("error", "")
+                return figures, report["status"], report["trial"].get("error", "")
 
 
 def _settings(spec: StudySpec, folder: str) -> TrialSettings:
@@ -121,6 +121,13 @@ def _short(config: Config, spec: StudySpec, shared: Mapping[str, Any]) -> Config
 
 
 def _difference(one: Mapping[str, float], other: Mapping[str, float]) -> str:
-    names = [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]
-    name = names[0]
-    return f"{name} is {one.get(name)} and {other.get(name)}"
+    """Return the first figure that differs, with both values; "" where none does. NaN is equal to NaN."""
+    for name in dict.fromkeys([*one, *other]):
+        values = one.get(name), other.get(name)
+        if not _equal(*values):
+            return f"{name} is {values[0]} and {values[1]}"
+    return ""
+
+
+def _equal(one: float | None, other: float | None) -> bool:
+    return one == other or (one != one and other != other)

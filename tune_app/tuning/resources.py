@@ -41,14 +41,19 @@ def must_share_storage(folder: Folder) -> None:
         )
 
 
-def gpu_share(resources: Resources, cluster: Mapping[str, float], autoscaling: bool = False) -> float:
+def gpu_share(
+    resources: Resources, cluster: Mapping[str, float], autoscaling: bool = False, before: float | None = None
+) -> float:
     """Return the share of a GPU that each trial gets: ``auto`` is a quarter where the cluster has GPUs, else none.
 
     Raises StudyError where a trial asks for more than any cluster of this kind will ever have. An autoscaling cluster
-    may still start what it lacks now: if it has no machine for trials yet, ``auto`` cannot be decided, and is an error.
+    may still start what it lacks now: if it has no machine for trials yet, ``auto`` is what it was ``before``;
+    where that is not known, it is an error.
     """
     gpus = cluster.get("GPU", 0.0)
     if autoscaling and resources.gpu == "auto" and not gpus and not cluster.get("CPU"):
+        if before is not None:
+            return before
         raise StudyError(
             "`resources.gpu` is auto, but this cluster has not started any machine for trials yet, so it is not known "
             "whether they will have GPUs; give the share of each trial in the study, such as `resources: {gpu: 0.25}`, "

@@ -18,9 +18,15 @@ SURPLUS = 1.1
 _TRAINED = ("completed", "pruned")
 
 
-def shape_of(spec: StudySpec, task: Task, config: Config) -> str:
-    """Return what the time of a trial depends on; the trials of a search count as one kind, pruned ones included."""
-    return f"search {spec.name}" if spec.mode == "search" else task.shape(config)
+def shape_of(spec: StudySpec, task: Task, config: Config, fingerprint: str) -> str:
+    """Return what the time of a trial depends on; the trials of a search count as one kind, pruned ones included.
+
+    ``fingerprint`` is that of the data: a config does not say how many images a folder has. A search of one name may
+    have several sizes, so its baseline counts, too.
+    """
+    is_search = spec.mode == "search"
+    kind = f"search {spec.name} {spec.baseline.digest()}" if is_search else task.shape(config)
+    return f"{kind} {fingerprint}"
 
 
 class RunClock:
@@ -42,7 +48,6 @@ class RunClock:
         self._spec, self._task, self._executor, self._slots = spec, task, executor, slots
         self._began, self._clock = began, clock
         self._speeds = Speeds.read()
-        self._keys: dict[str, str] = {}
         self._running: set[str] = set()
         self._side_by_side = 0
         self._training_since: float | None = None
@@ -88,7 +93,8 @@ class RunClock:
     def close(self) -> None:
         """Add what was measured to the speeds of this machine; a run that trained nothing adds nothing.
 
-        A sequential or tuned study may have trained more than was expected. Then there is no estimate of all of it.
+        A sequential or tuned study may have trained more than was expected. Then there is no estimate of all of it. A
+        run that went on with a trial of an earlier one adds no start-up: the first report brought its earlier epochs.
         """
         if self._ended > SURPLUS * self._expected:
             self.estimated = None
@@ -97,9 +103,9 @@ class RunClock:
         span = self._last_end - self._training_since
         for key, seconds in self._epochs.items():
             self._speeds.add_epochs(key, sum(seconds) / len(seconds))
-        startup = max(0.0, self._training_since - self._began)
-        per_trial = cost_per_trial(span, self._seconds, max(1, self._side_by_side))
-        self._speeds.add_run(self._executor, startup, per_trial)
+        if self._training_since >= self._began:
+            per_trial = cost_per_trial(span, self._seconds, max(1, self._side_by_side))
+            self._speeds.add_run(self._executor, self._training_since - self._began, per_trial)
         self._speeds.write()
 
     def _trial_seconds(self, job: Job) -> float | None:
@@ -107,8 +113,5 @@ class RunClock:
         return None if each is None else each * job.config.epochs
 
     def _key(self, job: Job) -> str:
-        name = "" if self._spec.mode == "search" else job.arm
-        if name not in self._keys:
-            shape = shape_of(self._spec, self._task, job.config)
-            self._keys[name] = shape_key(shape, self._spec.resources.cpu, job.gpus)
-        return self._keys[name]
+        shape = shape_of(self._spec, self._task, job.config, job.fingerprint)
+        return shape_key(shape, self._spec.resources.cpu, job.gpus)

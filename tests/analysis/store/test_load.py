@@ -14,12 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from written import accuracies, train
 
 from analysis import StudyResults, load_study
+from analysis.stats.limits import resolution
+from analysis.stats.noise import noise_table
 from analysis.store import _tables
 from bench.make_store import FINGERPRINT, Truth, write_store
 from search_spaces.errors import StudyError
 from search_spaces.store_schema import SCHEMA_VERSION, TABLES, TRIALS
+from tune_app.tasks.image_training import confusion_column
+from tune_app.training import SplitMetrics
 
 pytestmark = pytest.mark.slow
 
@@ -399,3 +404,16 @@ def test_invented_figures_hold_to_their_truth(tmp_path: Path):
     assert trials.groupby("arm")["test_accuracy"].mean()["norm=none"] == pytest.approx(0.80)
     confusion = np.stack(trials["test_confusion"])
     np.testing.assert_allclose(confusion[:, ::6].sum(axis=1) / confusion.sum(axis=1), trials["test_accuracy"])
+
+
+def test_trials_of_a_thousand_classes_are_read(tmp_path: Path):
+    classes, images = 1000, 50_000
+    cells = np.random.default_rng(0).integers(0, classes**2, images)
+    matrix = np.bincount(cells, minlength=classes**2)
+    column = confusion_column(SplitMetrics({}, tuple(matrix.tolist())))
+    tree = {"name": "large", "baseline": {"epochs": 1}, "factors": {"model.norm": ["batch", "none"]}, "seeds": 10}
+    results = load_study(train(tmp_path, tree, lambda config: accuracies(config) | {"test_confusion": column}))
+    assert (len(results.trials), results.problems) == (20, ())
+    assert resolution(results, "test_accuracy") == 1 / images
+    assert noise_table(results)["test_images"].tolist() == [images] * 2
+    assert confusion_column(SplitMetrics({}, (3, 1, 0, 4))) == [3, 1, 0, 4]

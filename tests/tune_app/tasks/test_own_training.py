@@ -245,14 +245,23 @@ REHEARSALS = {
         "not deterministic: epoch 1 val_loss",
     ),
     "broken": (TRAIN.replace("net.train()", "net.trian()"), "failed: own_pkg/train.py, line"),
+    "a figure that is not a number": (
+        TRAIN.replace('"train_loss": loss', "\"train_loss\": float('nan')"),
+        "trains; the same figures",
+    ),
+    "diverges": (
+        TRAIN.replace('config.fail == "nan"', "True"),
+        "diverges (a figure is not finite); the same figures twice",
+    ),
 }
+PASSED = ("good", "a figure that is not a number", "diverges")
 
 
 @pytest.mark.parametrize("kind", REHEARSALS)
 def test_a_rehearsal_says_whether_figures_repeat_and_survive_an_interruption(tmp_path, kind):
     code, message = REHEARSALS[kind]
     found = list(rehearse(read_study(write_package(tmp_path, code))))
-    assert [finding.passed for finding in found] == [kind == "good"] * 2
+    assert [finding.passed for finding in found] == [kind in PASSED] * 2
     assert all(message in finding.text for finding in found), found
 
 

@@ -24,7 +24,7 @@ def store(tmp_path):
 @pytest.fixture
 def make(tiny_tree, store):
     def recorder(max_gpus=0.0, **changes):
-        return Recorder(StudySpec.model_validate(tiny_tree | changes), store, max_gpus)
+        return Recorder(StudySpec.model_validate(tiny_tree | changes), store, lambda: max_gpus)
 
     return recorder
 
@@ -96,6 +96,14 @@ def test_out_of_memory_is_tried_again_at_twice_the_share(make, store, job, share
     row = row_of(store, job)
     assert (row["status"], row["gpus"]) == ("completed", next_share)
     assert "out of memory" in json.loads(row["history"])[-1]
+
+
+def test_gpus_that_a_cluster_starts_during_the_run_count(tiny_tree, store, job):
+    gpus = [0.0]
+    recorder = Recorder(StudySpec.model_validate(tiny_tree), store, lambda: gpus[0])
+    gpus[0] = 1.0
+    play(recorder, job.again("", 0.25), failure("out_of_memory"))
+    assert [again.gpus for again in recorder.again] == [0.5]
 
 
 def test_out_of_memory_on_a_whole_gpu_is_a_failure_that_says_what_to_change(make, store, job):

@@ -78,6 +78,7 @@ def test_a_process_goes_from_one_job_to_the_next(start, job):
         (torch.OutOfMemoryError("CUDA"), "out_of_memory"),
         (RuntimeError("CUDA error: out of memory"), "out_of_memory"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "out_of_memory"),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), "out_of_memory"),
         (ValueError("no"), "failed"),
         (OSError(5, "Input/output error"), "failed"),
         (OSError(28, "No space left on device"), "unwritable"),

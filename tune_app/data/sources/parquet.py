@@ -19,6 +19,8 @@ from tune_app.data.sources.labelled import Labelled, content_key, decode_source
 from tune_app.data.sources.places import named_folder
 
 _CLASSES = "classes.txt"
+_ROWS = 128
+"""Rows that are read at once: Arrow has no array of structs with more than 2 GiB of bytes."""
 
 
 def read_parquet(config: DataConfig, cache_dir: Path) -> ImageArrays:
@@ -72,7 +74,7 @@ def _read(files: Sequence[Path], names: tuple[str, ...] | None) -> Labelled:
     for file in files:
         table = _columns(file)
         labels.append(_labels(file, table["label"].combine_chunks(), names))
-        images += _images(file, table["image"].combine_chunks())
+        images += _images(file, table["image"])
     if not images:
         raise StudyError(f"{files[0]}: there are no images: the files have no rows")
     return Labelled(images, np.concatenate(labels))
@@ -101,8 +103,9 @@ def _columns(file: Path) -> pa.Table:
         raise StudyError(
             f"{file}: the column `label` is {label}, but must be integers from 0: write the number of the class"
         )
+    wanted = pa.schema([field for field in schema if field.name in ("image", "label")])
     try:
-        return opened.read(["image", "label"])
+        return pa.Table.from_batches(opened.iter_batches(_ROWS, columns=wanted.names), wanted)
     except (OSError, pa.ArrowException) as error:
         raise StudyError(f"{file}: damaged ({error}): write or copy it again") from None
 
@@ -120,13 +123,15 @@ def _labels(file: Path, column: pa.Array, names: tuple[str, ...] | None) -> np.n
     return labels
 
 
-def _images(file: Path, column: pa.StructArray) -> list[EncodedImage]:
-    contents = column.field("bytes").to_pylist()
-    images = []
-    for row, (content, present) in enumerate(zip(contents, column.is_valid().to_pylist(), strict=True)):
-        if not (present and content):
-            raise StudyError(f"{_place(file, row)}: the image has no bytes: embed the file itself, not only its path")
-        images.append(EncodedImage(content, _place(file, row)))
+def _images(file: Path, column: pa.ChunkedArray) -> list[EncodedImage]:
+    images: list[EncodedImage] = []
+    for chunk in column.chunks:
+        contents = chunk.field("bytes").to_pylist()
+        for content, present in zip(contents, chunk.is_valid().to_pylist(), strict=True):
+            place = _place(file, len(images))
+            if not (present and content):
+                raise StudyError(f"{place}: the image has no bytes: embed the file itself, not only its path")
+            images.append(EncodedImage(content, place))
     return images
 
 

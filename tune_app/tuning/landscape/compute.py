@@ -19,18 +19,16 @@ from pydantic import ValidationError
 from search_spaces._yaml import mapping_in, parse_stored
 from search_spaces.config import config_from
 from search_spaces.config.trial import TrialConfig
-from search_spaces.errors import StudyError, explain, nearest
-from search_spaces.plan import make_plan
+from search_spaces.errors import StudyError, explain
 from search_spaces.store_schema import key
-from search_spaces.study_files import study_from_store
 from search_spaces.study_parts import Resources
 from tune_app.data import ImageArrays, load_source, source_key
 from tune_app.training.landscape import evaluation_images, read_best
 from tune_app.tuning.code_versions import stored_code
+from tune_app.tuning.landscape.chosen import chosen_trials, current_arms
 from tune_app.tuning.landscape.progress import LandscapeProgress
 from tune_app.tuning.landscape.task import SurfaceSpec, landscape_part
 from tune_app.tuning.resources import cluster_resources, gpu_share
-from tune_app.tuning.rounds import known_plan
 from tune_app.tuning.store.locks import hold
 from tune_app.tuning.store.writer import ResultsStore, Stored, parquet_bytes
 from tune_app.user_code import CodeSource, code_folder, is_adapter
@@ -87,76 +85,25 @@ def compute_landscapes(
     """Compute the loss landscape around the best model of each arm where the store lacks it, and say what was done.
 
     ``study`` names a store in ``results``. Of each arm its first completed seed, or all with ``all_seeds``, or the one
-    trial whose digest begins with ``cell``. Of a tuned ablation only the final trainings are taken. Raises StudyError
-    where there is no such trial or no checkpoint of it, where its data has changed, or where another run holds the
-    store.
+    trial whose digest begins with ``cell``. The arms are those of the study as it was last run, in a tuned ablation by
+    their final trainings. Raises StudyError where there is no such trial or no checkpoint of it, where its data has
+    changed, or where another run holds the store.
     """
     began, spec = time.monotonic(), spec or SurfaceSpec()
     store = ResultsStore(results, study)
     with hold(store.folder):
         there = {f"{table}/{name}" for table in TABLES for name in (store.folder / table).names(".parquet")}
-        trials = chosen_trials(store.trials(), cell, all_seeds, final_cells(store))
+        arms = current_arms(store) if cell is None else None
+        trials = chosen_trials(store.trials(), cell, all_seeds, arms)
         landscapes = [_missing(there, trial, spec) for trial in trials]
         found = sum(spec.points - len(landscape.rows) for landscape in landscapes)
         summary = LandscapeSummary(store.folder.url, spec.name, already=found * spec.points, models=len(landscapes))
         missing = [landscape for landscape in landscapes if landscape.jobs]
         if missing:
             with ray_session(address), termination_is_interruption():
-                _compute(store, missing, summary, _gpus(store, address))
+                _compute(store, missing, summary, _gpus(store, address, trials))
     summary.seconds = time.monotonic() - began
     return summary
-
-
-def final_cells(store: ResultsStore) -> frozenset[str] | None:
-    """Return the digests of the final trainings of a tuned ablation, as far as they are known; None for other studies.
-
-    The trials of its searches have names of their own ("norm=group, trial 3") and are no arms.
-    """
-    if not store.folder.exists("study.yaml"):
-        return None
-    tree = mapping_in(parse_stored(store.folder.read("study.yaml"), "study.yaml"), "study.yaml", "the study's keys")
-    if not tree.get("tune"):
-        return None
-    spec = study_from_store(tree)
-    plan = make_plan(spec)
-    ended = {trial.digest: trial.metrics if trial.status == "completed" else {} for trial in store.finished().values()}
-    searched = {trial.cell.digest for trial in plan.tuning}
-    return frozenset(cell.digest for cell in known_plan(spec, plan, ended).cells) - searched
-
-
-def chosen_trials(
-    trials: Sequence[Stored], cell: str | None, all_seeds: bool, finals: Collection[str] | None = None
-) -> list[Stored]:
-    """Return the completed trials to look at, by arm and seed; StudyError where there are none.
-
-    ``finals``: the only digests that are taken where no ``cell`` is named; None: all.
-    """
-    if trials and all(trial.task is not None for trial in trials):
-        raise StudyError(
-            "this study trains a function of the user, whose loss is not known; loss landscapes are those of networks "
-            "that the built-in training trained"
-        )
-    completed = sorted(
-        (t for t in trials if t.status == "completed" and t.task is None), key=lambda t: (t.arm, t.seed, t.digest)
-    )
-    if cell is not None:
-        named = [trial for trial in completed if trial.digest.startswith(cell)]
-        if len({trial.digest for trial in named}) != 1:
-            known = [trial.digest for trial in completed]
-            raise StudyError(
-                f"`--cell` is {cell!r}, which is {'more than one' if named else 'no'} completed trial of this study"
-                f"{nearest(cell, known)}; the trials table has their digests"
-            )
-        return named
-    if finals is not None:
-        completed = [trial for trial in completed if trial.digest in finals]
-    if not completed:
-        what = "trial" if finals is None else "final training"
-        raise StudyError(f"this study has no completed {what} yet, so there is no trained model to look around")
-    first: dict[str, Stored] = {}
-    for trial in completed:
-        first.setdefault(trial.arm, trial)
-    return completed if all_seeds else list(first.values())
 
 
 def _missing(there: Collection[str], trial: Stored, spec: SurfaceSpec) -> Landscape:
@@ -165,7 +112,7 @@ def _missing(there: Collection[str], trial: Stored, spec: SurfaceSpec) -> Landsc
     return Landscape(trial, spec, rows, every.file(None) not in there)
 
 
-def _gpus(store: ResultsStore, address: str | None) -> float:
+def _gpus(store: ResultsStore, address: str | None, trials: Sequence[Stored]) -> float:
     """Return the share of a GPU for each worker, as the study's trials had it."""
     place = store.folder.path("study.yaml")
     tree = mapping_in(parse_stored(store.folder.read("study.yaml"), place), place, "the study's keys")
@@ -173,7 +120,9 @@ def _gpus(store: ResultsStore, address: str | None) -> float:
         resources = Resources.model_validate(tree.get("resources") or {})
     except ValidationError as error:
         raise StudyError(f"{place}: {explain(error)}") from None
-    return gpu_share(resources.model_copy(update={"cpu": 1.0}), cluster_resources(), autoscaling=address is not None)
+    before = max(trial.gpus or 0.0 for trial in trials)
+    own = resources.model_copy(update={"cpu": 1.0})
+    return gpu_share(own, cluster_resources(), autoscaling=address is not None, before=before)
 
 
 def _compute(store: ResultsStore, landscapes: Sequence[Landscape], summary: LandscapeSummary, gpus: float) -> None:

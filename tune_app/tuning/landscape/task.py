@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import ray
+import torch
 
 from search_spaces.errors import StudyError
 from tune_app.models import ImageClassifier
@@ -20,6 +21,7 @@ from tune_app.training.landscape import (
     plane_directions,
     top_eigenvalue,
 )
+from tune_app.tuning.cell import is_out_of_memory
 from tune_app.user_code import CodeSource, make_importable
 
 IMAGES_AT_ONCE = {"cpu": 50, "cuda": 2000}
@@ -62,8 +64,25 @@ class SurfaceSpec:
 
 
 def landscape_part(refs: tuple[Any, Any, Any], spec: SurfaceSpec, stream: str, row: int | None) -> list[dict[str, Any]]:
-    """Return, in a worker process, the table rows of one row of the grid, or of the curvature for None."""
-    model, batches, surface = _prepared(refs, spec, stream)
+    """Return, in a worker process, the table rows of one row of the grid, or of the curvature for None.
+
+    Where a GPU that is shared has too little memory, the batches are halved, also for what this process computes later:
+    sums over images do not depend on them but for rounding.
+    """
+    prepared = _prepared(refs, spec, stream)
+    batches = prepared[1]
+    while True:
+        try:
+            return _part(*prepared, spec, row)
+        except RuntimeError as error:  # whose traceback keeps the memory: the next attempt is outside
+            if not is_out_of_memory(error) or len(batches[0][1]) == 1:
+                raise
+        batches[:] = _halved(batches)
+
+
+def _part(
+    model: ImageClassifier, batches: list[Batch], surface: Surface, spec: SurfaceSpec, row: int | None
+) -> list[dict[str, Any]]:
     with full_float32(next(model.parameters()).device):
         if row is None:
             found = top_eigenvalue(model, batches, seed=spec.seed)
@@ -71,11 +90,21 @@ def landscape_part(refs: tuple[Any, Any, Any], spec: SurfaceSpec, stream: str, r
         return [{**asdict(point), "split": spec.split} for point in surface.points(spec.axis, spec.axis[row])]
 
 
+def _halved(batches: list[Batch]) -> list[Batch]:
+    """Return the same images in batches of half the size, without a copy."""
+    size = (len(batches[0][1]) + 1) // 2
+    split = ((torch.split(images, size), torch.split(labels, size)) for images, labels in batches)
+    return [half for images, labels in split for half in zip(images, labels, strict=True)]
+
+
 @lru_cache(maxsize=1)
 def _prepared(
     refs: tuple[Any, Any, Any], spec: SurfaceSpec, stream: str
 ) -> tuple[ImageClassifier, list[Batch], Surface]:
-    """Return a model, its images on the device, and its plane; kept until this process turns to another."""
+    """Return a model, its images on the device, and its plane, which has the same list of batches.
+
+    They are kept until this process turns to another model.
+    """
     set_threads(1)
     keep_freed_memory()
     device = resolve_device("auto" if ray.get_gpu_ids() else "cpu")

@@ -16,6 +16,7 @@ from PIL import Image
 from search_spaces.config.trial import DataConfig
 from search_spaces.errors import StudyError
 from tune_app.data import ImageArrays, load_source
+from tune_app.data.sources import parquet
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (4, 6, 6, 3), dtype=np.uint8)
@@ -356,3 +357,25 @@ def test_bytes_of_another_format_are_refused_whatever_they_are_named(tmp_path: P
         load("folder", root, tmp_path)
     with pytest.raises(StudyError, match=r"row 0: not an image that can be read"):
         load("parquet", write_parquets(tmp_path / "p", contents=[eps, *PNGS[1:]]), tmp_path)
+
+
+def test_a_parquet_file_is_never_read_as_one_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow cannot hold more than 2 GiB of images in one array of structs."""
+    rows, sizes = 300, []
+
+    def record(file: Path, column: pa.ChunkedArray) -> list[Any]:
+        sizes.extend(len(chunk) for chunk in column.chunks)
+        return images(file, column)
+
+    images = parquet._images
+    monkeypatch.setattr(parquet, "_images", record)
+    contents = [PNGS[row % 4] for row in range(rows)]
+    root = tmp_path / "data"
+    write_parquet(root / "train.parquet", contents, [row % 2 for row in range(rows)])
+    write_parquet(root / "test.parquet", [*contents[:200], None], [row % 2 for row in range(201)])
+    with pytest.raises(StudyError, match=r"test.parquet, row 200: the image has no bytes"):
+        load("parquet", root, tmp_path)
+    write_parquet(root / "test.parquet")
+    arrays = load("parquet", root, tmp_path)
+    assert max(sizes) <= 128
+    assert np.array_equal(arrays.train_images, PIXELS[np.arange(rows) % 4])

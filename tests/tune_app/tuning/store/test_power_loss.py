@@ -55,7 +55,7 @@ def write_all(root, tree, job):
         store.prepare()
         store.write_study(study_to_store(spec), {"a": 1})
         recording.mark("study")
-        recorder = Recorder(spec, store, 0.0)
+        recorder = Recorder(spec, store, lambda: 0.0)
         for each in jobs_of(job):
             train(recorder, store, each, recording.mark)
             recording.mark(each.digest)
