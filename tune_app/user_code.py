@@ -25,7 +25,7 @@ from typing import Any
 from search_spaces.code import ADAPTERS, Code, code_files, fingerprint, module_of
 from search_spaces.errors import StudyError
 from search_spaces.study import StudySpec
-from tune_app.machine import cache_folder
+from tune_app.cache_folder import cache_folder
 from tune_app.storage import Folder
 
 CHILD_SECONDS = 120.0

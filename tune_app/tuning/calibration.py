@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from search_spaces.errors import StudyError
-from tune_app.machine import cache_folder, gpu_names, processor_name
+from tune_app.cache_folder import cache_folder
+from tune_app.machine import gpu_names, processor_name
 from tune_app.storage import Folder
 
 SPEEDS_FILE = "speeds.json"

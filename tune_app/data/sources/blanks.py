@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from search_spaces.config.trial import DataConfig
+from tune_app.cache_folder import cache_folder
 from tune_app.data.arrays import ImageArrays, image_arrays
 from tune_app.data.sources.downloads import download_folder
-from tune_app.machine import cache_folder
 
 
 @dataclass(frozen=True)

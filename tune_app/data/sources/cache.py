@@ -16,8 +16,8 @@ import numpy as np
 from filelock import FileLock
 
 from search_spaces.errors import StudyError
+from tune_app.cache_folder import ROOT_VARIABLE
 from tune_app.data.arrays import ImageArrays, image_arrays
-from tune_app.machine import ROOT_VARIABLE
 
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 _log = logging.getLogger(__name__)

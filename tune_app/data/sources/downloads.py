@@ -15,8 +15,8 @@ from filelock import FileLock
 
 from search_spaces.config.trial import DataConfig
 from search_spaces.errors import StudyError
+from tune_app.cache_folder import ROOT_VARIABLE, resolved
 from tune_app.data.arrays import ImageArrays, image_arrays
-from tune_app.machine import ROOT_VARIABLE, resolved
 
 TORCHVISION_NAMES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnist": "FashionMNIST"}
 SOCKET_SECONDS = 60.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from search_spaces.config.trial import DataConfig
 from search_spaces.errors import StudyError, shown
-from tune_app.machine import resolved
+from tune_app.cache_folder import resolved
 
 
 def named_folder(config: DataConfig) -> Path:

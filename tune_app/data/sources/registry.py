@@ -10,6 +10,7 @@ from pathlib import Path
 from search_spaces.config.base import is_reference
 from search_spaces.config.trial import DataConfig
 from search_spaces.errors import StudyError, nearest
+from tune_app.cache_folder import cache_folder, resolved
 from tune_app.data.arrays import ImageArrays
 from tune_app.data.sources.digits import load_digits
 from tune_app.data.sources.downloads import read_download
@@ -17,7 +18,6 @@ from tune_app.data.sources.image_folder import read_image_folder
 from tune_app.data.sources.own import read_own
 from tune_app.data.sources.parquet import read_parquet
 from tune_app.data.sources.synthetic import make_synthetic
-from tune_app.machine import cache_folder, resolved
 from tune_app.user_code import CodeSource, is_adapter
 
 
@@ -45,7 +45,7 @@ def load_source(config: DataConfig, cache_dir: Path | None = None, code: CodeSou
     """Return all images of the source that ``config`` names; ``make_splits`` selects from them.
 
     Downloaded and decoded files are cached in ``cache_dir``, or else in the folder that the environment variable
-    TUNE_APP_DATA names, or else `tune_app.machine.cache_folder`. ``code`` says where a function of
+    TUNE_APP_DATA names, or else `tune_app.cache_folder.cache_folder`. ``code`` says where a function of
     the user's own is imported from; a child process calls it.
 
     Raises StudyError, with the file, the row and the remedy, for data that cannot be found or used.

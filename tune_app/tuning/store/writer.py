@@ -25,7 +25,7 @@ from search_spaces.files import open_regular
 from search_spaces.metrics import IMAGE_METRICS
 from search_spaces.parquet_files import open_parquet, read_within_budget
 from search_spaces.store_schema import TABLES, check_version, key, metric_columns, table_schema
-from tune_app.machine import cache_folder
+from tune_app.cache_folder import cache_folder
 from tune_app.storage import UNFINISHED, Folder, StorageError
 from tune_app.tuning.store.merging import COMPACT, IN_ORDER, MERGED, merge_files
 
