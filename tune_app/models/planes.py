@@ -88,7 +88,7 @@ def _by_parts(compute: Callable[..., Moments], *images: Tensor) -> Moments:
     size = _part_size(images[0])
     if size >= len(images[0]):
         return compute(*images)
-    parts = zip(*(each.split(size) for each in images), strict=True)
+    parts = zip(*(torch.split(each, size) for each in images), strict=True)
     first, second = zip(*(compute(*part) for part in parts), strict=True)
     return torch.cat(first), torch.cat(second)
 
@@ -105,7 +105,8 @@ def _mapped(compute: Callable[..., Tensor], *images: Tensor) -> Tensor:
         return compute(None, *images).to(like.dtype)
     out = torch.empty_like(like)
     is_direct = widened(like[:0]).dtype == like.dtype and not torch.is_grad_enabled()
-    for to, *part in zip(out.split(size), *(_of_batch(each, len(like)).split(size) for each in images), strict=True):
+    parts = (torch.split(_of_batch(each, len(like)), size) for each in images)
+    for to, *part in zip(torch.split(out, size), *parts, strict=True):
         values = compute(to if is_direct else None, *part)
         if not is_direct:
             to.copy_(values)
@@ -149,7 +150,8 @@ class _PlaneNorm(Function):
     ) -> tuple[Tensor, ...]:
         ctx.terms, ctx.shape = terms, (groups, x_NCHW.shape[1] // groups)
         mean, variance = (moment.view(-1, *ctx.shape) for moment in _by_parts(_plane_moments, x_NCHW))
-        shift, scales, moments = bias.view(ctx.shape), [], []
+        shift, scales = bias.view(ctx.shape), []
+        moments: list[Tensor] = []
         for over_batch, weight in zip(terms, weights, strict=True):
             of_set = set_moments(mean, variance, over_batch)
             scales.append(weight.view(ctx.shape) * torch.rsqrt(of_set[1] + EPS))
