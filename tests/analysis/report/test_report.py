@@ -231,6 +231,11 @@ def test_the_best_trials_of_a_search_come_in_order_of_validation(search: StudyRe
     assert len(report_search.best_trials(nothing, 3)[0]) == 0
 
 
+def test_a_null_value_of_a_search_is_written_as_in_the_study() -> None:
+    shown = [report_search.search_value(value) for value in (None, float("nan"), 0.123456, 8, "batch")]
+    assert shown == ["null", "null", "0.1235", "8", "batch"]
+
+
 def test_where_there_are_many_trials_the_best_are_shown_and_every_stopped_one_is_listed(
     search: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
