@@ -86,7 +86,8 @@ def _study(name: str, results: StudyResults, index: int) -> dict[str, Any]:
     gallery = Gallery(part["id"])
     if len(table):
         styles = arm_styles(results.arms, results.reference_arm)
-        gallery.add(draw_effects(table, styles, metric=results.metric_record(), rope=results.rope() or 0.0))
+        metric, rope = results.metric_record(), results.rope() or 0.0
+        gallery.add(draw_effects(table, styles, metric=metric, rope=rope, replicate=results.replicate))
     return part | {
         "summary": words.summary(table),
         "caption": f"Effects in {name}, paired by {results.replicate}, {words.TABLE_NOTE}.",

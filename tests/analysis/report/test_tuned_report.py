@@ -11,7 +11,7 @@ import pytest
 from written import train
 
 from analysis.plots.style import arm_styles
-from analysis.report.study import write_report
+from analysis.report.study import write_comparison, write_report
 from analysis.report.tuned import tuned_context
 from analysis.reproduction.page import write_reproduction
 from analysis.stats.effects import effects
@@ -133,3 +133,9 @@ def test_a_reproduction_counts_the_trials_of_the_searches(study: StudyResults, t
     for seen in (words(page), text.read_text(encoding="utf-8")):
         assert "90 of 90 trials completed" in seen  # 3 arms x 5 repeats x (5 trials and a final cell)
         assert "1 study, 90 trials." in seen
+
+
+def test_a_comparison_of_studies_says_what_its_pairs_are(study: StudyResults, tmp_path: Path) -> None:
+    seen = words(write_comparison([study, study], tmp_path))
+    assert seen.count("paired by repeat") == 4  # the table and the plot of each study
+    assert "paired by seed" not in seen
