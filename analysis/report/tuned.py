@@ -103,6 +103,8 @@ def _budget(results: StudyResults) -> dict[str, Any]:
 
 
 def _crossings(results: StudyResults, curves: pd.DataFrame) -> list[str]:
+    if not len(curves):
+        return []
     metric = results.metric_record(results.choose_by)
     found = []
     for arm, trials, above in crossings(curves, results.reference_arm):

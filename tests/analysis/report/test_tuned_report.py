@@ -14,6 +14,7 @@ from analysis.plots.style import arm_styles
 from analysis.report.study import write_comparison, write_report
 from analysis.report.tuned import tuned_context
 from analysis.reproduction.page import write_reproduction
+from analysis.stats.budget import budget_curves
 from analysis.stats.effects import effects
 from analysis.store.load import StudyResults, load_study
 
@@ -139,3 +140,14 @@ def test_a_comparison_of_studies_says_what_its_pairs_are(study: StudyResults, tm
     seen = words(write_comparison([study, study], tmp_path))
     assert seen.count("paired by repeat") == 4  # the table and the plot of each study
     assert "paired by seed" not in seen
+
+
+def test_a_study_of_which_every_trial_diverged_has_a_report(tmp_path: Path) -> None:
+    """A loss has no worst value that a lost trial could count as."""
+    tune = TREE["tune"] | {"trials": 2, "repeats": 2}
+    lost = load_study(train(tmp_path, TREE | {"metric": "test_loss", "tune": tune}, lambda config: {}))
+    assert set(lost.trained["status"]) == {"diverged"}
+    assert budget_curves(lost).empty
+    seen = words(write_report(lost, tmp_path))
+    assert "18 of 18 trials did not finish (18 diverged)" in seen
+    assert "The order of each arm" not in seen
