@@ -10,10 +10,11 @@ from scipy import stats
 from analysis.plots._words import replicate_count, sentence_case
 from analysis.plots.confusion import confusion_data
 from analysis.plots.cost import cost_data
-from analysis.plots.curves import curve_caption, curve_data
+from analysis.plots.curves import curve_caption, curve_data, draw_arms
 from analysis.plots.interaction import levels_in_order, two_factor_data
 from analysis.plots.quantiles import quantile_data
 from analysis.plots.studies import studies_data
+from analysis.plots.style import arm_styles
 from analysis.stats.means import mean_data, reported_data, seed_data
 from search_spaces.metrics import IMAGE_METRICS
 from search_spaces.published import Figure
@@ -52,6 +53,17 @@ def test_one_seed_has_a_mean_but_no_interval() -> None:
 
 def test_curves_of_no_epochs_are_an_empty_table_with_columns() -> None:
     assert list(curve_data(epochs([]), ["val_loss"]).columns)[:3] == ["metric", "arm", "kind"]
+
+
+def test_an_arm_without_a_positive_value_stands_beside_one_with_a_logarithmic_axis() -> None:
+    falling = [("a", "d0", "completed", epoch, 10.0**-epoch) for epoch in range(4)]
+    zero = [("b", "d1", "completed", epoch, 0.0) for epoch in range(4)]
+    curves = curve_data(epochs(falling + zero), ["val_loss"])
+    figure = draw_arms(curves, arm_styles("ab"), {"val_loss": IMAGE_METRICS["val_loss"]}).figure
+    first, second = (ax for ax in figure.axes if ax.lines)
+    assert (first.get_yscale(), second.get_yscale()) == ("log", "linear")
+    assert 0 < first.get_ylim()[0] < 1e-3 < 1 < first.get_ylim()[1]
+    assert second.get_ylim()[0] <= 0 <= second.get_ylim()[1]
 
 
 def trials(**columns: list[object]) -> pd.DataFrame:
