@@ -13,10 +13,11 @@ from analysis.plots.cost import cost_data
 from analysis.plots.curves import curve_caption, curve_data, draw_arms
 from analysis.plots.interaction import levels_in_order, two_factor_data
 from analysis.plots.quantiles import quantile_data
+from analysis.plots.reported import draw_reported
 from analysis.plots.studies import studies_data
 from analysis.plots.style import arm_styles
 from analysis.stats.means import mean_data, reported_data, seed_data
-from search_spaces.metrics import IMAGE_METRICS
+from search_spaces.metrics import IMAGE_METRICS, Metric
 from search_spaces.published import Figure
 
 
@@ -163,6 +164,17 @@ def test_reported_figures_stand_beside_our_mean_interval_and_n() -> None:
     assert found.loc[0, "mean"] == pytest.approx(0.85)
     assert found.loc[1, "n"] == 0
     assert np.isnan(found.loc[1, "mean"])
+
+
+@pytest.mark.parametrize(("sign", "left_of_zero"), [(1, False), (-1, True)])
+def test_published_and_measured_bars_are_inside_the_axes_on_either_side_of_zero(sign: int, left_of_zero: bool) -> None:
+    ours = trials(arm=["a", "a"], test_score=[1.5 * sign, 1.7 * sign])
+    table = reported_data(ours, [Figure(arm="a", metric="test_score", value=2.0 * sign)])
+    picture = draw_reported(table, arm_styles("a"), metric=Metric("test_score", "test score", True))
+    low, high = picture.figure.axes[0].get_xlim()
+    assert (low < 0) == left_of_zero
+    for value in (0, 2.0 * sign):
+        assert low <= value <= high
 
 
 def test_studies_keep_their_arms_apart() -> None:
