@@ -83,6 +83,11 @@ def test_a_trial_that_was_not_completed_has_no_value_and_is_counted_missing() ->
     assert row["high"] - row["mean"] == pytest.approx(half)
 
 
+def test_a_figure_that_is_not_finite_is_none() -> None:
+    seeds = seed_data(trials(arm=["a"] * 3, test_loss=[1.0, 3.0, np.inf]), "test_loss")
+    assert mean_data(seeds).iloc[0][["n", "missing", "mean"]].tolist() == [2, 1, 2.0]
+
+
 def test_two_factors_average_over_everything_else() -> None:
     table = pd.DataFrame(
         {
