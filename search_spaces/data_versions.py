@@ -48,4 +48,6 @@ def _data_section(config: str | None) -> str:
     except StudyError:
         return ""
     section = tree.get("data") if isinstance(tree, dict) else None
-    return json.dumps({k: v for k, v in section.items() if k != "path"}, sort_keys=True) if section else ""
+    if not isinstance(section, dict):
+        return ""
+    return json.dumps({k: v for k, v in section.items() if k != "path"}, sort_keys=True)

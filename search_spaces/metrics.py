@@ -191,7 +191,8 @@ LANDSCAPE_METRICS: Mapping[str, Metric] = {
 """Name -> metric of a trained model's loss landscape, which only claims and the report are about.
 
 Roughness is log10 of the variance of the discrete Laplacian, over all of the plane or the half of its range around the
-centre; sharpness is log10 of the largest eigenvalue of the Hessian at the centre. Lower is flatter.
+centre; sharpness is log10 of the largest eigenvalue of the Hessian at the centre. Lower is flatter. Where models have
+several surfaces, they are of the one that most models have.
 """
 
 CLEAN_METRICS: Mapping[str, Metric] = {

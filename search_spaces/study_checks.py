@@ -70,10 +70,26 @@ def check_published(spec: StudySpec) -> None:
         if claim.metric not in ("", *CLAIM_METRICS) and claim.metric not in known:
             raise must(f"reference.claims.{i}.metric", claim.metric, unknown_metric(claim.metric, known))
         is_new = spec.training_version is None  # stores of earlier releases may have claims without a rope
+        if is_new and not _can_have(spec, claim.metric, known):
+            rule = f"{unknown_metric(claim.metric, known)}; {claim.metric} is computed for image classification alone: "
+            raise must(f"reference.claims.{i}.metric", claim.metric, f"{rule}declare it under `metrics`")
         needs_rope = is_new and claim.expect == "equivalent" and claim.rope is None
         if needs_rope and not _rope_applies(spec, claim.metric, known):
             what = "given: the study has no `rope`, or one in another unit, and equivalence is tested against it"
             raise must(f"reference.claims.{i}.rope", None, what)
+
+
+_GAPS = {
+    "accuracy_gap": {"train_accuracy", "val_accuracy"},
+    "clean_accuracy_gap": {"train_clean_accuracy", "val_accuracy"},
+}
+"""Claim metric -> the metrics that it is computed from, which any task may declare."""
+
+
+def _can_have(spec: StudySpec, metric: str, known: Mapping[str, Metric]) -> bool:
+    """Return whether a claim of this study can be about a metric that is known or one of `CLAIM_METRICS`."""
+    is_own = spec.task is None or metric in ("", *known)
+    return is_own or _GAPS.get(metric, {metric}) <= set(known)
 
 
 def _rope_applies(spec: StudySpec, metric: str, known: Mapping[str, Metric]) -> bool:

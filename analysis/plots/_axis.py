@@ -10,6 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.plots.style import shorten
+from analysis.store._rows import level_text
+from analysis.store.cells import natural
 
 _WIDE = 30
 """Largest over smallest value from which on an axis is logarithmic."""
@@ -54,12 +56,16 @@ class FieldAxis:
 
 
 def field_axis(values: pd.Series, name: str) -> FieldAxis:
-    """Return the axis of a column: numeric where every value is a number (not a truth value), else categorical."""
+    """Return the axis of a column: numeric where every value is a number (not a truth value), else categorical.
+
+    A missing value is the level "null".
+    """
     is_number = [isinstance(value, int | float | np.number) and not isinstance(value, bool) for value in values]
-    if len(values) and all(is_number):
+    if len(values) and all(is_number) and values.notna().all():
         numbers = values.to_numpy(dtype=float)
         low, high = np.nanmin(numbers), np.nanmax(numbers)
         return FieldAxis(name, numbers, (), bool(low > 0 and high / low > _WIDE))
-    shown = values.map(str)
-    levels = tuple(sorted(set(shown)))
-    return FieldAxis(name, shown.map({level: i for i, level in enumerate(levels)}).to_numpy(dtype=float), levels, False)
+    shown = [level_text(value) for value in values]
+    levels = tuple(sorted(set(shown), key=natural))
+    place = {level: number for number, level in enumerate(levels)}
+    return FieldAxis(name, np.array([place[level] for level in shown], float), levels, False)

@@ -198,9 +198,13 @@ def _without_split(metric: Metric) -> str:
 
 
 def _share_y(alike: list[Axes]) -> None:
-    """Give all these axes one scale and one range."""
+    """Give all these axes one scale and one range.
+
+    Where it is logarithmic, axes without a positive value keep their own.
+    """
     drawn = [ax for ax in alike if ax.lines]
     if any(ax.get_yscale() == "log" for ax in drawn):
+        drawn = [ax for ax in drawn if (_line_values(ax) > 0).any()]
         for ax in drawn:
             _set_log(ax)
     limits = [ax.get_ylim() for ax in drawn]

@@ -25,19 +25,20 @@ def draw_reported(
         color = styles[row.arm].color(theme) if row.arm in styles else theme.muted
         theirs, ours = row.reported * metric.scale, row.mean * metric.scale
         ax.barh(place - 0.2, theirs, height=0.34, facecolor="none", edgecolor=color, linewidth=0.9)
-        _value(ax, theirs, place - 0.2, f"{theirs:.{metric.digits}f} reported", theme)
+        _value(ax, max(theirs, 0), place - 0.2, f"{theirs:.{metric.digits}f} reported", theme)
         if row.n:
             ax.barh(place + 0.2, ours, height=0.34, color=color, linewidth=0)
             ends = [ours] if row.n < 2 else [row.low * metric.scale, row.high * metric.scale]
             ax.plot(ends, [place + 0.2] * len(ends), color=theme.ink, linewidth=1.1, solid_capstyle="butt")
-            _value(ax, max(ends), place + 0.2, f"{ours:.{metric.digits}f} ours, n = {row.n}", theme)
+            _value(ax, max(*ends, 0), place + 0.2, f"{ours:.{metric.digits}f} ours, n = {row.n}", theme)
         else:
             _value(ax, 0, place + 0.2, "ours: no completed trial", theme)
     ax.set_yticks(range(len(rows)), [shorten(arm, 26) for arm in rows["arm"]])
     ax.set_ylim(len(rows) - 0.45, -0.55)
     ax.grid(False, axis="y")
     ax.margins(x=0.22)
-    ax.set_xlim(left=0)
+    if ax.dataLim.x0 >= 0:
+        ax.set_xlim(left=0)
     ax.set_xlabel(metric.axis)
     said = "; ".join(
         f"{r.arm}: {metric.show(r.reported)} reported, {metric.show(r.mean) if r.n else 'none'} ours (n = {r.n})"

@@ -17,7 +17,7 @@ from analysis.report.pictures import ablation_gallery, reported_gallery
 from analysis.report.tuned import tuned_context, tuned_method
 from analysis.report.words import p_text
 from analysis.stats.derived import with_metric
-from analysis.stats.flatness import landscape_measures
+from analysis.stats.flatness import common_surface, landscape_measures
 from analysis.stats.means import mean_data, seed_data
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
@@ -145,7 +145,15 @@ def landscape_table(results: StudyResults) -> dict[str, Any] | None:
         ]
         for arm, of_arm in measures.groupby("arm", sort=False)
     ]
-    return {"heads": ("Arm", "n", *(sentence_case(metric.label) for metric in metrics.values())), "rows": rows}
+    heads = ("Arm", "n", *(sentence_case(metric.label) for metric in metrics.values()))
+    return {"heads": heads, "rows": rows, "note": _which_surface(results.landscape)}
+
+
+def _which_surface(landscape: pd.DataFrame) -> str:
+    """Return a sentence about which of several surfaces the measures are of; "" where there is one."""
+    models, surface = landscape.groupby("surface")["digest"].nunique(), common_surface(landscape)
+    count = f"{models[surface]} of {landscape['digest'].nunique()} models have"
+    return f"The store has several surfaces; the measures are of {surface}, which {count}." if len(models) > 1 else ""
 
 
 def _cells(*values: tuple[float, str]) -> list[str]:

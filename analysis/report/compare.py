@@ -61,17 +61,18 @@ def _distinct_names(studies: Sequence[StudyResults]) -> list[str]:
 
 
 def _study(name: str, results: StudyResults, index: int) -> dict[str, Any]:
-    counts = facts.status_counts(results)
+    completed = facts.status_counts(results).get("completed", 0)
     part: dict[str, Any] = {
         "id": f"study-{index + 1}",
         "name": name,
         "question": words.question(results),
         "mode": "search" if results.is_search else "ablation",
         "chosen_by": results.metric_record(results.choose_by).label,
-        "completed": f"{counts.get('completed', 0)} of {len(results.trained)}",
+        "completed": f"{completed} of {len(results.trained)}",
         "arms": len(results.arms),
         "seeds": int(results.trials["seed"].nunique()),
         "cost": facts.cost(results)["Training time, all trials"],
+        "sort": {"completed": completed, "cost": float(results.trained["seconds"].sum())},
         "commit": str(results.environment.get("commit") or "unknown")[:12],
         "problems": list(results.problems),
         "summary": "No trial has finished yet.",
@@ -86,7 +87,8 @@ def _study(name: str, results: StudyResults, index: int) -> dict[str, Any]:
     gallery = Gallery(part["id"])
     if len(table):
         styles = arm_styles(results.arms, results.reference_arm)
-        gallery.add(draw_effects(table, styles, metric=results.metric_record(), rope=results.rope() or 0.0))
+        metric, rope = results.metric_record(), results.rope() or 0.0
+        gallery.add(draw_effects(table, styles, metric=metric, rope=rope, replicate=results.replicate))
     return part | {
         "summary": words.summary(table),
         "caption": f"Effects in {name}, paired by {results.replicate}, {words.TABLE_NOTE}.",

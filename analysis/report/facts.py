@@ -100,7 +100,10 @@ def unfinished(results: StudyResults) -> list[dict[str, Any]]:
 
 
 def other_cells(results: StudyResults) -> list[dict[str, Any]]:
-    """Return the stored cells that the current study does not have: arm (of their time), seed, status, value, why."""
+    """Return the stored cells that the current study does not have: arm (of their time), seed, status, value, why.
+
+    ``sort``: the value as a number, "" where there is none.
+    """
     metric = results.metric_record()
     other = results.other.reindex(columns=["arm", "seed", "status", "digest", "why", metric.name])
     return [
@@ -111,6 +114,7 @@ def other_cells(results: StudyResults) -> list[dict[str, Any]]:
             "digest": digest,
             "why": why,
             "value": metric.show(value) if pd.notna(value) else "–",
+            "sort": value if pd.notna(value) else "",
         }
         for arm, seed, status, digest, why, value in other.itertuples(index=False, name=None)
     ]

@@ -23,19 +23,27 @@ class Partial(Protocol):
 
 
 def partial_rows(trials: Iterable[Partial], metric: Metric) -> list[dict[str, Any]]:
-    """Return a row of text for each trial: arm, seed, epochs, last and best value of a metric of each epoch."""
-    return [
-        {
-            "arm": trial.arm,
-            "seed": trial.seed,
-            "epochs": f"{max(trial.epochs, default=0)} of {trial.planned}",
-            "last": _shown(metric, _values(trial.epochs, metric.name)[-1:]),
-            "best": _shown(metric, _values(trial.epochs, metric.name)),
-            "source": trial.source,
-            "digest": trial.digest,
-        }
-        for trial in trials
-    ]
+    """Return a row of text for each trial: arm, seed, epochs, last and best value of a metric of each epoch.
+
+    ``sort``: the last and the best value as numbers, "" where there is none.
+    """
+    best_of = max if require_direction(metric) else min
+    rows = []
+    for trial in trials:
+        values = _values(trial.epochs, metric.name)
+        figures: dict[str, Any] = {"last": values[-1], "best": best_of(values)} if values else {}
+        rows.append(
+            {
+                "arm": trial.arm,
+                "seed": trial.seed,
+                "epochs": f"{max(trial.epochs, default=0)} of {trial.planned}",
+                **{name: metric.show(figures[name]) if figures else "–" for name in ("last", "best")},
+                "sort": figures or {"last": "", "best": ""},
+                "source": trial.source,
+                "digest": trial.digest,
+            }
+        )
+    return rows
 
 
 def partial_table(trials: Iterable[Partial]) -> pd.DataFrame:
@@ -51,9 +59,3 @@ def partial_table(trials: Iterable[Partial]) -> pd.DataFrame:
 def _values(epochs: Mapping[int, Mapping[str, Any]], name: str) -> list[float]:
     values = [epochs[epoch].get(name) for epoch in sorted(epochs)]
     return [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
-
-
-def _shown(metric: Metric, values: list[float]) -> str:
-    if not values:
-        return "–"
-    return metric.show(max(values) if require_direction(metric) else min(values))

@@ -162,10 +162,11 @@ def add_timeline(gallery: Gallery, results: StudyResults) -> None:
 
 def _add_landscapes(gallery: Gallery, results: StudyResults) -> None:
     keys = results.landscape[["digest", "surface", "arm", "seed"]].drop_duplicates()
+    names = keys["arm"] + ", seed " + keys["seed"].astype(str)
+    keys["name"] = names.where(~names.duplicated(keep=False), names + ", " + keys["surface"])
     chosen = keys.head(MOST_SURFACES)
     surfaces = {
-        f"{row['arm']}, seed {row['seed']}": surface_data(results.landscape, row["digest"], row["surface"])
-        for row in chosen.to_dict("records")
+        row["name"]: surface_data(results.landscape, row["digest"], row["surface"]) for row in chosen.to_dict("records")
     }
     if len(keys) > len(chosen):
         gallery.limits.append(f"{len(chosen)} of {len(keys)} loss landscapes are drawn; the store has all of them.")

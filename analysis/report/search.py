@@ -20,7 +20,7 @@ from analysis.report.facts import by_rank
 from analysis.report.pictures import Gallery, add_timeline
 from analysis.stats.effects import effects
 from analysis.stats.pruning import SURVIVORS, estimated_ends, rank_correlations
-from analysis.store._rows import rows_of
+from analysis.store._rows import level_text, rows_of
 from analysis.store.load import FACTOR, StudyResults
 from search_spaces.errors import StudyError
 from search_spaces.metrics import Metric, split_of
@@ -113,7 +113,7 @@ def _test_metrics(results: StudyResults) -> list[str]:
 
 def search_value(value: object) -> str:
     """Return a value of a search as text."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) and not np.isnan(value) else level_text(value)
 
 
 def search_summary(results: StudyResults, best: dict[str, Any] | None) -> str:

@@ -15,8 +15,10 @@ from analysis.stats.budget import budget_curves, crossings
 from analysis.stats.tuned import chosen_values, spent, tune_of, tuned_comparison, tuning_warnings
 from analysis.store._rows import rows_of
 from analysis.store.load import StudyResults
-from search_spaces.metrics import Metric
+from analysis.store.tuned import ended_trials
+from search_spaces.metrics import Metric, require_direction
 from search_spaces.plan import make_plan
+from search_spaces.tuned_plan import with_finals
 
 MOST_CHOSEN = 200
 """Rows of the table of chosen values."""
@@ -101,6 +103,8 @@ def _budget(results: StudyResults) -> dict[str, Any]:
 
 
 def _crossings(results: StudyResults, curves: pd.DataFrame) -> list[str]:
+    if not len(curves):
+        return []
     metric = results.metric_record(results.choose_by)
     found = []
     for arm, trials, above in crossings(curves, results.reference_arm):
@@ -113,7 +117,10 @@ def _crossings(results: StudyResults, curves: pd.DataFrame) -> list[str]:
 def _unfinished(results: StudyResults) -> list[str]:
     """Return a sentence where trials or final cells of the plan are missing."""
     assert results.spec is not None
-    missing = make_plan(results.spec).size - len(results.trained)
+    higher = require_direction(results.metric_record(results.choose_by))
+    known = with_finals(make_plan(results.spec), ended_trials(results.tuning, results.choose_by), higher)
+    trained = set(results.trained["digest"])
+    missing = len({cell.digest for cell in known.cells} - trained) + known.later  # several arms may share a cell
     words = "1 training of its plan is" if missing == 1 else f"{missing} trainings of its plan are"
     return [f"The study is not complete: {words} missing."] if missing else []
 

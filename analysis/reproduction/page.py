@@ -72,7 +72,7 @@ def setting(studies: Sequence[StudyResults], data_name: str, size: str) -> str:
     prints = sorted({str(name) for results in studies for name in results.trials["fingerprint"]})
     known = f"fingerprint{'' if len(prints) == 1 else 's'} {', '.join(prints)}" if prints else "no trial yet"
     data = f"{data_name} ({known})" if data_name else known
-    trials = sum(len(results.trials) for results in studies)
+    trials = sum(len(results.trained) for results in studies)
     chosen = f"size {size}, " if size else ""
     count = f"{len(studies)} {'study' if len(studies) == 1 else 'studies'}"
     return f"{count}, {chosen}{trials} trials. Data: {data}."
@@ -112,7 +112,7 @@ def _study(results: StudyResults, index: int) -> dict[str, Any]:
         "note": reference.note if reference is not None else "",
         "chosen_by": results.metric_record(results.choose_by).label,
         "summary": search_summary(results, best) if is_search else _verdicts(results),
-        "completed": f"{status_counts(results).get('completed', 0)} of {len(results.trials)}",
+        "completed": f"{status_counts(results).get('completed', 0)} of {len(results.trained)}",
         "cost": cost(results)["Training time, all trials"],
         "best": best_rows(results, best) if best else [],
         "pictures": gallery.figures,

@@ -38,7 +38,8 @@ def budget_curves(results: StudyResults, alpha: float = ALPHA) -> pd.DataFrame:
     """Return arm, trials (the budget k), mean, low, high, repeats: the curve over the repeats whose trials all ended.
 
     In the unit of the metric that chooses. A trial that failed or diverged counts as the worst value that the metric
-    can have, or, where it has no bound, the worst of the study. ``low`` and ``high`` are NaN with one repeat.
+    can have, or, where it has no bound, the worst of the study; no curves where there is none. ``low`` and ``high`` are
+    NaN with one repeat.
     """
     metric = results.metric_record(results.choose_by)
     rows: list[tuple[Any, ...]] = []
@@ -59,7 +60,10 @@ def _curves(results: StudyResults, metric: Metric) -> dict[str, Floats]:
     tuning, higher = results.tuning, require_direction(metric)
     if not len(tuning):
         return {}
-    values = tuning[metric.name].where(tuning["status"] == "completed").astype(float).fillna(_worst(tuning, metric))
+    worst = _worst(tuning, metric)
+    if not np.isfinite(worst):
+        return {}
+    values = tuning[metric.name].where(tuning["status"] == "completed").astype(float).fillna(worst)
     reached = dict(zip(tuning["digest"], values, strict=True))
     found: dict[str, list[Floats]] = {str(arm): [] for arm in dict.fromkeys(tuning["arm"])}
     for (arm, _), digests in _planned(results).items():

@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.stats.derived import with_metric
+from analysis.stats.derived import is_computed, with_metric
 from analysis.stats.effects import compare_arms
 from analysis.stats.means import reported_data
 from analysis.stats.order import compare_order
 from analysis.stats.paired import ALPHA, one_sided
 from analysis.stats.stopping import course_of
 from analysis.store.load import StudyResults
-from search_spaces.metrics import CLAIM_METRICS, LANDSCAPE_METRICS, require_direction
+from search_spaces.metrics import LANDSCAPE_METRICS, require_direction
 from search_spaces.published import Claim, Figure
 
 OUTCOMES = ("held", "too small to matter", "did not hold", "undecided at this scale")
@@ -77,7 +77,7 @@ def _family(
     pairs: dict[bool, dict[int, tuple[str, str]]] = {True: {}, False: {}}
     for place, claim in family.items():
         if not set(claim.compared) <= set(measured):
-            rows[place] = {"n": 0, "verdict": OUTCOMES[-1], "words": _absent(claim, measured)}
+            rows[place] = {"n": 0, "verdict": OUTCOMES[-1], "words": _absent(results, claim, measured)}
         elif claim.order:
             found = compare_order(results, claim.order, metric, rope)
             rows[place] = found | {"verdict": OUTCOMES[found.pop("outcome")]}
@@ -130,19 +130,20 @@ def stated_figures(results: StudyResults) -> Sequence[Figure]:
 
 def _measured(results: StudyResults, metric: str) -> list[str]:
     """Return the arms that a claim about the metric can be tested on."""
-    if metric not in CLAIM_METRICS:
+    if not is_computed(results, metric):
         return list(results.arms)
     return list(dict.fromkeys(results.trials.loc[results.trials[metric].notna(), "arm"]))
 
 
-def _absent(claim: Claim, measured: list[str]) -> str:
+def _absent(results: StudyResults, claim: Claim, measured: list[str]) -> str:
     missing = [arm for arm in claim.compared if arm not in measured]
     what, remedy = "trial", ""
-    if claim.metric in LANDSCAPE_METRICS:
+    computed = claim.metric if is_computed(results, claim.metric) else ""
+    if computed in LANDSCAPE_METRICS:
         what, remedy = "loss landscape", " (`tune-app landscape` computes them)"
-    elif claim.metric in CLAIM_METRICS:
-        what = claim.metric
-        remedy = " (`probes: {train_clean: true}` measures it)" if "clean" in claim.metric else ""
+    elif computed:
+        what = computed
+        remedy = " (`probes: {train_clean: true}` measures it)" if "clean" in computed else ""
     return f"cannot tell: there is no {what} of {' and '.join(missing)}{remedy}"
 
 

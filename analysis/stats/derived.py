@@ -12,9 +12,15 @@ from analysis.store.load import StudyResults
 from search_spaces.metrics import CLAIM_METRICS, CLEAN_METRICS, LANDSCAPE_METRICS
 
 
+def is_computed(results: StudyResults, metric: str) -> bool:
+    """Return whether a metric is one of `CLAIM_METRICS`, and not one that the study declares under the same name."""
+    declared = results.spec.metric_records() if results.spec is not None else ()
+    return metric in CLAIM_METRICS and metric not in declared
+
+
 def with_metric(results: StudyResults, metric: str) -> StudyResults:
-    """Return the results with a column of ``metric`` in the trials table where it is one of `CLAIM_METRICS`."""
-    if metric not in CLAIM_METRICS:
+    """Return the results with a column of ``metric`` in the trials table where it is computed."""
+    if not is_computed(results, metric):
         return results
     trials = results.trials
     if metric in LANDSCAPE_METRICS:
@@ -22,9 +28,9 @@ def with_metric(results: StudyResults, metric: str) -> StudyResults:
     elif metric in CLEAN_METRICS:
         values = _stored(trials, metric)
     elif metric == "accuracy_gap":
-        values = trials["train_accuracy"] - trials["val_accuracy"]
+        values = _stored(trials, "train_accuracy") - _stored(trials, "val_accuracy")
     elif metric == "clean_accuracy_gap":
-        values = _stored(trials, "train_clean_accuracy") - trials["val_accuracy"]
+        values = _stored(trials, "train_clean_accuracy") - _stored(trials, "val_accuracy")
     else:
         values = trials["digest"].map(feature_measures(results.quantiles)[metric]).astype(float)
     return dataclasses.replace(results, trials=trials.assign(**{metric: values}))

@@ -109,7 +109,7 @@ def compare_arms(
     judged = judge(
         table_values,
         [(numbers[arm], numbers[other]) for arm, other in pairs],
-        lost=lost_cells(results, values) & wanted,
+        lost=lost_cells(results, values, metric) & wanted,
         verdicts=None if decisions is None else [verdict_of(decisions[arm]) for arm, _ in pairs],
         fill=chance_level(results, metric),
         rope=rope,

@@ -44,15 +44,21 @@ def inner_half(x: Floats, y: Floats, loss: Floats) -> tuple[Floats, Floats, Floa
     return x[within_x], y[within_y], loss[np.ix_(within_y, within_x)]
 
 
+def common_surface(table: pd.DataFrame) -> str:
+    """Return the name of the surface that most models of a table have, the first of equals; "" for no rows."""
+    names = table[["digest", "surface"]].drop_duplicates()["surface"].tolist()
+    return max(dict.fromkeys(names), key=names.count, default="")
+
+
 def landscape_measures(results: StudyResults) -> pd.DataFrame:
     """Return the `LANDSCAPE_METRICS` of each trial, in the order of ``results.trials``; NaN where the store lacks them.
 
-    Logarithms, because surfaces and eigenvalues differ by factors, often of a hundred; the mean over a trial's
-    surfaces.
+    Logarithms, because surfaces and eigenvalues differ by factors, often of a hundred. Of several surfaces of a model
+    `common_surface` counts, for the eigenvalue that of the curvatures: ranges and images differ between surfaces.
     """
-    rows = []
-    for digest, surface in results.landscape[["digest", "surface"]].drop_duplicates().itertuples(index=False):
-        x, y, loss = surface_data(results.landscape, digest, surface)
+    rows, shared = [], common_surface(results.landscape)
+    for digest in results.landscape.loc[results.landscape["surface"] == shared, "digest"].unique():
+        x, y, loss = surface_data(results.landscape, digest, shared)
         centre = loss[np.ix_(y == 0, x == 0)]
         rows.append(
             {
@@ -63,9 +69,9 @@ def landscape_measures(results: StudyResults) -> pd.DataFrame:
             }
         )
     columns = ["digest", *LANDSCAPE_METRICS]
-    surfaces = pd.DataFrame(rows, columns=columns[:-1]).groupby("digest").mean()
-    curvature = results.curvature.assign(sharpness=results.curvature["top_eigenvalue"].map(log10))
-    sharpness = curvature.groupby("digest")["sharpness"].mean()
+    surfaces = pd.DataFrame(rows, columns=columns[:-1]).set_index("digest")
+    curvature = results.curvature[results.curvature["surface"] == common_surface(results.curvature)]
+    sharpness = curvature.groupby("digest")["top_eigenvalue"].last().map(log10)
     measures = surfaces.reindex(results.trials["digest"]).assign(sharpness=sharpness.reindex(results.trials["digest"]))
     return measures.astype(float).set_axis(results.trials.index)
 

@@ -18,6 +18,7 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 
+from analysis.store._rows import level_text
 from analysis.store.load import FACTOR, StudyResults
 from search_spaces.domains import IntRange, LogUniform, Uniform
 from search_spaces.metrics import require_direction
@@ -42,7 +43,7 @@ def importances(results: StudyResults, metric: str | None = None, seed: int = 0)
     """
     metric = metric or (results.choose_by if results.is_search else results.metric)
     trials = results.trials[(results.trials["status"] == "completed") & results.trials[metric].notna()]
-    factors = [name for name in results.factors if trials[FACTOR + name].astype(str).nunique() > 1]
+    factors = [name for name in results.factors if len(set(map(level_text, trials[FACTOR + name]))) > 1]
     said = _warnings(results, len(trials), factors)
     is_flat = trials[metric].nunique() == 1
     if is_flat:
@@ -111,12 +112,12 @@ def _distribution(results: StudyResults, levels: pd.Series[Any], name: str) -> B
         return FloatDistribution(domain.low, domain.high, log=isinstance(domain, LogUniform))
     if isinstance(domain, IntRange):
         return IntDistribution(domain.low, domain.high)
-    if pd.api.types.is_float_dtype(levels) and levels.nunique() > _PER_FACTOR:
+    if pd.api.types.is_float_dtype(levels) and levels.notna().all() and levels.nunique() > _PER_FACTOR:
         return FloatDistribution(float(levels.min()), float(levels.max()))
-    return CategoricalDistribution(sorted({str(level) for level in levels}))
+    return CategoricalDistribution(sorted(set(map(level_text, levels))))
 
 
 def _level(level: Any, distribution: BaseDistribution) -> Any:
     if isinstance(distribution, CategoricalDistribution):
-        return str(level)
+        return level_text(level)
     return int(level) if isinstance(distribution, IntDistribution) else float(level)

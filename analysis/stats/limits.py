@@ -31,8 +31,15 @@ def chance_level(results: StudyResults, metric: str) -> float | None:
     return 1 / classes.pop() if len(classes) == 1 else None
 
 
-def lost_cells(results: StudyResults, table: pd.DataFrame) -> Bools:
-    """Return where a cell of ``table`` (arms by seeds) was started and gave no result: its last trial is in `LOST`."""
+def lost_cells(results: StudyResults, table: pd.DataFrame, metric: str) -> Bools:
+    """Return where a cell of ``table`` (arms by seeds) was started and gave no result: its last trial is in `LOST`.
+
+    So is a completed trial whose figure is not finite. One without any figure is lost only in the study's own metric:
+    another metric, such as one of a loss landscape, may not have been measured.
+    """
     last = results.trials.drop_duplicates(["arm", "seed"], keep="last")
-    lost = last.assign(_lost=last["status"].isin(LOST)).pivot(index="arm", columns="seed", values="_lost")
+    figures = last[metric].astype(float)
+    measured = figures.notna() | (metric == results.metric)
+    empty = (last["status"] == "completed") & measured & ~np.isfinite(figures)
+    lost = last.assign(_lost=last["status"].isin(LOST) | empty).pivot(index="arm", columns="seed", values="_lost")
     return lost.reindex(index=table.index, columns=table.columns).eq(True).to_numpy(bool)

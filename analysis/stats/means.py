@@ -12,9 +12,12 @@ from search_spaces.published import Figure
 
 
 def seed_data(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return arm, seed and value for every trial; NaN for one not completed: its figure is of a shorter training."""
+    """Return arm, seed and value for every trial; NaN for one not completed: its figure is of a shorter training.
+
+    A figure that is not finite is none.
+    """
     value = trials[metric].where(trials["status"] == "completed").astype(float)
-    return trials[["arm", "seed"]].assign(value=value).reset_index(drop=True)
+    return trials[["arm", "seed"]].assign(value=value.where(np.isfinite(value))).reset_index(drop=True)
 
 
 def mean_data(seeds: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:

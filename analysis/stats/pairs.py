@@ -44,10 +44,11 @@ def missing_rule(results: StudyResults, reference: str | None = None) -> list[st
         results, course_of(results), [str(arm) for arm in seeds.index], [int(seed) for seed in seeds.columns]
     )
     needed = pd.DataFrame(wanted, seeds.index, seeds.columns)
-    completed = metric_table(results, "epochs_trained").notna().reindex(columns=seeds.columns, fill_value=False)
+    completed = metric_table(results).notna().reindex(columns=seeds.columns, fill_value=False)
     rule = [
-        f"A pair counts where both arms completed that {results.replicate}. A pruned, diverged or failed cell is not "
-        f"filled in, and the same {results.replicate} of the other arm is left out of that comparison."
+        f"A pair counts where both arms completed that {results.replicate}. A cell that was pruned, diverged or "
+        "failed, or whose figure is not finite, is not filled in, and the same "
+        f"{results.replicate} of the other arm is left out of that comparison."
     ]
     for arm in seeds.index.drop(chosen):
         planned = (seeds.loc[arm] | seeds.loc[chosen]) & needed.loc[arm] & needed.loc[chosen]
@@ -64,7 +65,10 @@ def _reasons(results: StudyResults, arm: str, reference: str, lost: pd.Series) -
     for name in (arm, reference):
         of_arm = trials[trials["arm"] == name]
         cut = of_arm.loc[of_arm["status"] != "completed", "status"].value_counts()
+        counts = [f"{count} {status}" for status, count in cut.items()]
+        empty = int((~np.isfinite(of_arm.loc[of_arm["status"] == "completed", results.metric].astype(float))).sum())
+        counts += [f"{empty} with no finite figure"] if empty else []
         absent = int(lost.sum()) - len(of_arm)
-        counts = [f"{count} {status}" for status, count in cut.items()] + ([f"{absent} not run"] if absent else [])
+        counts += [f"{absent} not run"] if absent else []
         parts += [f"{name}: {', '.join(counts)}"] if counts else []
     return "; ".join(parts)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.factorization import complete, curves_matrix
+from analysis.store._rows import level_text
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError, nearest
 from search_spaces.metrics import Metric, require_direction
@@ -65,7 +66,7 @@ def at_shared_rungs(results: StudyResults, by: str = "arm", metric: str | None =
     if by not in results.trials.columns:
         raise StudyError(f"`by` is {by!r}, which is not a column of trials{nearest(by, results.trials.columns)}")
     curves = curves_matrix(results, metric or results.choose_by)
-    groups = results.trials[by].astype(str).to_numpy()
+    groups = np.array([level_text(level) for level in results.trials[by]])
     rows = []
     for rung in dict.fromkeys([*rungs(results), int(curves.columns[-1])]):
         seen = curves[rung].groupby(groups).agg(["count", "size", "mean", "std"])

@@ -54,7 +54,9 @@ def tuned_comparison(
     record = results.metric_record(metric)
     plain = untuned(results)
     tuned_table = effects(results, metric) if table is None else table
-    untuned_table = effects(plain, metric) if len(plain.trials) else tuned_table.head(0)
+    reference = results.reference_arm  # while the baseline has no final cell yet, not that of the untuned arms
+    is_there = reference in plain.arms
+    untuned_table = effects(plain, metric, reference) if is_there else tuned_table.head(0)
     columns = ["n", "difference", "low", "high", "low90", "high90", "verdict"]
     joined = tuned_table[["arm", "reference", *columns]].merge(
         untuned_table[["arm", *columns]], on="arm", how="left", suffixes=("", "_untuned")

@@ -133,13 +133,13 @@ def _one_version_of_the_data(trials: pd.DataFrame, is_search: bool, problems: Pr
 
 
 def _ordered(trials: pd.DataFrame) -> pd.DataFrame:
-    rank = {arm: place for place, arm in enumerate(sorted(set(trials["arm"]), key=_natural))}
+    rank = {arm: place for place, arm in enumerate(sorted(set(trials["arm"]), key=natural))}
     last = trials["trial"] if "trial" in trials else np.zeros(len(trials))
     order = np.lexsort((last, trials["seed"], trials["arm"].map(rank), trials["is_baseline"] != True))  # noqa: E712
     return trials.iloc[order].reset_index(drop=True)
 
 
-def _natural(name: str) -> list[tuple[int, float, str]]:
+def natural(name: str) -> list[tuple[int, float, str]]:
     """Return a sort key: ``batch_size=8`` before ``batch_size=16``, ``lr=1e-05`` before ``lr=0.1``."""
     parts = re.findall(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?|\D+", name)
     return [(0, float(part), "") if part[0].isdecimal() else (1, 0.0, part) for part in parts]

@@ -27,13 +27,14 @@ def choose_finals(placed: pd.DataFrame, spec: StudySpec) -> pd.DataFrame:
     plan = make_plan(spec)
     placed = pd.concat([placed.assign(_copy=False), _copies(placed, plan)], ignore_index=True)
     metric = spec.metric_record(spec.choose_by_metric())
-    chosen = chosen_trials(plan, ended_trials(placed, metric.name), require_direction(metric))
+    searched = placed[(placed["why"] == "") & ~placed["is_final"]]
+    chosen = chosen_trials(plan, ended_trials(searched, metric.name), require_direction(metric))
     winners = {(trial.final.digest, trial.arm.name, trial.repeat) for trial in chosen}
     decided = {(trial.arm.name, trial.repeat) for trial in chosen}
     wins = [place in winners for place in zip(placed["digest"], placed["arm"], placed["repeat"], strict=True)]
     counts = pd.Series(wins, placed.index) | ~placed["is_final"] | (placed["why"] != "")
-    searched = [place in decided for place in zip(placed["arm"], placed["repeat"], strict=True)]
-    reason = pd.Series(searched, placed.index).map({True: SUPERSEDED, False: UNFINISHED})
+    is_decided = [place in decided for place in zip(placed["arm"], placed["repeat"], strict=True)]
+    reason = pd.Series(is_decided, placed.index).map({True: SUPERSEDED, False: UNFINISHED})
     placed = placed.assign(why=placed["why"].where(counts, reason))
     is_current = placed["why"] == ""
     is_listed = is_current | ~(placed["_copy"] | placed["digest"].isin(placed.loc[is_current, "digest"]))
@@ -59,9 +60,8 @@ def _copies(placed: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     return current.iloc[rows].assign(**values, _copy=True).astype(current.dtypes.to_dict())
 
 
-def ended_trials(placed: pd.DataFrame, choose_by: str) -> Ended:
-    """Return what each trial of the searches reached; None for one that diverged or failed."""
-    rows = placed[(placed["why"] == "") & ~placed["is_final"]]
+def ended_trials(rows: pd.DataFrame, choose_by: str) -> Ended:
+    """Return what each trial of the searches reached, from its row; None for one that diverged or failed."""
     done = rows["status"] == "completed"
     reached = rows[choose_by].where(done) if choose_by in rows else pd.Series(float("nan"), rows.index)
     return {

@@ -336,6 +336,40 @@ def test_dotted_writes_places_as_people_do():
     assert dotted(("reference", "claims", 0, "arm")) == "reference.claims[0].arm"
 
 
+TRAINING = {
+    "name": "x",
+    "task": {"run": "my_pkg.train:train"},
+    "baseline": {"args": {"width": 1}},
+    "factors": {"args.width": [1, 2]},
+    "metrics": {"val_score": {"better": "higher"}, "test_score": {"better": "higher"}},
+    "metric": "test_score",
+}
+
+
+def claiming(metric, **declared):
+    claim = {"text": "", "arm": "width=2", "against": "width=1", "expect": "better", "metric": metric}
+    metrics = TRAINING["metrics"] | {name: {"better": better} for name, better in declared.items()}
+    return TRAINING | {"metrics": metrics, "reference": {"source": "A", "claims": [claim]}}
+
+
+OF_IMAGES = ("accuracy_gap", "clean_accuracy_gap", "train_clean_loss", "sharpness", "feature_drift")
+
+
+@pytest.mark.parametrize("metric", OF_IMAGES)
+def test_a_claim_of_a_training_function_about_what_only_images_have_is_refused(metric):
+    assert refusal(claiming(metric)) == (
+        f"`reference.claims[0].metric` is '{metric}', but must be one of val_score, test_score, seconds; {metric} is "
+        "computed for image classification alone: declare it under `metrics`"
+    )
+    assert study_from(claiming(metric, **{metric: "lower"})).reference.claims[0].metric == metric
+    assert study_from_store(claiming(metric) | {"training_version": 2}).reference.claims[0].metric == metric
+
+
+def test_a_training_function_that_declares_both_accuracies_has_their_gap():
+    assert study_from(claiming("accuracy_gap", train_accuracy="higher", val_accuracy="higher")).reference.claims
+    assert "is 'clean_accuracy_gap'" in refusal(claiming("clean_accuracy_gap", val_accuracy="higher"))
+
+
 def test_a_stored_study_may_claim_equivalence_without_a_rope():
     claim = {"text": "", "arm": "norm=group", "against": "norm=batch", "expect": "equivalent", "metric": "train_loss"}
     tree = STUDY | {"rope": 0.01, "reference": {"source": "A", "claims": [claim]}}

@@ -3,7 +3,7 @@
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-  // A table's heads sort its rows; numbers by value, empty cells last.
+  // A table's heads sort its rows; numbers by value, also inside of words, and empty cells last.
   for (const table of all("table.sortable")) {
     const body = table.tBodies[0];
     const heads = all("thead th", table);
@@ -16,7 +16,7 @@
       const numeric = keyed.every(([key]) => key === "" || Number.isFinite(Number(key)));
       keyed.sort(([a], [b]) => {
         if (a === "" || b === "") return (a === "") - (b === "");
-        return sign * (numeric ? Number(a) - Number(b) : a.localeCompare(b));
+        return sign * (numeric ? Number(a) - Number(b) : a.localeCompare(b, undefined, { numeric: true }));
       });
       body.append(...keyed.map(([, row]) => row));
     }));

@@ -10,12 +10,14 @@ from scipy import stats
 from analysis.plots._words import replicate_count, sentence_case
 from analysis.plots.confusion import confusion_data
 from analysis.plots.cost import cost_data
-from analysis.plots.curves import curve_caption, curve_data
+from analysis.plots.curves import curve_caption, curve_data, draw_arms
 from analysis.plots.interaction import levels_in_order, two_factor_data
 from analysis.plots.quantiles import quantile_data
+from analysis.plots.reported import draw_reported
 from analysis.plots.studies import studies_data
+from analysis.plots.style import arm_styles
 from analysis.stats.means import mean_data, reported_data, seed_data
-from search_spaces.metrics import IMAGE_METRICS
+from search_spaces.metrics import IMAGE_METRICS, Metric
 from search_spaces.published import Figure
 
 
@@ -54,6 +56,17 @@ def test_curves_of_no_epochs_are_an_empty_table_with_columns() -> None:
     assert list(curve_data(epochs([]), ["val_loss"]).columns)[:3] == ["metric", "arm", "kind"]
 
 
+def test_an_arm_without_a_positive_value_stands_beside_one_with_a_logarithmic_axis() -> None:
+    falling = [("a", "d0", "completed", epoch, 10.0**-epoch) for epoch in range(4)]
+    zero = [("b", "d1", "completed", epoch, 0.0) for epoch in range(4)]
+    curves = curve_data(epochs(falling + zero), ["val_loss"])
+    figure = draw_arms(curves, arm_styles("ab"), {"val_loss": IMAGE_METRICS["val_loss"]}).figure
+    first, second = (ax for ax in figure.axes if ax.lines)
+    assert (first.get_yscale(), second.get_yscale()) == ("log", "linear")
+    assert 0 < first.get_ylim()[0] < 1e-3 < 1 < first.get_ylim()[1]
+    assert second.get_ylim()[0] <= 0 <= second.get_ylim()[1]
+
+
 def trials(**columns: list[object]) -> pd.DataFrame:
     n = len(next(iter(columns.values())))
     given = {"status": ["completed"] * n, "seed": list(range(n)), **columns}
@@ -68,6 +81,11 @@ def test_a_trial_that_was_not_completed_has_no_value_and_is_counted_missing() ->
     assert (row["n"], row["missing"], row["mean"]) == (2, 1, pytest.approx(0.55))
     half = stats.t.ppf(0.975, 1) * np.std([0.5, 0.6], ddof=1) / np.sqrt(2)
     assert row["high"] - row["mean"] == pytest.approx(half)
+
+
+def test_a_figure_that_is_not_finite_is_none() -> None:
+    seeds = seed_data(trials(arm=["a"] * 3, test_loss=[1.0, 3.0, np.inf]), "test_loss")
+    assert mean_data(seeds).iloc[0][["n", "missing", "mean"]].tolist() == [2, 1, 2.0]
 
 
 def test_two_factors_average_over_everything_else() -> None:
@@ -151,6 +169,17 @@ def test_reported_figures_stand_beside_our_mean_interval_and_n() -> None:
     assert found.loc[0, "mean"] == pytest.approx(0.85)
     assert found.loc[1, "n"] == 0
     assert np.isnan(found.loc[1, "mean"])
+
+
+@pytest.mark.parametrize(("sign", "left_of_zero"), [(1, False), (-1, True)])
+def test_published_and_measured_bars_are_inside_the_axes_on_either_side_of_zero(sign: int, left_of_zero: bool) -> None:
+    ours = trials(arm=["a", "a"], test_score=[1.5 * sign, 1.7 * sign])
+    table = reported_data(ours, [Figure(arm="a", metric="test_score", value=2.0 * sign)])
+    picture = draw_reported(table, arm_styles("a"), metric=Metric("test_score", "test score", True))
+    low, high = picture.figure.axes[0].get_xlim()
+    assert (low < 0) == left_of_zero
+    for value in (0, 2.0 * sign):
+        assert low <= value <= high
 
 
 def test_studies_keep_their_arms_apart() -> None:

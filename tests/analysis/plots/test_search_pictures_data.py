@@ -114,6 +114,13 @@ def test_fields_are_numeric_logarithmic_or_categorical() -> None:
     assert field_axis(pd.Series([1, "x"]), "mixed").levels == ("1", "x")
 
 
+def test_a_missing_value_is_the_level_null() -> None:
+    groups = field_axis(pd.Series([4, None, 16, 8]), "groups")
+    assert (groups.levels, groups.places.tolist()) == (("4", "8", "16", "null"), [0, 3, 2, 1])
+    norm = field_axis(pd.Series(["b", None, "a"]), "norm")
+    assert (norm.levels, norm.places.tolist()) == (("a", "b", "null"), [1, 2, 0])
+
+
 def test_places_are_scaled_by_the_logarithm_where_the_axis_is() -> None:
     assert field_axis(pd.Series([1e-4, 1e-2, 1.0]), "lr").unit_places.tolist() == pytest.approx([0, 0.5, 1])
     assert field_axis(pd.Series([7, 7]), "same").unit_places.tolist() == [0.5, 0.5]

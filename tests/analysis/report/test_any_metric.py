@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from analysis.plots.curves import curve_metrics
 from analysis.report.facts import trial_table
 from analysis.report.search import best_trial, search_summary
 from analysis.report.tables import effects_table
+from analysis.stats.claims import claims
 from analysis.stats.importance import importances
 from analysis.stats.pruning import estimated_ends, rank_correlations
 from search_spaces.study_files import study_from, study_to_store
@@ -95,6 +97,20 @@ def test_the_columns_of_the_trial_table_are_those_of_the_study(regression):
 def test_the_rope_counts_only_for_metrics_of_its_unit(regression):
     assert (regression.rope(), regression.rope("val_rmse")) == (0.05, 0.05)
     assert regression.rope("tokens_per_second") is None
+
+
+@pytest.mark.parametrize("name", ["sharpness", "roughness", "accuracy_gap"])
+def test_a_metric_of_a_study_keeps_its_values_where_a_computed_one_has_its_name(name, tmp_path):
+    claim = {"text": "", "arm": "width=256", "against": "width=64", "expect": "better", "metric": name}
+    metrics = REGRESSION["metrics"] | {name: {"better": "lower"}}
+    tree = REGRESSION | {"metrics": metrics, "reference": {"source": "A", "claims": [claim]}}
+    found = load_study(train(tmp_path, tree, lambda config: errors(config) | {name: errors(config)["test_rmse"]}))
+    (row,) = claims(found).itertuples()
+    assert (row.n, row.verdict) == (5, "held")
+    assert row.difference == pytest.approx(-0.5, abs=0.05)
+    assert claims(replace(found, trials=found.trials.query("arm == 'width=64'")))["words"].tolist() == [
+        "cannot tell: there is no trial of width=256"
+    ]
 
 
 @pytest.fixture(scope="module")

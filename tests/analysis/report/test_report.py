@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from analysis.report import ablation as report_ablation
@@ -229,6 +230,27 @@ def test_the_best_trials_of_a_search_come_in_order_of_validation(search: StudyRe
     assert set(names[1:]) <= {name for name in done if name.startswith("test_")}
     nothing = dataclasses.replace(search, trials=search.trials[search.trials["status"] != "completed"])
     assert len(report_search.best_trials(nothing, 3)[0]) == 0
+
+
+def test_several_surfaces_of_one_model_are_drawn_apart_and_the_measures_are_of_one(
+    study: StudyResults, tmp_path: Path
+) -> None:
+    wide = study.landscape
+    narrow = wide.assign(surface="narrow", x=wide["x"] / 2, y=wide["y"] / 2)
+    several = dataclasses.replace(study, landscape=pd.concat([wide, narrow], ignore_index=True))
+    page = write_report(several, tmp_path).read_text(encoding="utf-8")
+    (model,) = {f"{row.arm}, seed {row.seed}" for row in wide.itertuples()}
+    (name,) = set(wide["surface"])
+    titles = re.findall(r"<h3>Loss surface around (.*?)</h3>", page)
+    assert titles == [f"{model}, {name}", f"{model}, narrow"]
+    assert "Loss landscapes on one scale" in page
+    assert f"The store has several surfaces; the measures are of {name}, which 1 of 1 models have." in page
+    assert f"<h3>Loss surface around {model}</h3>" in write_report(study, tmp_path).read_text(encoding="utf-8")
+
+
+def test_a_null_value_of_a_search_is_written_as_in_the_study() -> None:
+    shown = [report_search.search_value(value) for value in (None, float("nan"), 0.123456, 8, "batch")]
+    assert shown == ["null", "null", "0.1235", "8", "batch"]
 
 
 def test_where_there_are_many_trials_the_best_are_shown_and_every_stopped_one_is_listed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,18 @@ from bench.make_store import Truth, write_store
 from tests.support.browser import axe, logged, needs_chromium
 
 pytestmark = needs_chromium
+
+
+@dataclass
+class Live:
+    """A trial that has not ended."""
+
+    digest: str
+    epochs: dict[int, dict[str, Any]]
+    arm: str = "norm=none"
+    seed: int = 7
+    planned: int = 6
+    source: str = "checkpoint"
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +41,19 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     )
     space = {"optimizer.lr": {"loguniform": [0.001, 1.0]}, "model.norm": ["batch", "group"]}
     search = load_study(write_store(folder / "s", space=space, trials=40, epochs=9, extras=False))
+    seconds = [2.0, 60.0, 8 * 3600.0]  # of each of 9 trials: 18.0 s, 9.0 min and 72 h in all
+    times = [replace(ablation, trials=ablation.trials.assign(seconds=each)) for each in seconds]
+    earlier = ablation.trials.assign(
+        arm=[f"batch_size={size}" for size in (128, 16, 8) for _ in range(3)],
+        test_accuracy=[0.095, 0.85, None, 1.0, 0.2, 0.3, 0.4, 0.5, 0.6],
+        why="not in the study",
+    )
+    partial = [Live(f"t{place}", {1: {"val_accuracy": value}}) for place, value in enumerate((0.095, 0.85, 1.0))]
     return {
+        "times": write_comparison([times[1], times[2], times[0]], folder / "times.html"),
+        "earlier": write_report(
+            replace(ablation, other=earlier), folder / "earlier.html", partial=[*partial, Live("t3", {})]
+        ),
         "report": write_report(ablation, folder),
         "search": write_report(search, folder / "search.html"),
         "comparison": write_comparison([ablation, search], folder),
@@ -78,8 +103,8 @@ def test_axe_finds_no_violation(name: str, scheme: str, browser: Any, pages: dic
     visit.context.close()
 
 
-def column(page: Any, number: int) -> list[str]:
-    cells: list[str] = page.locator(f"#trials-table tbody tr:visible td:nth-child({number})").all_inner_texts()
+def column(page: Any, number: int, table: str = "#trials-table") -> list[str]:
+    cells: list[str] = page.locator(f"{table} tbody tr:visible td:nth-child({number})").all_inner_texts()
     return cells
 
 
@@ -94,6 +119,28 @@ def test_a_head_sorts_numbers_both_ways_with_empty_cells_last(report: Any) -> No
     head.get_by_role("button").press("Enter")
     assert head.get_attribute("aria-sort") == "descending"
     assert column(report, number) == [*reversed(rising[:-1]), "–"]
+
+
+def sorted_by(page: Any, caption: str, head: str) -> list[str]:
+    """Return a column of the table with this caption, sorted by it, the least first."""
+    table = f"table:has(#{caption})"
+    page.locator(f"{table} th", has_text=head).get_by_role("button").click()
+    heads = page.locator(f"{table} th").all_inner_texts()
+    return column(page, heads.index(head) + 1, table)
+
+
+def test_figures_with_units_and_words_with_numbers_are_sorted_by_number(browser: Any, pages: dict[str, Path]) -> None:
+    times = Visit(browser, pages["times"])
+    assert sorted_by(times.page, "studies-caption", "Training time") == ["18.0 s", "9.0 min", "72.00 h"]
+    times.context.close()
+    earlier = Visit(browser, pages["earlier"])
+    figures = ["9.50%", "20.00%", "30.00%", "40.00%", "50.00%", "60.00%", "85.00%", "100.00%", "–"]
+    assert sorted_by(earlier.page, "other-caption", "Test accuracy") == figures
+    arms = [f"batch_size={size}" for size in (8, 16, 128) for _ in range(3)]
+    assert sorted_by(earlier.page, "other-caption", "Arm") == arms
+    for head in ("Last", "Best so far"):
+        assert sorted_by(earlier.page, "partial-caption", head) == ["9.50%", "85.00%", "100.00%", "–"]
+    earlier.context.close()
 
 
 def test_the_filter_takes_words_and_a_status_and_says_how_many_are_left(report: Any) -> None:

@@ -11,10 +11,12 @@ import pytest
 from written import train
 
 from analysis.plots.style import arm_styles
-from analysis.report.study import write_report
+from analysis.report.study import write_comparison, write_report
 from analysis.report.tuned import tuned_context
+from analysis.reproduction.page import write_reproduction
+from analysis.stats.budget import budget_curves
 from analysis.stats.effects import effects
-from analysis.store.load import load_study
+from analysis.store.load import StudyResults, load_study
 
 pytestmark = pytest.mark.slow
 
@@ -36,10 +38,18 @@ def accuracy(config) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("tuned")
-    text = write_report(load_study(train(folder, TREE, accuracy)), folder).read_text(encoding="utf-8")
-    bare = re.sub(r"<(script|style|svg).*?</\1>", " ", text, flags=re.DOTALL)
+def study(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
+    return load_study(train(tmp_path_factory.mktemp("tuned"), TREE, accuracy))
+
+
+@pytest.fixture(scope="module")
+def page(study: StudyResults, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return words(write_report(study, tmp_path_factory.mktemp("page")))
+
+
+def words(page: Path) -> str:
+    """Return what a reader of the page sees."""
+    bare = re.sub(r"<(script|style|svg).*?</\1>", " ", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", bare))
 
 
@@ -117,3 +127,27 @@ def test_a_study_of_which_parts_are_missing_says_how_many(tmp_path: Path) -> Non
     (folder / "trials" / f"{gone['digest']}-{gone['fingerprint']}.parquet").unlink()
     text = write_report(load_study(folder), tmp_path).read_text(encoding="utf-8")
     assert "The study is not complete: 1 training of its plan is missing." in text
+
+
+def test_a_reproduction_counts_the_trials_of_the_searches(study: StudyResults, tmp_path: Path) -> None:
+    page, text, *_ = write_reproduction([study], tmp_path)
+    for seen in (words(page), text.read_text(encoding="utf-8")):
+        assert "90 of 90 trials completed" in seen  # 3 arms x 5 repeats x (5 trials and a final cell)
+        assert "1 study, 90 trials." in seen
+
+
+def test_a_comparison_of_studies_says_what_its_pairs_are(study: StudyResults, tmp_path: Path) -> None:
+    seen = words(write_comparison([study, study], tmp_path))
+    assert seen.count("paired by repeat") == 4  # the table and the plot of each study
+    assert "paired by seed" not in seen
+
+
+def test_a_study_of_which_every_trial_diverged_has_a_report(tmp_path: Path) -> None:
+    """A loss has no worst value that a lost trial could count as."""
+    tune = TREE["tune"] | {"trials": 2, "repeats": 2}
+    lost = load_study(train(tmp_path, TREE | {"metric": "test_loss", "tune": tune}, lambda config: {}))
+    assert set(lost.trained["status"]) == {"diverged"}
+    assert budget_curves(lost).empty
+    seen = words(write_report(lost, tmp_path))
+    assert "18 of 18 trials did not finish (18 diverged)" in seen
+    assert "The order of each arm" not in seen

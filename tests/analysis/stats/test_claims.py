@@ -316,6 +316,12 @@ def test_gaps_and_features_are_computed_from_the_store(study):
     assert drift.iloc[1:].isna().all()
 
 
+def test_a_gap_of_accuracies_that_were_not_recorded_is_not_known(study):
+    bare = dataclasses.replace(study, trials=study.trials.drop(columns=["train_accuracy", "val_accuracy"]))
+    for metric in ("accuracy_gap", "clean_accuracy_gap"):
+        assert with_metric(bare, metric).trials[metric].isna().all()
+
+
 def test_a_rope_of_its_own_makes_a_claim_a_family_of_its_own(study):
     stated = [claim("norm=group", "equivalent"), claim("norm=group", "equivalent", rope=1e-9)]
     found = claims(with_reference(study, stated))

@@ -115,6 +115,26 @@ def test_missing_rule_names_each_arm_that_lost_pairs_and_why(gapped: StudyResult
     assert missing_rule(fewer)[1] == "norm=none: 1 of 5 pairs lost (norm=none: 1 not run)."
 
 
+def test_missing_rule_names_cells_without_a_finite_figure(results: StudyResults):
+    trials = results.trials.copy()
+    trials.loc[trials.index[trials["arm"] == "norm=none"][:2], "test_accuracy"] = [np.inf, np.nan]
+    lost = missing_rule(dataclasses.replace(results, trials=trials))[1:]
+    assert lost == ["norm=none: 2 of 5 pairs lost (norm=none: 2 with no finite figure)."]
+
+
+@pytest.mark.parametrize("figure", [np.inf, -np.inf])
+def test_an_infinite_figure_is_none_and_the_other_pairs_decide(figure: float, tmp_path: Path):
+    factors = {"batch_size": [128, 32]}
+    found = load_study(write_store(tmp_path, factors=factors, seeds=10, epochs=1, extras=False))
+    is_first = found.trials["is_baseline"].astype(bool) & (found.trials["seed"] == 0)
+    infinite = found.trials.assign(test_accuracy=found.trials["test_accuracy"].mask(is_first, figure))
+    lost = found.trials.assign(status=found.trials["status"].mask(is_first, "failed"))
+    one, expected = (effects(dataclasses.replace(found, trials=trials)).iloc[0] for trials in (infinite, lost))
+    assert (one.n, one.lost, one.reference_lost, one.verdict) == (9, 1, 1, "undecided")
+    shown = ["mean", "reference_mean", "difference", "low", "high", "p_holm", "verdict", "words"]
+    assert one[shown].tolist() == expected[shown].tolist()
+
+
 def test_one_seed_says_what_it_cannot_say(tmp_path: Path):
     truth = Truth({"model.norm=none": -0.5})
     table = effects(load_study(write_store(tmp_path, truth=truth, seeds=1, extras=False)))

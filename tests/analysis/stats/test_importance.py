@@ -93,3 +93,13 @@ def test_equal_trials_give_no_shares_and_say_so(finished: StudyResults):
     found = importances(same)
     assert found.table.empty
     assert "all completed trials have the same validation accuracy: no factor has a share" in found.warnings
+
+
+def test_a_null_choice_is_a_level_like_any_other(finished: StudyResults):
+    norm = finished.trials["factor:model.norm"]
+    trials = finished.trials.assign(**{"factor:model.norm": norm.where(norm == "batch", None)})
+    found, expected = importances(type(finished)(**{**vars(finished), "trials": trials})), importances(finished)
+    assert set(found.table["factor"]) == set(expected.table["factor"])
+    assert found.warnings == ()
+    unstated = type(finished)(**{**vars(finished), "trials": trials, "spec": None})
+    assert "model.norm" in set(importances(unstated).table["factor"])

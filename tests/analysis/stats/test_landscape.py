@@ -3,9 +3,10 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from analysis.stats.flatness import inner_half, landscape_measures, laplacian_variance, log10
+from analysis.stats.flatness import common_surface, inner_half, landscape_measures, laplacian_variance, log10
 from analysis.stats.landscape import flatness
 from analysis.store.load import StudyResults, load_study
 from bench.make_store import write_store
@@ -85,6 +86,26 @@ def test_measures_are_logarithms_by_trial(study):
     bare = dataclasses.replace(study, curvature=study.curvature.iloc[:0])
     assert landscape_measures(bare)["sharpness"].isna().all()
     assert laplacian_variance(*inner_half(*rough)) < laplacian_variance(*rough)
+
+
+def test_measures_are_of_the_surface_that_most_models_have(study):
+    wide = study.landscape.assign(loss=study.landscape["loss"] + study.landscape["x"] ** 3)
+    other = wide.assign(digest=study.trials["digest"].iloc[-1])
+    narrow = wide.assign(surface="narrow", x=wide["x"] / 2, y=wide["y"] / 2, loss=2 + 5 * wide["x"] ** 3)
+    bent = study.curvature.assign(surface="narrow", top_eigenvalue=100.0)
+    both = dataclasses.replace(
+        study,
+        landscape=pd.concat([narrow, wide, other], ignore_index=True),
+        curvature=pd.concat([study.curvature, bent], ignore_index=True),
+    )
+    assert common_surface(both.landscape) == study.landscape["surface"].iloc[0]
+    measures = landscape_measures(both)
+    alone = landscape_measures(dataclasses.replace(study, landscape=wide))
+    of_both = study.trials["digest"].isin(both.landscape["digest"])
+    assert of_both.sum() == 2
+    for row in measures[of_both].drop(columns="sharpness").to_numpy():
+        np.testing.assert_allclose(row, alone.dropna(subset="roughness").iloc[0].drop("sharpness").to_numpy(float))
+    assert measures["sharpness"].dropna().tolist() == [pytest.approx(np.log10(4))]
 
 
 def test_what_the_store_lacks_is_nan(study):

@@ -64,21 +64,34 @@ def test_without_classes_or_with_several_numbers_of_them_the_chance_level_is_not
 @pytest.mark.parametrize("status", ["diverged", "failed", "pruned"])
 def test_a_cell_is_lost_where_it_was_started_and_gave_no_result(pair: StudyResults, status: str) -> None:
     changed = with_lost(pair, 2, status)
-    lost = lost_cells(changed, metric_table(changed))
+    lost = lost_cells(changed, metric_table(changed), "test_accuracy")
     assert lost.tolist() == [[False] * SEEDS, [True, True] + [False] * 6]
-    assert lost_cells(changed, metric_table(changed).iloc[::-1, ::-1]).tolist() == lost[::-1, ::-1].tolist()
+    assert (
+        lost_cells(changed, metric_table(changed).iloc[::-1, ::-1], "test_accuracy").tolist()
+        == lost[::-1, ::-1].tolist()
+    )
 
 
 def test_a_cell_that_was_not_run_or_succeeded_in_the_end_is_not_lost(pair: StudyResults) -> None:
     table = metric_table(pair)
-    assert not lost_cells(pair, table).any()
+    assert not lost_cells(pair, table, "test_accuracy").any()
     fewer = replace(pair, trials=pair.trials.iloc[:-1])
-    assert not lost_cells(fewer, table).any()
+    assert not lost_cells(fewer, table, "test_accuracy").any()
     first = pair.trials.tail(1).assign(status="failed")
     retried = replace(pair, trials=pd.concat([first, pair.trials], ignore_index=True))
-    assert not lost_cells(retried, table).any()
+    assert not lost_cells(retried, table, "test_accuracy").any()
     again = replace(pair, trials=pd.concat([pair.trials, first], ignore_index=True))
-    assert np.argwhere(lost_cells(again, table)).tolist() == [[1, SEEDS - 1]]
+    assert np.argwhere(lost_cells(again, table, "test_accuracy")).tolist() == [[1, SEEDS - 1]]
+
+
+@pytest.mark.parametrize("figure", [np.inf, -np.inf, np.nan])
+def test_a_completed_cell_without_a_finite_figure_is_lost(pair: StudyResults, figure: float) -> None:
+    trials = pair.trials.assign(val_accuracy=pair.trials["val_accuracy"])
+    trials.loc[0, ["test_accuracy", "val_accuracy"]] = figure
+    changed = replace(pair, trials=trials)
+    assert np.argwhere(lost_cells(changed, metric_table(changed), "test_accuracy")).tolist() == [[0, 0]]
+    other = lost_cells(changed, metric_table(changed, "val_accuracy"), "val_accuracy")  # may not have been measured
+    assert other.sum() == (0 if np.isnan(figure) else 1)
 
 
 def words_of(results: StudyResults, metric: str = "test_accuracy") -> tuple[str, str]:

@@ -33,6 +33,15 @@ def test_small_case_by_hand():
     assert found.p[0] == pytest.approx(2 / 8)
 
 
+@pytest.mark.parametrize("figure", [np.inf, -np.inf, NAN])
+def test_a_difference_that_is_not_finite_is_a_missing_pair(figure: float):
+    d = differences(9)
+    found, expected = compare_differences(np.append(d, figure)[None]), compare_differences(d[None])
+    assert found.n[0] == 9
+    assert (found.p_t[0], found.low[0], found.high[0]) == (expected.p_t[0], expected.low[0], expected.high[0])
+    assert found.verdict[0] == expected.verdict[0]
+
+
 @pytest.mark.parametrize("n", [2, 5, 12, 30])
 def test_t_test_and_interval_are_scipys(n: int):
     a, b = differences(n, 0.5, 1), differences(n, 0.0, 2)

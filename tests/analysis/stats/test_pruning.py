@@ -75,6 +75,14 @@ def test_groups_are_compared_only_at_rungs_that_all_reached(search: StudyResults
         at_shared_rungs(search, "model.nrm")
 
 
+def test_trials_with_a_null_level_are_a_group(search: StudyResults):
+    norm = search.trials["model.norm"]
+    changed = dataclasses.replace(search, trials=search.trials.assign(norm=norm.where(norm == "batch", None)))
+    found = at_shared_rungs(changed, "norm")
+    sizes = found[found["rung"] == 1].set_index("group")["of"].to_dict()
+    assert sizes == {"batch": (norm == "batch").sum(), "null": (norm == "none").sum()}
+
+
 def test_ends_of_pruned_trials_are_estimated_from_curves_of_low_rank(search: StudyResults):
     rng = np.random.default_rng(1)
     epochs = np.arange(1, 13)

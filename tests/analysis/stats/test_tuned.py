@@ -96,6 +96,20 @@ def test_a_difference_that_vanishes_when_arms_are_tuned_was_tuning(results: Stud
     assert none["words"].endswith("tuned: part of it was tuning")
 
 
+def test_while_the_baseline_has_no_final_cell_both_comparisons_have_one_reference_arm(results: StudyResults) -> None:
+    trials, tuning = results.trials, results.tuning
+    shifted = tuning.assign(test_accuracy=tuning["test_accuracy"] - 0.1 * (tuning["arm"] == "norm=batch"))
+    early = replace(results, trials=trials[trials["arm"] != "norm=batch"].reset_index(drop=True), tuning=shifted)
+    assert (early.reference_arm, untuned(early).reference_arm) == ("norm=group", "norm=batch")
+    (row,) = tuned_comparison(early).itertuples()
+    plain = effects(untuned(results), reference="norm=group").set_index("arm").loc["norm=none"]
+    assert (row.arm, row.untuned_difference) == ("norm=none", plain["difference"])
+    assert row.change == pytest.approx(row.tuned_difference - row.untuned_difference)
+    (bare,) = tuned_comparison(replace(early, tuning=tuning[tuning["arm"] != "norm=group"])).itertuples()
+    assert bare.untuned_n == 0
+    assert bare.words.endswith("tuned; the untuned difference is not known")
+
+
 @pytest.fixture(scope="module")
 def containing(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
     """Two arms, each with a field of its own, whose searches contain the baseline's."""

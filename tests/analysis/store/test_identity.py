@@ -135,6 +135,23 @@ def test_on_new_data_the_version_that_most_cells_have_counts(tmp_path):
     assert any("two versions of the data" in problem for problem in found.problems)
 
 
+def test_an_arm_that_was_added_after_the_data_changed_is_left_out_and_it_is_said(tmp_path):
+    before = load_study(train(tmp_path, ONE))
+    grown = changed(factors={"model.norm": ["batch", "none", "layer"]})
+    folder = train(tmp_path, grown, fingerprint="e" * 16)
+    for digest in before.trials["digest"]:
+        (folder / "trials" / f"{digest}-{'e' * 16}.parquet").unlink()
+    found = load_study(folder)
+    assert found.arms == ("norm=batch", "norm=none")
+    assert set(found.trials["fingerprint"]) == {"f" * 16}
+    assert (
+        found.other[["arm", "why"]].to_numpy().tolist()
+        == [["norm=layer", "trained on another version of the data"]] * 3
+    )
+    assert any("another version of the data than most cells" in problem for problem in found.problems)
+    assert list(effects(found)["arm"]) == ["norm=none"]
+
+
 SEARCH = {
     "name": "hunt",
     "mode": "search",

@@ -20,6 +20,7 @@ from analysis import StudyResults, load_study
 from analysis.stats.limits import resolution
 from analysis.stats.noise import noise_table
 from analysis.store import _tables
+from analysis.store.cells import natural
 from bench.make_store import FINGERPRINT, Truth, write_store
 from search_spaces.errors import StudyError
 from search_spaces.store_schema import SCHEMA_VERSION, TABLES, TRIALS
@@ -99,6 +100,12 @@ def test_rows_of_a_release_without_run_ids_count(tmp_path: Path):
 def test_baseline_comes_first_and_numbers_in_order(tmp_path: Path):
     write_store(tmp_path, factors={"batch_size": [8, 128, 16]}, seeds=1, epochs=1)
     assert load_study(tmp_path).arms == ("batch_size=128", "batch_size=8", "batch_size=16")
+
+
+def test_names_are_in_the_order_of_their_numbers():
+    names = ["batch_size=8", "batch_size=16", "lr=1e-05", "lr=0.001", "lr=0.1", "lr=1", "lr=1e+02", "norm=none"]
+    by_text = sorted(names)
+    assert sorted(by_text, key=natural) == names
 
 
 def test_epochs_are_joined_with_arm_seed_and_status(results: StudyResults):

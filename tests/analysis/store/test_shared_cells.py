@@ -3,7 +3,7 @@
 import pytest
 
 import tune_app
-from analysis import effects, load_study
+from analysis import effects, load_study, write_report
 from analysis.stats.budget import budget_curves
 from analysis.stats.cost import cost_by_arm, usage
 
@@ -65,3 +65,8 @@ def test_the_searches_count_as_cost_of_their_arms_and_a_shared_cell_counts_once(
     seconds = found.trained["seconds"] * found.trained["cpus"]
     assert usage(found).cpu_hours == pytest.approx(seconds.sum() / 3600)
     assert cost_by_arm(found)["trials"].sum() == len(found.trained)
+
+
+def test_a_complete_study_whose_arms_share_final_cells_is_complete(store, tmp_path):
+    page = write_report(load_study(store), tmp_path).read_text(encoding="utf-8")
+    assert "The study is not complete" not in page

@@ -56,6 +56,24 @@ def test_one_version_of_the_data_counts(again, counts, tmp_path):
     assert {curve.n for curve in curves(study, "val_loss", "arm", (), 60, 300).curves} == {5}
 
 
+def test_an_arm_that_has_only_other_data_is_left_out_as_in_the_report(tmp_path):
+    store = write_store(tmp_path / "invented", extras=False)
+    train_again(store, 20)
+    arms = load_study(store, tables=()).trials.set_index("digest")["arm"]
+    for digest, arm in arms.items():
+        gone = FINGERPRINT if arm == "norm=none" else NEW
+        for part in ("trials", "epochs"):
+            (store / part / f"{digest}-{gone}.parquet").unlink()
+    study = StudyIndex(Folder(str(store)), "invented")
+    study.refresh(0.0)
+    shown = detail(study, None)
+    found = load_study(store, tables=()).trials
+    assert set(found["arm"]) == set(arms) - {"norm=none"}
+    assert {cell.trial for cell in shown.cells if cell.trial} == set(found["digest"] + "-" + found["fingerprint"])
+    assert {cell.state for cell in shown.cells if cell.arm == "norm=none"} == {"missing"}
+    assert "5 trials were trained on another version of the data and are left out" in shown.problems
+
+
 def test_of_a_search_one_version_of_the_data_counts(tmp_path):
     space = {"optimizer.lr": {"loguniform": [0.001, 1.0]}}
     store = write_store(tmp_path / "search", space=space, name="search", trials=6, epochs=2, extras=False)
