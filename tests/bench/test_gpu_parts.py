@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.gpu import agreement, memory, repeats, reproduction, side_by_side, speed, waits
+from bench.gpu import agreement, memory, repeats, reproduction, results, side_by_side, speed, waits
+from bench.gpu.page import results_text
 from bench.gpu.results import Check, Measured, Results, at_least, at_most, run_checks
 from bench.gpu.settings import Settings, variants
 from bench.gpu.speed import bytes_of_step
@@ -139,6 +140,10 @@ def test_cells_go_on_in_the_next_call_and_their_stores_are_packed(settings, monk
 
     loaded = load_study(tmp_path / "again" / "smoke" / "e-plain-depth").trials
     assert set(loaded.test_accuracy) == {row.value for row in rows}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(results, "_cudnn", lambda: "9")
+    made = reproduction.cell_rows(settings, reproduction.read_specs(settings), tmp_path / "again" / "smoke")
+    assert "| e-plain-depth | depth=8 | 50 |" in results_text([replace(row, size="full") for row in made])
 
 
 @pytest.mark.gpu
