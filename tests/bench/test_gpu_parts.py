@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from bench import norms
 from bench.gpu import agreement, memory, repeats, reproduction, results, side_by_side, speed, waits
 from bench.gpu.page import results_text
 from bench.gpu.results import Check, Measured, Results, at_least, at_most, run_checks
@@ -59,6 +60,14 @@ def test_speeds_are_positive_and_ratios_are_of_the_speeds_beside_them(settings):
     assert all(value is not None and value > 0 for value in values.values())
     ratio = values["ResNet-8, batch 16: fit"] / values["ResNet-8, batch 16: textbook loop"]
     assert values["ResNet-8, batch 16: fit over textbook loop"] == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("cuda", torch.bfloat16), ("cpu", torch.float32)])
+def test_torchs_group_norm_has_parameters_that_the_kernel_of_the_device_takes(device, dtype):
+    norm = norms.as_kernel_takes_it(norms.TORCH_NORMS["group"](16), torch.bfloat16, device)
+    assert {parameter.dtype for parameter in norm.parameters()} == {dtype}
+    batch_norm = norms.as_kernel_takes_it(norms.TORCH_NORMS["batch"](16), torch.bfloat16, device)
+    assert batch_norm.weight.dtype == torch.float32
 
 
 def test_trials_side_by_side_are_summed(settings):
