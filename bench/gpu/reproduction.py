@@ -44,6 +44,7 @@ def reproduce(settings: Settings, results: Results) -> None:
         home = Path(scratch)
         for folder in (*settings.earlier, settings.out):
             unpack(folder, home)
+        pack(home, settings.out)  # a call that is killed loses nothing of those before
         stores = home / settings.size
         try:
             _train(settings, specs, stores)
