@@ -5,6 +5,7 @@ import os
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -92,6 +93,18 @@ def test_a_folder_that_is_the_same_for_every_job_is_passed_on(server, tmp_path, 
     file.write_text(yaml.safe_dump(study()))
     assert call("submit", str(file), "--id", "x", "--results", results).output == "submitted x\n"
     assert server.submitted[0][2] == ["--results", results]
+
+
+def test_a_job_has_a_minute_to_end_in_order(tmp_path):
+    sent = []
+    server = object.__new__(JobServer)
+    server._client = SimpleNamespace(submit_job=lambda **job: sent.append(job["runtime_env"]))
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(study()))
+    server.submit("quickstart", "x", ())
+    server.submit(str(file), "y", ())
+    assert [env["env_vars"] for env in sent] == [{"RAY_JOB_STOP_WAIT_TIME_S": "60"}] * 2
+    assert ["working_dir" in env for env in sent] == [False, True]
 
 
 def test_a_study_with_a_mistake_is_not_submitted(server, tmp_path):
