@@ -65,6 +65,14 @@ def test_a_wrong_host_is_refused_on_every_route_but_health(site):
         assert answer.status_code == (200 if path == "/api/v1/healthz" else 421), (method, path)
 
 
+@pytest.mark.parametrize("host", ["fd00::1", "fd00::2", "::1"])
+def test_an_ipv6_address_is_a_host_of_its_own(host, make_site, stores):
+    own, other = ("::1", "fd00::3") if host == "::1" else ("fd00::1", "fd00::3")
+    client = make_site(stores, host=own, hosts=("fd00::2",), behind_proxy=True).client()
+    statuses = [client.get("/api/v1/studies", headers={"Host": f"[{name}]:8600"}).status_code for name in (host, other)]
+    assert statuses == [200, 421]
+
+
 def test_unsafe_methods_from_another_origin_are_refused_on_every_route(site):
     client, unsafe = site.client(), 0
     for _, method, path in calls(site):
