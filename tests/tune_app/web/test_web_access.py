@@ -9,6 +9,7 @@ import sqlite3
 import stat
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from fastapi import APIRouter
@@ -104,6 +105,14 @@ def test_a_route_without_a_rule_cannot_be_added():
     router.add_api_route("/new", lambda: None)
     with pytest.raises(AssertionError, match="no scope"):
         require_rules(router.routes)
+
+
+@pytest.mark.parametrize("name", ["team/a", "/a b?c#d"])
+def test_a_token_with_any_allowed_name_can_be_revoked_by_the_api(name, site):
+    client = site.client()
+    token = client.post("/api/v1/tokens", json={"name": name, "scope": "read"}).json()["token"]
+    assert client.delete(f"/api/v1/tokens/{quote(name, safe='')}").status_code == 204
+    assert site.service.tokens.identify(token) is None
 
 
 def test_tokens_are_stored_hashed_and_expire_and_can_be_revoked(site):
