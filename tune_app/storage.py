@@ -78,13 +78,19 @@ class Folder:
 
     def names(self, suffix: str = "") -> list[str]:
         """Return the sorted names of this folder's files with that suffix, without hidden and temporary files."""
+        names = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in self._listed(detail=False))
+        return sorted(name for name in names if name.endswith(suffix) and not name.startswith("."))
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return what the filesystem says of each file and folder here (name, type, size); none where there is none."""
+        return self._listed(detail=True)
+
+    def _listed(self, detail: bool) -> list[Any]:
         try:
             with self._remote_errors("listed"):
-                entries = self.filesystem.ls(self.root, detail=False)
+                return list(self.filesystem.ls(self.root, detail=detail))
         except FileNotFoundError:
             return []
-        names = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries)
-        return sorted(name for name in names if name.endswith(suffix) and not name.startswith("."))
 
     def read(self, name: str) -> bytes:
         """Return a file's content; FileNotFoundError where there is none, StudyError where it is no regular file."""

@@ -34,7 +34,8 @@ class ProcessExecutor:
     """Runs trials in processes, at most as many at once as ``slots`` lets, until ``end`` (seconds of `time.time`).
 
     Several executors may share ``slots``; ``processes`` is the most that this one uses. ``share``: of a GPU, for each
-    trial. At the end running trials are cut off; they go on from their checkpoints when the study is run again.
+    trial. At the end running trials are cut off, also within an epoch; they go on from their checkpoints when the study
+    is run again.
     """
 
     def __init__(self, processes: int, share: float, slots: threading.Semaphore, end: float) -> None:
@@ -123,21 +124,26 @@ class _RemoteRunner:
             self._connection.send(job.to_json())
 
     def step(self) -> dict[str, Any]:
-        """Return the next report; that of a failure if the process ended."""
+        """Return the next report; that of a failure if the process ended, that of no epoch if the end comes first."""
+        nothing: dict[str, Any] = {"epoch": 0, "epochs": [], **{table: [] for table in REPORTED_TABLES}}
         self._turn.release()
         try:
             self._connection.send("")
-            report: dict[str, Any] = self._connection.recv()
+            if self._connection.poll(max(0.0, self._end - time.time())):
+                report: dict[str, Any] = self._connection.recv()
+            else:  # its epoch could be longer than what is left of the call; it goes on from its checkpoint
+                self._kill()
+                self._recorder.interrupt()
+                report = nothing | {"status": "running", "done": False, "trial": {}}
         except (EOFError, OSError):
             self._process.join()
             error = f"the trial's process ended with exit code {self._process.exitcode}"
-            report = {"epoch": 0, "epochs": [], **{table: [] for table in REPORTED_TABLES}}
-            report |= {"status": "failed", "final": False, "done": True, "trial": {"error": error, "seconds": 0.0}}
+            report = nothing | {"status": "failed", "final": False, "done": True}
+            report |= {"trial": {"error": error, "seconds": 0.0}}
         finally:
             self._turn.acquire()
         if report.pop("device_lost", False):
-            self._process.kill()  # the next job gets a process that can use the GPU
-            self._process.join()
+            self._kill()  # the next job gets a process that can use the GPU
         if time.time() >= self._end:
             self._recorder.interrupt()
         return report
@@ -153,6 +159,10 @@ class _RemoteRunner:
             self._connection.close()
             self._process.join(10)
             self._process.kill()
+
+    def _kill(self) -> None:
+        self._process.kill()
+        self._process.join()
 
 
 def _serve(connection: Connection, shared: Mapping[str, Any], settings: TrialSettings) -> None:

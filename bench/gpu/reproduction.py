@@ -16,11 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from pathlib import Path
 
-import torch
-
 from bench.gpu.packages import cut, join_pieces
 from bench.gpu.processes import ProcessExecutor
-from bench.gpu.results import Results, Row
+from bench.gpu.results import Results, Row, versions
 from bench.gpu.settings import Settings
 from search_spaces.study import StudySpec
 from tune_app.storage import LAST
@@ -46,6 +44,7 @@ def reproduce(settings: Settings, results: Results) -> None:
         home = Path(scratch)
         for folder in (*settings.earlier, settings.out):
             unpack(folder, home)
+        pack(home, settings.out)  # a call that is killed loses nothing of those before
         stores = home / settings.size
         try:
             _train(settings, specs, stores)
@@ -96,10 +95,8 @@ def cell_rows(settings: Settings, specs: Sequence[StudySpec], stores: Path) -> I
             name = f"{spec.name}, {trial.arm}, seed {trial.seed}"
             value = trial.metrics.get("test_accuracy")
             where = device_name(settings.device)
-            yield Row(
-                PART, name, name, what, value, "", "", None, trial.seconds or 0.0, where, f"torch {torch.__version__}",
-                settings.size,
-            )  # fmt: skip
+            seconds = trial.seconds or 0.0
+            yield Row(PART, name, name, what, value, "", "", None, seconds, where, versions(), settings.size)
 
 
 def pack(home: Path, out: Path) -> None:

@@ -117,7 +117,7 @@ def run_checks(
     part: str, checks: Iterator[Check], results: Results, device: torch.device, size: str, end: float
 ) -> None:
     """Run the checks that the results lack until all are made or the clock says ``end``; save after each."""
-    where, versions = device_name(device), _versions()
+    where, installed = device_name(device), versions()
     for check in checks:
         if results.has(part, check.name, size):
             continue
@@ -142,7 +142,7 @@ def run_checks(
                 passed=figure.passed,
                 seconds=seconds,
                 device=where,
-                versions=versions,
+                versions=installed,
                 size=size,
                 error=error,
             )
@@ -155,7 +155,8 @@ def run_checks(
         results.save()
 
 
-def _versions() -> str:
+def versions() -> str:
+    """Return the versions of Python and torch, with CUDA's where there is a device: `page` shows rows that name it."""
     cuda = f", CUDA {torch.version.cuda}, cuDNN {_cudnn()}" if torch.cuda.is_available() else ""
     return f"Python {platform.python_version()}, torch {torch.__version__}{cuda}"
 

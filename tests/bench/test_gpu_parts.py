@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from bench.gpu import agreement, memory, repeats, reproduction, side_by_side, speed, waits
+from bench import norms
+from bench.gpu import agreement, memory, repeats, reproduction, results, side_by_side, speed, waits
+from bench.gpu.page import results_text
 from bench.gpu.results import Check, Measured, Results, at_least, at_most, run_checks
 from bench.gpu.settings import Settings, variants
 from bench.gpu.speed import bytes_of_step
@@ -58,6 +60,14 @@ def test_speeds_are_positive_and_ratios_are_of_the_speeds_beside_them(settings):
     assert all(value is not None and value > 0 for value in values.values())
     ratio = values["ResNet-8, batch 16: fit"] / values["ResNet-8, batch 16: textbook loop"]
     assert values["ResNet-8, batch 16: fit over textbook loop"] == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("cuda", torch.bfloat16), ("cpu", torch.float32)])
+def test_torchs_group_norm_has_parameters_that_the_kernel_of_the_device_takes(device, dtype):
+    norm = norms.as_kernel_takes_it(norms.TORCH_NORMS["group"](16), torch.bfloat16, device)
+    assert {parameter.dtype for parameter in norm.parameters()} == {dtype}
+    batch_norm = norms.as_kernel_takes_it(norms.TORCH_NORMS["batch"](16), torch.bfloat16, device)
+    assert batch_norm.weight.dtype == torch.float32
 
 
 def test_trials_side_by_side_are_summed(settings):
@@ -139,6 +149,10 @@ def test_cells_go_on_in_the_next_call_and_their_stores_are_packed(settings, monk
 
     loaded = load_study(tmp_path / "again" / "smoke" / "e-plain-depth").trials
     assert set(loaded.test_accuracy) == {row.value for row in rows}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(results, "_cudnn", lambda: "9")
+    made = reproduction.cell_rows(settings, reproduction.read_specs(settings), tmp_path / "again" / "smoke")
+    assert "| e-plain-depth | depth=8 | 50 |" in results_text([replace(row, size="full") for row in made])
 
 
 @pytest.mark.gpu

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
 import threading
 import time
+import zipfile
 from dataclasses import replace
+from multiprocessing.connection import Connection
 
 import numpy as np
 import pytest
+import torch
 
 from bench.gpu import packages, processes, reproduction
 from bench.gpu.page import BEGIN, END, NOTHING, PAGE, TABLE, page, results_text
 from bench.gpu.processes import ProcessExecutor
-from bench.gpu.results import Row, read_rows
+from bench.gpu.results import Results, Row, read_rows
+from bench.gpu.settings import Settings
 from search_spaces.study_files import study_from
 from tune_app.tuning.runner import run_study
 from tune_app.tuning.store.writer import ResultsStore
@@ -67,6 +72,21 @@ def test_a_process_that_ends_fails_its_trial_and_no_other(tmp_path, monkeypatch)
     assert all("ended with exit code 3" in error for _, error in summary.failed)
 
 
+def test_an_epoch_that_goes_beyond_the_end_is_cut_off_and_trained_by_the_next_call(tmp_path, monkeypatch):
+    with monkeypatch.context() as slow:
+        slow.setattr(processes, "_serve", _never_answer)
+        slow.setattr(processes, "STARTUP_SECONDS", -1000.0)  # trials are begun, although the end is there
+        summary = run_study(study_from(TREE), str(tmp_path), executor=executor(0.0))
+    assert (summary.interrupted, summary.trained, dict(summary.counts)) == (True, 0, {})
+    assert multiprocessing.active_children() == []
+    assert dict(run_study(study_from(TREE), str(tmp_path), executor=executor()).counts) == {"completed": 2}
+
+
+def _never_answer(connection: Connection, *_: object) -> None:
+    while True:
+        connection.recv()
+
+
 def _leave(*_: object) -> None:
     os._exit(3)
 
@@ -104,6 +124,23 @@ def test_stores_and_the_smaller_checkpoints_are_packed_in_pieces_and_unpacked(tm
     found = {path.relative_to(tmp_path / "home1").as_posix(): path for path in (tmp_path / "home1" / "full").rglob("*")}
     read = {name: path.read_bytes() for name, path in found.items() if path.is_file()}
     assert read == {name: contents[name] for name in list(contents)[:2]}
+
+
+def test_what_earlier_calls_left_is_packed_before_anything_is_trained(tmp_path, monkeypatch):
+    home, earlier, out = (tmp_path / name for name in ("home", "earlier", "out"))
+    for folder in (home / "smoke" / "a", earlier, out):
+        folder.mkdir(parents=True)
+    (home / "smoke" / "a" / "one.parquet").write_bytes(b"figures")
+    reproduction.pack(home, earlier)
+    found = []
+
+    def train(settings: Settings, *_: object) -> None:
+        found.extend(zipfile.ZipFile(settings.out / reproduction.STORES).namelist())
+
+    monkeypatch.setattr(reproduction, "_train", train)
+    settings = Settings(torch.device("cpu"), "smoke", out, time.time(), (earlier,))
+    reproduction.reproduce(settings, Results(out, settings.earlier))
+    assert found == ["smoke/a/one.parquet"]
 
 
 def test_missing_packages_are_named_with_the_remedy(tmp_path, monkeypatch):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
-from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.autoscaler._private.util import prepare_config, validate_config, with_envs
 
 Config = dict[str, Any]
 GOOGLE_CONSTANTS = {"PERSISTENT", "SPOT", "DELETE", "TERMINATE", "NAT"}
@@ -67,6 +68,14 @@ def test_every_start_command_demands_the_token_and_sends_no_statistics(cluster: 
     assert len(commands) == 2
     for command in commands:
         assert SECURE.items() <= exported(command).items()
+
+
+def test_the_head_starts_the_autoscaler_that_prefers_spot_though_ray_up_asks_for_the_other(cluster: Config) -> None:
+    """Version 2 reads no scorer, and takes equal types in turn."""
+    setup = cluster["head_start_ray_commands"][-1].split("ulimit")[0]
+    command = with_envs([f"{setup} echo $RAY_enable_autoscaler_v2"], {"RAY_enable_autoscaler_v2": "1"})[0]
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"
 
 
 def test_the_token_reaches_every_node_readable_by_its_owner_alone(cluster: Config) -> None:

@@ -118,6 +118,13 @@ def test_the_job_runs_a_study_on_that_cluster_with_results_in_an_object_store(jo
     assert words[words.index("--results") + 1].startswith("s3://")
 
 
+def test_the_image_can_keep_results_on_s3_and_google_cloud(root: Path) -> None:
+    lines = (root / "deploy/Dockerfile").read_text().splitlines()
+    (install,) = [shlex.split(line) for line in lines if "pip install" in line]
+    assert {".[s3]", "gcsfs"} <= set(install)
+    assert install[install.index("-c") + 1] == "constraints.txt"
+
+
 def test_kubernetes_accepts_every_pod_and_object(manifests: dict[str, Manifest]) -> None:
     plain = [manifest for manifest in manifests.values() if manifest["apiVersion"] != "ray.io/v1"]
     made = [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec} for spec in pods(manifests)]

@@ -5,6 +5,7 @@ import os
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -57,6 +58,9 @@ def server(monkeypatch):
     return made
 
 
+FOLLOW = ["--results", "s3://b/r", "--follow"]
+
+
 def call(*words):
     return CliRunner().invoke(app, words)
 
@@ -69,13 +73,44 @@ def test_submit_passes_the_options_of_run_on(server, tmp_path):
     assert server.submitted == [
         (str(file), "x", ["--results", "s3://b/r", "--shared-folder", "--set", "seeds=1"], None)
     ]
-    assert call("submit", str(file)).output.startswith("submitted tiny-2")
+    assert call("submit", str(file), "--results", "s3://b/r").output.startswith("submitted tiny-2")
+
+
+@pytest.mark.parametrize("results", [None, "results", "./results", "../results", "file://results"])
+def test_a_folder_relative_to_the_jobs_files_is_refused_with_the_remedy(server, tmp_path, results):
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(study()))
+    error = call("submit", str(file), *(["--results", results] if results else [])).exception
+    assert isinstance(error, StudyError)
+    assert f"`--results` is {(results or 'results')!r}" in str(error)
+    assert "give s3://BUCKET/results, or an absolute path" in str(error)
+    assert server.submitted == []
+
+
+@pytest.mark.parametrize("results", ["/nfs/results", "~/results", "file:///nfs/results", "gs://b/r"])
+def test_a_folder_that_is_the_same_for_every_job_is_passed_on(server, tmp_path, results):
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(study()))
+    assert call("submit", str(file), "--id", "x", "--results", results).output == "submitted x\n"
+    assert server.submitted[0][2] == ["--results", results]
+
+
+def test_a_job_has_a_minute_to_end_in_order(tmp_path):
+    sent = []
+    server = object.__new__(JobServer)
+    server._client = SimpleNamespace(submit_job=lambda **job: sent.append(job["runtime_env"]))
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(study()))
+    server.submit("quickstart", "x", ())
+    server.submit(str(file), "y", ())
+    assert [env["env_vars"] for env in sent] == [{"RAY_JOB_STOP_WAIT_TIME_S": "60"}] * 2
+    assert ["working_dir" in env for env in sent] == [False, True]
 
 
 def test_a_study_with_a_mistake_is_not_submitted(server, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(study(seeds=0)))
-    assert isinstance(call("submit", str(file)).exception, StudyError)
+    assert "seeds" in str(call("submit", str(file), "--results", "s3://b/r").exception)
     assert server.submitted == []
 
 
@@ -93,13 +128,13 @@ def test_logs_and_stop_print_what_the_server_says(server):
 def test_submit_follow_prints_the_output_and_exits_as_the_job_did(server, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(study()))
-    done = call("submit", str(file), "--id", "x", "--follow")
+    done = call("submit", str(file), "--id", "x", *FOLLOW)
     assert (done.exit_code, done.output) == (1, "submitted x\none\nx: FAILED\n")
     server.known = ("x",)
-    again = call("submit", str(file), "--id", "x", "--follow")
+    again = call("submit", str(file), "--id", "x", *FOLLOW)
     assert (again.output, len(server.submitted)) == ("one\nx: FAILED\n", 1)  # it is there: followed, not submitted
     server.ends_by = KeyboardInterrupt()
-    stopped = call("submit", str(file), "--id", "x", "--follow")
+    stopped = call("submit", str(file), "--id", "x", *FOLLOW)
     assert (stopped.exit_code, stopped.output) == (130, "one\nstopping x\nx: STOPPED\n")
 
 

@@ -187,7 +187,8 @@ def job_cases() -> Iterator[Case]:
     for address in ADDRESSES:
         for verb in ("status", "logs", "stop"):
             yield Case(f"{verb} --address {address!r}", (verb, "x", "--address", address))
-        yield Case(f"submit --address {address!r}", ("submit", "quickstart", "--address", address))
+        submit = ("submit", "quickstart", "--results", "s3://b/r")
+        yield Case(f"submit --address {address!r}", (*submit, "--address", address))
     for job in IDS:
         yield Case(f"status {job[:20]!r}", ("status", "--address", "http://10.0.0.1:1", "--", job))
 

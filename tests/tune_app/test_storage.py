@@ -1,7 +1,8 @@
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from search_spaces.errors import StudyError
-from tune_app.storage import Folder
+from tune_app.storage import Folder, StorageError
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -16,11 +17,13 @@ def test_what_is_written_is_read_back_and_listed(folder):
     assert (folder / "sub").read("x.bin") == b"two"
     assert (folder / "sub").names() == ["x.bin", "y.txt"]
     assert (folder / "sub").names(".txt") == ["y.txt"]
+    assert [entry["type"] for entry in folder.entries()] == ["directory"]
     assert folder.exists("sub/x.bin")
 
 
 def test_a_folder_that_is_not_there_is_empty_and_can_be_removed(folder):
     assert (folder / "nothing").names() == []
+    assert (folder / "nothing").entries() == []
     assert not folder.exists("nothing")
     folder.remove("nothing")
     with pytest.raises(FileNotFoundError):
@@ -63,3 +66,15 @@ def test_hidden_files_are_not_listed(tmp_path):
 def test_an_unknown_scheme_is_the_users_mistake():
     with pytest.raises(StudyError, match="nowhere://x: cannot be opened"):
         Folder("nowhere://x")
+
+
+def test_a_remote_folder_that_cannot_be_listed_is_a_storage_error(tmp_path, monkeypatch):
+    folder = Folder(f"memory://{tmp_path.name}")
+
+    def refuse(*_, **__):
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(MemoryFileSystem, "ls", refuse)
+    for listed in (folder.names, folder.entries):
+        with pytest.raises(StorageError, match="cannot be listed: PermissionError: Access Denied; check the address"):
+            listed()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from search_spaces.errors import StudyError
-from search_spaces.files import require_private
+from search_spaces.errors import StudyError, shown
+from search_spaces.files import require_private, url_scheme
 from tune_app.cli.common import Results, Set, Size, Study, console, read_study
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def submit(
                 _follow_run(client, run)
         return
     spec = read_study(study, size, set_ or ())
+    _require_lasting(results)
     options = ["--results", results, *(["--shared-folder"] if shared_folder else [])]
     options += ["--size", size] if size else []
     options += [word for override in set_ or () for word in ("--set", override)]
@@ -79,6 +80,16 @@ def submit(
     console().print(f"submitted {job}", soft_wrap=True)
     if follow:
         _follow(jobs, job)
+
+
+def _require_lasting(results: str) -> None:
+    """Raise StudyError for a relative folder: a job starts in a copy of its files, and a later one in another."""
+    if url_scheme(results) in ("", "file") and not results.removeprefix("file://").startswith(("/", "~")):
+        raise StudyError(
+            f"`--results` is {shown(results)}, but a relative folder would be in the files of the job on the cluster, "
+            "where a later job does not find it: give s3://BUCKET/results, or an absolute path (with --shared-folder "
+            "if every node sees it)"
+        )
 
 
 def _follow(jobs: JobServer, job: str) -> NoReturn:

@@ -134,6 +134,9 @@ def create(
         token = known.create(name, scope, days)
         database.audit(COMMAND_LINE, "create token", f"{name} ({scope})")
     typer.echo(token)
+    place = f"{database.path}{', a new file' if database.is_new else ''}"
+    note = f"kept in {place}: valid on a server with these --results or this --state"
+    console(stderr=True).print(note, soft_wrap=True)  # not with the token, which a script takes from standard output
 
 
 @tokens.command(name="list")

@@ -122,7 +122,7 @@ def create_token(wanted: TokenRequest, who: Admin, service: TheService) -> NewTo
     return NewToken(name=wanted.name, token=token)
 
 
-@router.delete("/tokens/{name}", tags=["tokens"], status_code=204, summary="Revoke a token")
+@router.delete("/tokens/{name:path}", tags=["tokens"], status_code=204, summary="Revoke a token")
 def revoke_token(name: str, who: Admin, service: TheService) -> None:
     """Make a token and its sessions invalid."""
     if name not in {token.name for token in service.tokens.listed() if token.revoked_at is None}:

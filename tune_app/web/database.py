@@ -44,8 +44,8 @@ class Database:
         """Open or create ``folder/service.sqlite``; StudyError where it cannot be written or is of a later release."""
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path = folder / "service.sqlite"
-            new = not path.exists()
+            self.path = path = folder.absolute() / "service.sqlite"
+            self.is_new = new = not path.exists()
             self._lock = threading.RLock()
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
             if new:

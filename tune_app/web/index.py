@@ -197,10 +197,7 @@ class ResultsIndex:
             root = Path(self.folder.root)
             entries = [p.name for p in root.iterdir() if p.is_dir() and not p.is_symlink()] if root.is_dir() else []
         else:
-            try:
-                listed = self.folder.filesystem.ls(self.folder.root, detail=True)
-            except FileNotFoundError:
-                listed = []
+            listed = self.folder.entries()
             entries = [one["name"].rstrip("/").rsplit("/", 1)[-1] for one in listed if one.get("type") == "directory"]
         return sorted(name for name in entries if NAME.fullmatch(name) and (self.folder / name).exists("study.yaml"))
 

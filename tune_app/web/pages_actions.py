@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 
 from search_spaces.errors import StudyError
+from search_spaces.study import StudySpec
 from search_spaces.study_files import read_study, ready_studies
 from tune_app.user_code import unpack
 from tune_app.web.access import PageAdmin, PageReader, PageRunner
@@ -22,6 +23,7 @@ from tune_app.web.index import StudyIndex
 from tune_app.web.problems import ProblemError
 from tune_app.web.rendering import page
 from tune_app.web.run_models import RunSubmission, StudySubmission
+from tune_app.web.runs import ACTIVE
 from tune_app.web.service import Service, TheService, revalidate
 from tune_app.web.submissions import plan, read, validate
 
@@ -57,10 +59,12 @@ def new_study(
 
 
 def again_of(service: Service, found: StudyIndex) -> RunSubmission:
-    """Return what runs a study again: as it was submitted here last, else as its store has it."""
+    """Return what runs a study again: as it was submitted here last, unless its store has another study since then."""
     last = next(iter(service.runs.listed(found.name, 1)), None)
     if last is not None:
-        return RunSubmission(study=service.runs.source(last.id), size=last.size, overrides=last.overrides)
+        submitted = RunSubmission(study=service.runs.source(last.id), size=last.size, overrides=last.overrides)
+        if last.state in ACTIVE or found.spec is None or _reads_to(submitted, found.spec, service):
+            return submitted
     if found.spec is None:
         raise ProblemError(409, "; ".join(found.problems) or "the study's file cannot be read")
     dumped = found.spec.model_dump(mode="json", exclude_defaults=True, exclude={"training_version", "code"})
@@ -69,6 +73,20 @@ def again_of(service: Service, found: StudyIndex) -> RunSubmission:
         root = stored_code(found, service.settings.state_folder / "code")
         tree["code"] = {"root": str(root), "include": list(found.spec.code.include)}
     return RunSubmission(study=yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+
+
+def _reads_to(submitted: RunSubmission, spec: StudySpec, service: Service) -> bool:
+    """Return whether a submission is that study, whatever became of its code: the run that follows says that."""
+    try:
+        read_now = read(submitted, service.settings)
+    except StudyError:
+        return False
+    left_out = {"sizes", "code", "training_version"}
+    trees = [
+        one.model_dump(mode="json", exclude=left_out) | {"choose_by": one.choose_by_metric()}
+        for one in (read_now, spec)
+    ]
+    return trees[0] == trees[1]
 
 
 def stored_code(found: StudyIndex, folder: Path) -> Path:

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from search_spaces.errors import StudyError, dotted
+from tune_app.storage import StorageError
 from tune_app.web.run_models import Problem, StudyMistake
 
 MEDIA_TYPE = "application/problem+json"
@@ -105,6 +106,10 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(NotModified)
     def _not_modified(request: Request, error: NotModified) -> Response:
         return Response(status_code=304, headers={"ETag": error.tag, "Cache-Control": "private, no-cache"})
+
+    @app.exception_handler(StorageError)
+    def _unavailable(request: Request, error: StorageError) -> Response:
+        return _refusal(request, 503, str(error))
 
     @app.exception_handler(StudyError)
     def _study_error(request: Request, error: StudyError) -> Response:

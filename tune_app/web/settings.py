@@ -109,10 +109,14 @@ class Settings:
     def allowed_hosts(self) -> frozenset[str]:
         """Host names, without port, that requests may name."""
         own = LOOPBACK if self.host in LOOPBACK else (self.host,)
-        return frozenset(name.lower() for name in (*own, *self.hosts))
+        return frozenset(in_address(name.lower()) for name in (*own, *self.hosts))
 
     @property
     def url(self) -> str:
         """The address to open."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.tls_cert else 'http'}://{host}:{self.port}/"
+        return f"{'https' if self.tls_cert else 'http'}://{in_address(self.host)}:{self.port}/"
+
+
+def in_address(host: str) -> str:
+    """Return a host as it is written in an address and in the Host header: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -57,11 +57,7 @@ def stamps(folder: Folder, suffix: str = ".parquet") -> dict[str, Stamp]:
                 return found
         except (FileNotFoundError, NotADirectoryError):
             return {}
-    try:
-        listed = folder.filesystem.ls(folder.root, detail=True)
-    except FileNotFoundError:
-        return {}
-    files = [(one["name"].rsplit("/", 1)[-1], one) for one in listed if one.get("type") == "file"]
+    files = [(one["name"].rsplit("/", 1)[-1], one) for one in folder.entries() if one.get("type") == "file"]
     return {
         name: (one.get("size"), one.get("ETag"), str(one.get("LastModified") or one.get("created") or ""))
         for name, one in files

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from fastapi import APIRouter
@@ -65,6 +66,14 @@ def test_a_wrong_host_is_refused_on_every_route_but_health(site):
         assert answer.status_code == (200 if path == "/api/v1/healthz" else 421), (method, path)
 
 
+@pytest.mark.parametrize("host", ["fd00::1", "fd00::2", "::1"])
+def test_an_ipv6_address_is_a_host_of_its_own(host, make_site, stores):
+    own, other = ("::1", "fd00::3") if host == "::1" else ("fd00::1", "fd00::3")
+    client = make_site(stores, host=own, hosts=("fd00::2",), behind_proxy=True).client()
+    statuses = [client.get("/api/v1/studies", headers={"Host": f"[{name}]:8600"}).status_code for name in (host, other)]
+    assert statuses == [200, 421]
+
+
 def test_unsafe_methods_from_another_origin_are_refused_on_every_route(site):
     client, unsafe = site.client(), 0
     for _, method, path in calls(site):
@@ -96,6 +105,14 @@ def test_a_route_without_a_rule_cannot_be_added():
     router.add_api_route("/new", lambda: None)
     with pytest.raises(AssertionError, match="no scope"):
         require_rules(router.routes)
+
+
+@pytest.mark.parametrize("name", ["team/a", "/a b?c#d"])
+def test_a_token_with_any_allowed_name_can_be_revoked_by_the_api(name, site):
+    client = site.client()
+    token = client.post("/api/v1/tokens", json={"name": name, "scope": "read"}).json()["token"]
+    assert client.delete(f"/api/v1/tokens/{quote(name, safe='')}").status_code == 204
+    assert site.service.tokens.identify(token) is None
 
 
 def test_tokens_are_stored_hashed_and_expire_and_can_be_revoked(site):

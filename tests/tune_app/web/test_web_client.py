@@ -129,6 +129,15 @@ def test_tokens_on_the_command_line(tmp_path):
     assert noted == [("command line", "create token", "anna (run)"), ("command line", "revoke token", "anna")]
 
 
+def test_creating_a_token_says_which_state_it_is_valid_for(tmp_path):
+    file = tmp_path / STATE_FOLDER / "service.sqlite"
+    for name, place in (("anna", f"{file}, a new file"), ("bert", str(file))):
+        done = CliRunner().invoke(command_line, ["token", "create", name, "--results", str(tmp_path)])
+        assert done.stdout.startswith("tune_")
+        assert done.stdout.count("\n") == 1  # a script takes the token from here
+        assert done.stderr == f"kept in {place}: valid on a server with these --results or this --state\n"
+
+
 @pytest.mark.parametrize(
     ("outcome", "interrupted", "code"),
     [("finished", False, 0), ("failed", False, 1), ("lost", False, 1), ("stopped", True, 130)],

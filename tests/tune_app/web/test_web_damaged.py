@@ -8,6 +8,7 @@ import os
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from bench.make_store import write_store
 from tune_app.storage import Folder, StorageError
@@ -134,3 +135,18 @@ def test_a_file_that_was_merged_away_before_it_was_read_is_forgotten(store, monk
     table.refresh()
     table.refresh()
     assert (list(table.damaged), len(table.files)) == ([], 7)
+
+
+def test_a_bucket_that_fails_is_one_message_and_not_the_end_of_the_thread_that_reads_studies(
+    make_site, tmp_path, monkeypatch
+):
+    site = make_site(f"memory://{tmp_path.name}", state=tmp_path / "state")
+
+    def refuse(*_, **__):
+        raise ConnectionError("no route to the bucket")
+
+    monkeypatch.setattr(MemoryFileSystem, "ls", refuse)
+    site.service._read_studies()
+    for address in ("/api/v1/studies", "/"):
+        answer = site.client().get(address)
+        assert (answer.status_code, "no route to the bucket; check the address" in answer.text) == (503, True)

@@ -180,6 +180,29 @@ def test_a_stored_study_is_started_again_from_its_store(visit, site):
     assert (plan["cells"], plan["new_cells"], plan["removed_cells"]) == (20, 0, 0)
 
 
+def test_a_study_that_was_run_elsewhere_since_its_submission_goes_on_as_its_store_has_it(make_site, tmp_path):
+    store = write_store(tmp_path / "results" / "invented", extras=False)
+    site = make_site(tmp_path / "results")
+    site.service.index.least_seconds = 0.0
+    client = site.client()
+    client.headers.update(BROWSER)
+
+    def submitted():
+        run = site.service.runs.listed("invented", 1)[0]
+        client.post(f"/runs/{run.id}/stop")
+        return site.service.runs.source(run.id)
+
+    client.post("/studies/invented/start")
+    client.post("/new/start", data={"text": f"# my words\n{submitted()}", "key": "k"})
+    assert submitted().startswith("# my words")
+    assert "# my words" in client.get("/new?study=invented").text  # the study of the store, as it was written
+    tree = yaml.safe_load((store / "study.yaml").read_text())
+    (store / "study.yaml").write_text(yaml.safe_dump({**tree, "seeds": [0, 1, 2, 3, 4, 5]}))
+    assert "# my words" not in client.get("/new?study=invented").text
+    client.post("/studies/invented/start")
+    assert yaml.safe_load(submitted())["seeds"] == [0, 1, 2, 3, 4, 5]
+
+
 def test_a_stored_study_of_own_code_is_extended_with_the_code_of_its_store(make_site, tmp_path):
     results, file = tmp_path / "results", write_package(tmp_path / "project")
     run_study(read_study(file), str(results), executor="inline")
