@@ -130,7 +130,7 @@ def _missing_cells(study: StudyIndex) -> int | None:
         return None
     if study.plan is None:
         return max(0, total - sum(1 for row in study.trials.values() if row["planned"]))
-    ended = {row["digest"] for row in study.trials.values()}
+    ended = {row["digest"] for row in study.trials.values() if row["planned"]}
     return total - sum(cell.digest in ended for cell in study.plan.cells)
 
 

@@ -71,6 +71,7 @@ def test_an_arm_that_has_only_other_data_is_left_out_as_in_the_report(tmp_path):
     assert set(found["arm"]) == set(arms) - {"norm=none"}
     assert {cell.trial for cell in shown.cells if cell.trial} == set(found["digest"] + "-" + found["fingerprint"])
     assert {cell.state for cell in shown.cells if cell.arm == "norm=none"} == {"missing"}
+    assert (shown.ended, shown.state) == (15, "incomplete")
     assert "5 trials were trained on another version of the data and are left out" in shown.problems
 
 
