@@ -155,6 +155,7 @@ def test_the_list_of_packages_is_what_a_training_without_ray_imports():
     program = (
         "import importlib.metadata, sys, bench.gpu.__main__, bench.gpu.processes, tune_app.tasks.image_training, "
         "tune_app.tuning.runner, tune_app.data.sources.parquet, tune_app.data.augmentation.randaugment\n"
+        "tune_app.storage.Folder('results')  # imports fsspec\n"
         "owners = importlib.metadata.packages_distributions()\n"
         "print(*{owners[name][0] for name in {m.split('.')[0] for m in sys.modules} if name in owners})"
     )

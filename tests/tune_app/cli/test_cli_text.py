@@ -11,8 +11,9 @@ import yaml
 from typer.testing import CliRunner
 
 from bench.make_store import write_store
+from search_spaces import study_files
 from tune_app import cli
-from tune_app.cli import app, studies
+from tune_app.cli import app
 from tune_app.cli.common import console, printable
 
 pytestmark = pytest.mark.slow
@@ -74,7 +75,7 @@ def test_an_error_of_the_operating_system_is_one_message_and_exit_code_2(
     def refuse() -> None:
         raise OSError(getattr(errno, code), "as the system says", "/some/page.html")
 
-    monkeypatch.setattr(studies, "ready_studies", refuse)
+    monkeypatch.setattr(study_files, "ready_studies", refuse)
     monkeypatch.setattr(sys, "argv", ["tune-app", "studies"])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
@@ -88,7 +89,7 @@ def test_too_little_memory_is_one_message(monkeypatch: pytest.MonkeyPatch, capsy
     def refuse() -> None:
         raise MemoryError
 
-    monkeypatch.setattr(studies, "ready_studies", refuse)
+    monkeypatch.setattr(study_files, "ready_studies", refuse)
     monkeypatch.setattr(sys, "argv", ["tune-app", "studies"])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
