@@ -121,11 +121,12 @@ def _one_version_of_the_data(trials: pd.DataFrame, is_search: bool, problems: Pr
     columns = (current["digest"], current["fingerprint"], finished, current["config"])
     counts = np.array(of_one_version([Trained(*row) for row in zip(*columns, strict=True)], is_search), bool)
     kept = set(current["digest"][counts])
+    rule, other = ("the latest", "the latest") if is_search else ("the version that most cells have", "most cells")
     for row in rows_of(current[~counts]):
         problems.add(
-            "a cell has results on two versions of the data: the version that most cells have counts"
+            f"a cell has results on two versions of the data: {rule} counts"
             if row.digest in kept
-            else "a cell was trained on another version of the data than most cells, and is left out",
+            else f"a cell was trained on another version of the data than {other}, and is left out",
             f"{row.arm}, seed {row.seed}",
         )
     why = trials["why"].mask(trials.index.isin(current.index[~counts]), "trained on another version of the data")
