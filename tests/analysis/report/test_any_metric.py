@@ -21,6 +21,8 @@ from search_spaces.study_files import study_from, study_to_store
 from tune_app.tuning.jobs import Job
 from tune_app.tuning.store.writer import ResultsStore
 
+pytestmark = pytest.mark.slow
+
 REGRESSION = {
     "name": "regression",
     "task": {"run": "my_pkg.train:train"},

@@ -19,6 +19,8 @@ from tune_app.tuning.ray_executor import RayExecutor
 from tune_app.tuning.runner import run_study
 from tune_app.tuning.store.live import LiveWriter
 
+pytestmark = pytest.mark.slow
+
 TRAIN = """
 import sys
 from search_spaces.study_files import study_from
