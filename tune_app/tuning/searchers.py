@@ -216,11 +216,7 @@ def distribution(domain: Any) -> BaseDistribution:
 
 def encode(domain: Any, value: Any) -> Any:
     """Return a value of a domain as Optuna holds it: a choice by its label, as the study writes it (1 for 1.0)."""
-    return next(label(own) for own in domain.values if _same(own, value)) if isinstance(domain, Choice) else value
-
-
-def _same(own: Any, value: Any) -> bool:
-    return bool(own == value) or label(own) == label(value)
+    return label(domain.find(value)) if isinstance(domain, Choice) else value
 
 
 def decode(domain: Any, value: Any) -> Any:
