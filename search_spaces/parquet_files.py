@@ -103,6 +103,23 @@ def read_columns(
     return table.cast(pa.schema([field.with_type(_unpacked(field.type)) for field in table.schema]))
 
 
+def python_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """Return the rows of a table as dictionaries; a time is its seconds since 1970, a float.
+
+    Raises ArrowInvalid for a time that microseconds in 64 bits cannot hold. Arrow's own conversion of a time imports
+    pandas, which takes a fifth of the time of `tune-app plan`.
+    """
+    times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
+    for name in times:
+        micros = pc.CastOptions(pa.timestamp("us", tz=table.schema.field(name).type.tz), allow_time_truncate=True)
+        whole = table[name].cast(options=micros).cast(pa.int64())
+        table = table.set_column(table.schema.get_field_index(name), name, whole)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    for row in rows:
+        row.update({name: row[name] / 1e6 for name in times if row[name] is not None})
+    return rows
+
+
 def _chunks(file: pq.ParquetFile, wanted: Collection[str]) -> list[tuple[str, Any, int]]:
     """Return path, metadata and fixed length (0: none) of each column chunk of the wanted columns."""
     footer, found = file.metadata, []

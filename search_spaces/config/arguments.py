@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import jsonschema
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.config.base import must, refused
 from search_spaces.errors import dotted, nearest, shown
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 Schema = Mapping[str, Any]
 
@@ -32,7 +33,11 @@ def checked_arguments(
             raise refused(f"{field}.{name}".lstrip("."), value, sentence)
     filled = {name: part["default"] for name, part in properties.items() if "default" in part} | dict(arguments)
     typed = _typed(filled, schema, schema)
-    validator = jsonschema.Draft202012Validator(schema)
+    if not typed and not schema.get("required"):
+        return {}
+    from jsonschema import Draft202012Validator  # slow to import, and few studies have arguments
+
+    validator = Draft202012Validator(schema)
     error = next(iter(sorted(validator.iter_errors(typed), key=lambda e: list(map(str, e.absolute_path)))), None)
     if error is not None:
         raise _explained(field, error, reference)
@@ -54,7 +59,7 @@ def _typed(value: Any, schema: Schema, root: Schema) -> Any:
     return value
 
 
-def _explained(field: str, error: jsonschema.ValidationError, reference: str) -> Exception:
+def _explained(field: str, error: ValidationError, reference: str) -> Exception:
     place = dotted([field, *error.absolute_path] if field else error.absolute_path)
     expected: Any = error.validator_value
     match error.validator:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import io
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from search_spaces import parquet_files
-from search_spaces.parquet_files import Budget, OverBudgetError, open_parquet, read_columns, read_within_budget
+from search_spaces.parquet_files import (
+    Budget,
+    OverBudgetError,
+    open_parquet,
+    python_rows,
+    read_columns,
+    read_within_budget,
+)
 
 
 def written(**columns: pa.Array) -> bytes:
@@ -81,3 +89,17 @@ def test_two_columns_of_one_name_are_damage() -> None:
     pq.write_table(table.append_column("a", table["a"]), sink)
     with pytest.raises(pa.ArrowInvalid, match="several columns named 'a'"):
         read_within_budget(sink.getvalue())
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", None])
+def test_times_are_seconds_since_1970_in_any_unit_and_zone(unit: str, zone: str | None) -> None:
+    at = pa.array([1_800_000_000_250_000, None], pa.timestamp("us", tz=zone))
+    at = pc.cast(at, options=pc.CastOptions(pa.timestamp(unit, tz=zone), allow_time_truncate=True))
+    rows = python_rows(read_within_budget(written(n=pa.array([1, 2]), at=at)))
+    assert rows == [{"n": 1, "at": 1_800_000_000.0 + 0.25 * (unit != "s")}, {"n": 2, "at": None}]
+
+
+def test_a_time_that_microseconds_cannot_hold_is_refused() -> None:
+    with pytest.raises(pa.ArrowInvalid):
+        python_rows(pa.table({"at": pa.array([2**62], pa.timestamp("s"))}))

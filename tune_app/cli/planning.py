@@ -36,6 +36,7 @@ MAX_SHOWN = 50
 def show(spec: StudySpec, results: str, with_time: bool, out: Console) -> None:
     """Print the plan of a study."""
     store = ResultsStore(results, spec.name)
+    store.keep_trials()
     spec = accepted_code(spec, store)
     task = task_of(spec)
     shared = task.plan_shared(spec, code_source(spec))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import datetime
 
 from search_spaces._yaml import mapping_in, parse_stored
 from search_spaces.errors import StudyError
@@ -76,4 +75,4 @@ def _version_before(present: str, store: ResultsStore) -> str | None:
 
 
 def _finished(trial: Stored) -> float:
-    return trial.finished_at.timestamp() if isinstance(trial.finished_at, datetime) else -math.inf
+    return trial.finished_at if trial.finished_at is not None else -math.inf

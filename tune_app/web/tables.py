@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from search_spaces.parquet_files import read_within_budget
+from search_spaces.parquet_files import python_rows, read_within_budget
 from search_spaces.store_schema import STATUSES, TRIALS
 from tune_app.storage import Folder
 from tune_app.web.metrics import NOT_METRICS
@@ -177,14 +177,12 @@ def trial_rows(table: pa.Table) -> list[Row]:
     if absent:
         raise pa.ArrowInvalid(f"it has no column {min(absent)}")
     names = metric_columns(table.schema)
-    rows: list[Row] = pa.table({name: _column(table, name) for name in _KEPT}).to_pylist()
+    rows: list[Row] = python_rows(pa.table({name: _column(table, name) for name in _KEPT}))
     values = zip(*(table[name].to_pylist() for name in names), strict=True) if names else ((),) * len(rows)
     for row, measured in zip(rows, values, strict=True):
         row["metrics"] = {
             name: value for name, value in zip(names, measured, strict=True) if value is not None and isfinite(value)
         }
-        for name in ("started_at", "finished_at"):
-            row[name] = row[name].timestamp() if row[name] is not None else None
         for name in _NUMBERS:
             row[name] = row[name] if row[name] is not None and isfinite(row[name]) else None
         for name in _REPEATED:

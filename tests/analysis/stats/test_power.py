@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
-from analysis.stats.power import achieved_power, sd_interval, seed_table, seeds_needed, smallest_difference
+from analysis.stats.power import achieved_power, sd_interval, seeds_needed, smallest_difference
+from analysis.stats.seed_table import seed_table
 from analysis.store.load import StudyResults
 from search_spaces.errors import StudyError
 

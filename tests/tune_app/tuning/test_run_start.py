@@ -33,14 +33,14 @@ summary = run_study(study_from(tree), {folder!r}, executor="inline")
 assert summary.trained == 6, summary
 print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
 """
-RUN = """
+VERB = """
 import sys
-sys.argv = ["tune-app", "run", *sys.argv[1:]]
+sys.argv = ["tune-app", *sys.argv[1:]]
 from tune_app.cli import main
 try:
     main()
 finally:
-    print([name for name in ("ray", "torch", "optuna") if name in sys.modules])
+    print([name for name in ("ray", "torch", "optuna", "pandas", "jsonschema", "scipy.stats") if name in sys.modules])
 """
 
 
@@ -57,16 +57,23 @@ def printed(code, *arguments):
     return done.stdout.splitlines()
 
 
+@pytest.fixture
+def finished(tiny_tree, tmp_path):
+    """The file of a study that is finished, beside its results."""
+    run_study(study_from(tiny_tree), str(tmp_path), executor="inline")
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump(tiny_tree))
+    return file
+
+
 def test_training_does_not_import_the_compiler(tiny_tree, tmp_path):
     assert printed(TRAIN.format(tree=tiny_tree, folder=str(tmp_path)))[-1] == "[]"
 
 
-def test_a_run_that_finds_nothing_to_train_imports_no_ray(tiny_tree, tmp_path):
-    run_study(study_from(tiny_tree), str(tmp_path), executor="inline")
-    file = tmp_path / "tiny.yaml"
-    file.write_text(yaml.safe_dump(tiny_tree))
-    lines = printed(RUN, str(file), "--results", str(tmp_path))
-    assert "nothing to train" in lines[-2]
+@pytest.mark.parametrize(("verb", "expected"), [("run", "nothing to train"), ("plan", "4 cells, 4 done, 0 to train")])
+def test_run_and_plan_of_a_finished_study_do_not_import_what_takes_long(finished, verb, expected):
+    lines = printed(VERB, verb, str(finished), "--results", str(finished.parent))
+    assert any(expected in line for line in lines)
     assert lines[-1] == "[]"
 
 

@@ -90,6 +90,6 @@ def _completed(trials: Sequence[Stored]) -> list[Stored]:
 
 def _of_one_version(trials: Sequence[Stored], latest: bool = False) -> list[Stored]:
     """Return the trials on the version of the data that counts."""
-    ended = [trial.finished_at.timestamp() if trial.finished_at else 0.0 for trial in trials]
+    ended = [trial.finished_at or 0.0 for trial in trials]
     rows = [Trained(t.digest, t.fingerprint, at, json.dumps(t.config)) for t, at in zip(trials, ended, strict=True)]
     return [trial for trial, counts in zip(trials, of_one_version(rows, latest), strict=True) if counts]

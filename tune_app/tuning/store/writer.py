@@ -10,7 +10,6 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +22,7 @@ from search_spaces._yaml import mapping_in, parse_json
 from search_spaces.errors import StudyError
 from search_spaces.files import open_regular
 from search_spaces.metrics import IMAGE_METRICS
-from search_spaces.parquet_files import open_parquet, read_within_budget
+from search_spaces.parquet_files import open_parquet, python_rows, read_within_budget
 from search_spaces.store_schema import TABLES, check_version, key, metric_columns, table_schema
 from tune_app.cache_folder import cache_folder
 from tune_app.storage import UNFINISHED, Folder, StorageError
@@ -61,7 +60,8 @@ class Stored:
     best_epoch: int | None = None
     gpus: float | None = None
     cpus: float | None = None
-    finished_at: datetime | None = None
+    finished_at: float | None = None
+    """Seconds since 1970."""
 
 
 class ResultsStore:
@@ -73,6 +73,7 @@ class ResultsStore:
         self.require_held: Callable[[], None] = lambda: None
         """Raises StorageError where another run has taken the store over; set by the run that holds it."""
         self.run_id = secrets.token_hex(8)
+        self._kept: list[Stored] | None = None
         """Written into each row, so that readers notice tables of one trial that two runs wrote."""
         self._damage: dict[str, str] = {}
         self._unmerged: dict[str, dict[str, pa.Table]] = {table: {} for table in IN_ORDER}
@@ -151,8 +152,10 @@ class ResultsStore:
         ones the later row counts. A file that cannot be read counts as not there, and `damage` names it. Raises
         StudyError for a newer schema version.
         """
+        if self._kept is not None:
+            return list(self._kept)
         names = (self.folder / "trials").names(".parquet")
-        found: dict[tuple[str, str], tuple[datetime | None, Stored]] = {}
+        found: dict[tuple[str, str], Stored] = {}
         for name in sorted(names, key=lambda name: not name.startswith(COMPACT)):
             rows = self._rows("trials", name, _COLUMNS, with_metrics=True)
             check_version((row["schema_version"] for row in rows if row["schema_version"]), self.folder.url)
@@ -161,11 +164,15 @@ class ResultsStore:
                 if trial is None:
                     self._note(f"trials/{name}", "a row of it is damaged")
                     continue
-                when, known = row["finished_at"], found.get((trial.digest, trial.fingerprint))
-                if name.startswith(COMPACT) and known and known[0] and when and when < known[0]:
+                known = found.get((trial.digest, trial.fingerprint))
+                if name.startswith(COMPACT) and known and (trial.finished_at or math.inf) < (known.finished_at or 0.0):
                     continue
-                found[trial.digest, trial.fingerprint] = when, trial
-        return [trial for _, trial in found.values()]
+                found[trial.digest, trial.fingerprint] = trial
+        return list(found.values())
+
+    def keep_trials(self) -> None:
+        """Read the trials now and answer `trials` with them from then on: for a command that trains nothing."""
+        self._kept = self.trials()
 
     def finished(self, statuses: Iterable[str] = ("completed", "diverged")) -> dict[tuple[str, str], Stored]:
         """Return the trials that need no more training, by digest and fingerprint."""
@@ -195,7 +202,7 @@ class ResultsStore:
                 lacking = dict.fromkeys(set(wanted) - set(own.names))
                 if lacking.keys() & set(_KEYS):
                     raise pa.ArrowInvalid("it has no column digest or fingerprint")
-            rows = read_within_budget(content, [name for name in wanted if name in own.names]).to_pylist()
+            rows = python_rows(read_within_budget(content, [name for name in wanted if name in own.names]))
         except StorageError:
             raise
         except (OSError, pa.ArrowException, StudyError) as error:
@@ -267,8 +274,9 @@ def _stored(row: Mapping[str, Any]) -> Stored | None:
     except StudyError:
         return None
     return Stored(
-        **{name: row[name] for name in _OWN},
+        **{name: row[name] for name in _OWN if name != "finished_at"},
         config=config,
+        finished_at=row["finished_at"] if isinstance(row["finished_at"], float) else None,
         metrics={name: value for name, value in row.items() if name not in _COLUMNS},
     )
 
