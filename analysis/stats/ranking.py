@@ -1,10 +1,9 @@
 """The order of the arms over seeds: Friedman's test, mean ranks and the critical difference.
 
 Seeds are blocks: within each, arms are ranked. Friedman's test asks whether the mean ranks differ at all; Nemenyi's
-critical difference (Demsar 2006) says by how much two must differ, and Conover's test, corrected by Holm, is the more
-powerful one for single pairs. All use only the order within a seed, so with few seeds they show little: at 5 seeds and
-5 arms the critical difference is 2.7 of at most 4 ranks. `analysis.stats.effects` has the greater power; this shows the
-order at a glance.
+critical difference (Demsar 2006) says by how much two must differ. Both use only the order within a seed, so with few
+seeds they show little: at 5 seeds and 5 arms the critical difference is 2.7 of at most 4 ranks.
+`analysis.stats.effects` has the greater power; this shows the order at a glance.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import scikit_posthocs
 from scipy import stats
 
 from analysis.stats.paired import ALPHA
@@ -27,16 +25,13 @@ from search_spaces.metrics import require_direction
 class Ranking:
     """Arms by mean rank, 1 the best.
 
-    ``nemenyi`` and ``conover`` are p-values, arms by arms; NaN where they, or Friedman's, are undefined. ``groups``
-    are the sets of arms, next to each other in rank, that lie within the critical difference. ``seeds`` are the blocks
-    used: those in which every arm was completed.
+    ``friedman_p`` is NaN where all results are equal. ``groups`` are the sets of arms, next to each other in rank, that
+    lie within the critical difference. ``seeds`` are the blocks used: those in which every arm was completed.
     """
 
     mean_ranks: pd.Series[float]
     friedman_p: float
     critical_difference: float
-    nemenyi: pd.DataFrame
-    conover: pd.DataFrame
     groups: tuple[tuple[str, ...], ...]
     seeds: tuple[int, ...]
     notes: tuple[str, ...]
@@ -59,25 +54,14 @@ def rank_arms(values: pd.DataFrame) -> Ranking:
     k, n = whole.shape
     if k < 3 or n < 2:
         raise StudyError(f"a ranking needs 3 arms and 2 seeds that all of them completed, but there are {k} and {n}")
-    ranks = whole.rank(ascending=False)
-    mean_ranks = ranks.mean(axis=1).sort_values(kind="stable")
-    if ranks.eq(ranks.iloc[:, 0], axis=0).all(axis=None):
-        notes.append(
-            "every seed ranks the arms alike, so Conover's test is undefined: it divides by how much they differ"
-        )
-        conover = pd.DataFrame(np.nan, whole.index, whole.index)
-    else:
-        conover = scikit_posthocs.posthoc_conover_friedman(whole.T.to_numpy(), p_adjust="holm")
+    mean_ranks = whole.rank(ascending=False).mean(axis=1).sort_values(kind="stable")
     with np.errstate(invalid="ignore"):
         friedman_p = float(stats.friedmanchisquare(*whole.to_numpy()).pvalue)
-    nemenyi = scikit_posthocs.posthoc_nemenyi_friedman(whole.T.to_numpy())
     width = critical_difference(k, n)
     return Ranking(
         mean_ranks=mean_ranks,
         friedman_p=friedman_p,
         critical_difference=width,
-        nemenyi=_named(nemenyi, whole.index, mean_ranks.index),
-        conover=_named(conover, whole.index, mean_ranks.index),
         groups=_groups(mean_ranks, width),
         seeds=tuple(int(seed) for seed in whole.columns),
         notes=tuple(notes),
@@ -88,10 +72,6 @@ def critical_difference(arms: int, seeds: int, alpha: float = ALPHA) -> float:
     """Return the least difference of mean ranks that Nemenyi's test finds: q sqrt(k (k + 1) / 6 N)."""
     q = stats.studentized_range.ppf(1 - alpha, arms, np.inf) / np.sqrt(2)
     return float(q * np.sqrt(arms * (arms + 1) / (6 * seeds)))
-
-
-def _named(table: pd.DataFrame, names: pd.Index[str], order: pd.Index[str]) -> pd.DataFrame:
-    return pd.DataFrame(table.to_numpy(), names, names).loc[order, order]
 
 
 def _groups(ranks: pd.Series[float], width: float) -> tuple[tuple[str, ...], ...]:

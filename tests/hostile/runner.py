@@ -46,7 +46,6 @@ def prepare() -> None:
     import torch
 
     torch.set_num_threads(1)
-    import scikit_posthocs  # noqa: F401
     import sklearn.datasets  # noqa: F401
     import statsmodels.api  # noqa: F401
 
