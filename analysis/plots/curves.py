@@ -161,26 +161,30 @@ def draw_arms(
     columns = min(len(arms), 4 if width > PAGE / 2 else 2)
     bands = -(-len(arms) // columns)
     figure = new_figure(width, bands * len(quantities) * (0.95 if columns > 2 else 1.3) + 0.3)
-    grid = figure.subplots(bands * len(quantities), columns, sharex=True, sharey=False, squeeze=False)
-    for ax in grid.ravel():
-        ax.set_axis_off()
+    axes = figure.subplots(bands * len(quantities), columns, sharex=True, sharey=False, squeeze=False)
+    grid = axes.reshape(bands, len(quantities), columns).swapaxes(1, 2).reshape(-1, len(quantities))
+    for ax in grid[len(arms) :].ravel():
+        ax.remove()
+    grid = grid[: len(arms)]
     for place, arm in enumerate(arms):
-        band, column = divmod(place, columns)
         mine = curves[curves["arm"] == arm]
-        for row, (name, metrics) in enumerate(quantities.items()):
-            ax = grid[band * len(quantities) + row, column]
-            ax.set_axis_on()
+        for ax, (name, metrics) in zip(grid[place], quantities.items(), strict=True):
             for metric in metrics:
                 dash = "--" if metric.split == "train" else "-"
                 points = mine[mine["metric"] == metric.name]
                 _draw_arm(ax, points, metric, styles[arm].color(theme), dash, arm, styles, True)
             _label(ax, metrics[-1])
-            ax.set_ylabel(name if column == 0 else "")
-            ax.set_xlabel("epoch" if row == len(quantities) - 1 else "")
-            if row == 0:
-                styles[arm].tag(ax.set_title(shorten(arm, 20)))
-    for first_row in range(len(quantities)):
-        _share_y(list(grid[first_row :: len(quantities)].ravel()))
+            ax.set_ylabel(name if place % columns == 0 else "")
+            ax.set_xlabel("epoch" if ax is grid[place, -1] else "")
+            ax.tick_params(labelbottom=ax is grid[place, -1])
+        styles[arm].tag(grid[place, 0].set_title(shorten(arm, 20)))
+    for alike in grid.T:
+        _share_y(list(alike))
+        for place, ax in enumerate(alike):
+            left = alike[place - place % columns]
+            is_as_left = ax is not left and (ax.get_yscale(), ax.get_ylim()) == (left.get_yscale(), left.get_ylim())
+            ax.tick_params(labelleft=not is_as_left)
+            ax.minorticks_off()
     caption = f"Training dashed, validation solid. {curve_caption(curves, True)}"
     return Picture(figure, "Training and validation, arm by arm", caption, _alt(curves, list(quantities)))
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.plots._words import sentence_case
 from analysis.plots.picture import Picture
-from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shorten, themed
+from analysis.plots.style import LIGHT, PAGE, Styles, Theme, new_figure, shared_panels, shorten, themed
 from search_spaces.metrics import Metric
 
 _COLUMNS = 3
@@ -24,9 +24,8 @@ def draw_paths(
     columns = max(1, min(_COLUMNS if width > PAGE / 2 else 1, len(arms)))
     rows = max(1, -(-len(arms) // columns))
     figure = new_figure(width, 0.6 + 1.45 * rows)
-    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     limit = _limit(paths)
-    for ax, arm in zip(axes.flat, arms, strict=False):
+    for ax, arm in zip(shared_panels(figure, len(arms), columns), arms, strict=True):
         path, style = paths[paths["arm"] == arm], styles[arm]
         edge = np.minimum(path["critical"], limit)
         ax.fill_between(path["seeds"], edge, limit, color=theme.wash, linewidth=0)
@@ -40,8 +39,6 @@ def draw_paths(
         ax.axhline(0, color=theme.grid, linewidth=0.8, zorder=0)
         ax.set_title(f"{shorten(arm, 20)}: {path['state'].iloc[-1]}", fontsize=7)
         ax.set_ylim(-limit, limit)
-    for ax in axes.flat[len(arms) :]:
-        ax.set_visible(False)
     figure.supxlabel("seeds", fontsize=7.5)
     figure.supylabel("t, positive: better", fontsize=7.5)
     return Picture(figure, "Looks at the results", _caption(paths, metric), _alt(paths))

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.plots._words import span
 from analysis.plots.picture import Picture
-from analysis.plots.style import LIGHT, PAGE, Styles, Theme, literal, new_figure, shorten, themed
+from analysis.plots.style import LIGHT, PAGE, Styles, Theme, literal, new_figure, shared_panels, shorten, themed
 
 
 def quantile_data(quantiles: pd.DataFrame, layer: str = "features") -> pd.DataFrame:
@@ -28,8 +28,7 @@ def draw_quantiles(
     columns = max(1, min(len(arms), 4 if width > PAGE / 2 else 2))
     rows = max(1, -(-len(arms) // columns))
     figure = new_figure(width, 1.55 * rows + 0.25)
-    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for ax, arm in zip(axes, arms, strict=False):
+    for ax, arm in zip(shared_panels(figure, len(arms), columns), arms, strict=True):
         color = styles[arm].color(theme)
         wide = table[table["arm"] == arm].pivot(index="epoch", columns="percentile", values="value")
         levels = sorted(wide.columns)
@@ -41,8 +40,6 @@ def draw_quantiles(
             styles[arm].tag(ax.plot(wide.index, wide[level], color=color, linewidth=0.8 + 0.5 * edge)[0])
         ax.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         ax.set_title(shorten(arm, 20))
-    for ax in axes[len(arms) :]:
-        ax.set_axis_off()
     figure.supxlabel("epoch", fontsize=7.5)
     figure.supylabel(f"value of {literal(layer)}", fontsize=7.5)
     ends = table[table["epoch"] == table["epoch"].max()] if len(table) else table

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLUMN = 3.3
@@ -176,6 +177,16 @@ def themed(draw: Callable[P, R]) -> Callable[P, R]:
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure, in inches, with no tie to pyplot's global state."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def shared_panels(figure: Figure, count: int, columns: int) -> list[Axes]:
+    """Add ``count`` axes with common scales, in rows of ``columns``; the lowest of each column numbers its x axis."""
+    axes = figure.subplots(max(1, -(-count // columns)), columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for ax in axes[count:]:
+        ax.remove()
+    for ax in axes[max(0, count - columns) : count]:
+        ax.tick_params(labelbottom=True)
+    return list(axes[:count])
 
 
 def literal(text: object) -> str:

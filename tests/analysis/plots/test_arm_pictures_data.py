@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from scipy import stats
 
 from analysis.plots._words import replicate_count, sentence_case
@@ -12,7 +13,7 @@ from analysis.plots.confusion import confusion_data
 from analysis.plots.cost import cost_data
 from analysis.plots.curves import curve_caption, curve_data, draw_arms
 from analysis.plots.interaction import levels_in_order, two_factor_data
-from analysis.plots.quantiles import quantile_data
+from analysis.plots.quantiles import draw_quantiles, quantile_data
 from analysis.plots.reported import draw_reported
 from analysis.plots.studies import studies_data
 from analysis.plots.style import arm_styles
@@ -61,10 +62,36 @@ def test_an_arm_without_a_positive_value_stands_beside_one_with_a_logarithmic_ax
     zero = [("b", "d1", "completed", epoch, 0.0) for epoch in range(4)]
     curves = curve_data(epochs(falling + zero), ["val_loss"])
     figure = draw_arms(curves, arm_styles("ab"), {"val_loss": IMAGE_METRICS["val_loss"]}).figure
-    first, second = (ax for ax in figure.axes if ax.lines)
+    first, second = figure.axes
     assert (first.get_yscale(), second.get_yscale()) == ("log", "linear")
+    assert numbered(first, "y")
+    assert numbered(second, "y")
     assert 0 < first.get_ylim()[0] < 1e-3 < 1 < first.get_ylim()[1]
     assert second.get_ylim()[0] <= 0 <= second.get_ylim()[1]
+
+
+def numbered(ax: Axes, axis: str) -> bool:
+    """Return whether an axis of the panel has numbers."""
+    ticks = ax.xaxis.get_major_ticks() if axis == "x" else ax.yaxis.get_major_ticks()
+    return any(tick.label1.get_visible() for tick in ticks)
+
+
+def test_each_panel_can_be_read_from_the_numbers_beside_and_below_it() -> None:
+    """Six arms in four columns: two columns end one row above the others."""
+    arms = "abcdef"
+    losses = epochs([(arm, f"d{arm}", "completed", epoch, 1 / epoch) for arm in arms for epoch in (1, 2)])
+    curves = curve_data(losses.assign(val_accuracy=1 - losses["val_loss"]), ["val_loss", "val_accuracy"])
+    records = {name: IMAGE_METRICS[name] for name in ("val_loss", "val_accuracy")}
+    grid = draw_arms(curves, arm_styles(arms), records).figure.axes
+    assert len(grid) == len(arms) * 2
+    left, right, upper, lower = grid[0], grid[1], grid[0], grid[4]
+    assert (numbered(left, "y"), numbered(right, "y")) == (True, False)
+    assert (numbered(upper, "x"), numbered(lower, "x")) == (False, True)
+    quantiles = pd.DataFrame([(arm, e, 20, 0.1, 1) for arm in arms for e in (1, 2)])
+    quantiles.columns = pd.Index(["arm", "epoch", "percentile", "value", "n"])
+    panels = draw_quantiles(quantiles, arm_styles(arms)).figure.axes
+    assert [numbered(ax, "x") for ax in panels] == [False, False, True, True, True, True]
+    assert [numbered(ax, "y") for ax in panels] == [True, False, False, False, True, False]
 
 
 def trials(**columns: list[object]) -> pd.DataFrame:
