@@ -168,6 +168,20 @@ def test_files_of_different_metrics_and_versions_are_merged(store, record):
     assert after[1].metrics["val_accuracy"] == before[1].metrics["val_accuracy"] == 0.75
 
 
+def test_the_trials_of_a_run_are_merged_at_its_end_where_they_are_sixteen(store, record):
+    names = store.folder / "trials"
+    for number in range(16):
+        job = dataclasses.replace(record.job, fingerprint=f"{number:016x}")
+        write(store, dataclasses.replace(record, job=job))
+        if number == 14:
+            store.merge()
+            assert len(names.names(".parquet")) == 15
+    store.merge()
+    (name,) = names.names(".parquet")
+    assert name.startswith("compact-")
+    assert len(store.trials()) == 16
+
+
 def test_the_curve_of_a_trial_leaves_out_what_is_no_number(store, record):
     record.epochs[2]["val_loss"] = float("nan")
     write(store, record)
