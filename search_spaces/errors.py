@@ -125,10 +125,13 @@ def _location(location: Location) -> Location:
 _RULES = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
     "int_parsing_size": "a whole number of fewer digits",
     "float_type": "a number",
     "finite_number": "a finite number",
     "string_type": "text",
+    "string_too_long": "at most {max_length} characters long",
+    "too_long": "a list of at most {max_length} entries",
     "bool_type": "true or false",
     "tuple_type": "a list: [a, b]",
     "list_type": "a list: [a, b]",

@@ -105,7 +105,7 @@ class Answers:
         """Return the file of the study's report page, written again when the store has changed."""
         if not study.trials:
             raise ProblemError(404, "the study has no finished trial yet, so there is no report")
-        version = ":".join([study.finished_version, *_confirmed_trials(study), *_surfaces(study)])
+        version = ":".join([study.finished_version, *_confirmed_trials(study), *surfaces(study)])
         with self._lock(study.name):
             found = self._reports.get(study.name)
             if found is None or found.version != version or not found.value.exists():
@@ -135,7 +135,7 @@ def _confirmed_trials(study: StudyIndex) -> list[str]:
     return [] if study.plan is not None else (Folder(study.folder.url + CONFIRMATION) / "trials").names(".parquet")
 
 
-def _surfaces(study: StudyIndex) -> list[str]:
+def surfaces(study: StudyIndex) -> list[str]:
     """Return what changes with the tables that `tune-app landscape` writes; the report draws them."""
     return [str(sorted(stamps(study.folder / table).items())) for table in ("landscape", "curvature")]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from fastapi import Depends, Request
 
@@ -30,6 +30,5 @@ Form = Annotated[dict[str, str], Depends(read_form)]
 
 def local_target(target: str) -> str:
     """Return a path of this site to go to; the first page where ``target`` leads anywhere else."""
-    parts = urlsplit(target)
-    is_local = not parts.scheme and not parts.netloc and target.startswith("/") and not target.startswith(("//", "/\\"))
-    return target if is_local and target.isprintable() and "\\" not in target else "/"
+    is_local = target.startswith("/") and not target.startswith("//") and "\\" not in target
+    return target if is_local and target.isprintable() else "/"

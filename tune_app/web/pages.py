@@ -10,22 +10,26 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from search_spaces.errors import StudyError
 from tune_app.web import files, trials
 from tune_app.web.access import COOKIE, PageReader, SignInNeeded, client_of, public
-from tune_app.web.answers import finite
+from tune_app.web.answers import finite, surfaces
 from tune_app.web.api_studies import SHOWN_RUNS, default_curve, version_of
 from tune_app.web.forms import Form, local_target
 from tune_app.web.index import StudyIndex
-from tune_app.web.models import Effects, GridCell, StudySummary
+from tune_app.web.models import Effects, GridCell, StoredFile, StudySummary
 from tune_app.web.problems import ProblemError
-from tune_app.web.rendering import STATIC, error_page, page, render, sign_in_page
-from tune_app.web.service import Service, TheService, page_answer
+from tune_app.web.rendering import STATIC, error_page, page, sign_in_page
+from tune_app.web.service import Part, Service, TheService, page_answer
 from tune_app.web.summaries import detail, metric_of, metrics_of
 from tune_app.web.timeline import hosts_of, timeline
 from tune_app.web.tokens import SESSION_SECONDS, Identity
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 GRID_ARMS, GRID_SEEDS = 60, 40
+SHOWN_FILES = 40
+SESSION_OVER = (
+    "The session has ended, so nothing was done. Sign in in another tab, then go back in this one: what you wrote is "
+    "still there."
+)
 STATES = ("running", "queued", "incomplete", "complete")
-Part = Annotated[str | None, Query(max_length=20)]
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -34,7 +38,9 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(SignInNeeded)
     def _sign_in(request: Request, error: SignInNeeded) -> Response:
-        return sign_in_page(request)
+        if request.method != "GET":
+            return sign_in_page("/", SESSION_OVER)
+        return sign_in_page(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
 
 
 @router.get("/static/{name}")
@@ -49,9 +55,9 @@ def static(name: str) -> Response:
 
 @router.get("/login")
 @public
-def login_page(request: Request) -> HTMLResponse:
-    """Show the sign-in form."""
-    return HTMLResponse(render("login.html", message="", target="/", who=None, path="/login"))
+def login_page(target: str = "/") -> HTMLResponse:
+    """Show the sign-in form, which leads to ``target``."""
+    return sign_in_page(target, status=200)
 
 
 @router.post("/login")
@@ -59,11 +65,12 @@ def login_page(request: Request) -> HTMLResponse:
 def login(request: Request, form: Form, service: TheService) -> Response:
     """Exchange a token for a session cookie."""
     service.failures.refuse_many(client_of(request))
+    target = form.get("target", "/")
     identity = service.tokens.identify(form.get("token", "").strip())
     if identity is None:
         service.failures.note(client_of(request))
-        return sign_in_page(request, "This token is not valid: it is unknown, expired or revoked.")
-    answer = RedirectResponse(local_target(form.get("target", "/")), status_code=303)
+        return sign_in_page(target, "This token is not valid: it is unknown, expired or revoked.")
+    answer = RedirectResponse(local_target(target), status_code=303)
     answer.set_cookie(
         COOKIE,
         service.tokens.open_session(identity),
@@ -119,23 +126,33 @@ def _matches(study: StudySummary, words: list[str], state: str) -> bool:
 
 @router.get("/studies/{name}")
 def study(name: str, request: Request, who: PageReader, service: TheService, part: Part = None) -> Response:
-    """Show a study; ``part=live`` is what changes while it runs."""
+    """Show a study; ``part=live`` is what changes while it runs, ``part=runs`` the list of its runs."""
     found = service.index.study(name)
+    if part == "runs":
+        runs = service.runs.listed(found.name, SHOWN_RUNS)
+        return page_answer(
+            request, service, lambda: page(request, "_runs.html", who=who, runs=runs), *_viewer(who, part), runs
+        )
 
     effects = _effects(service, found)
+    drawn = [] if part else surfaces(found)  # only the whole page has the list of files
 
     def make() -> Response:
-        context = _study_context(service, found, *effects)
+        context = _study_context(service, found, *effects, drawn)
         return page(request, "_study.html" if part else "study.html", who=who, **context)
 
-    versions = (*version_of(service, found), service.answers.latest_version(found))
+    versions = (*version_of(service, found), service.answers.latest_version(found), drawn)
     return page_answer(request, service, make, *_viewer(who, part), *versions)
 
 
-def _study_context(service: Service, found: StudyIndex, effects: Effects | None, problem: str) -> dict[str, Any]:
+def _study_context(
+    service: Service, found: StudyIndex, effects: Effects | None, problem: str, drawn: list[str]
+) -> dict[str, Any]:
+    """Return what a study's page shows; ``drawn``: the version of the tables of its surfaces."""
     run = service.active_run(found)
     shown = detail(found, run)
     runs = service.runs.listed(found.name, SHOWN_RUNS)
+    shown_files, all_files = found.remember(f"files {drawn}", lambda: _files(found))
     arms = list(dict.fromkeys(cell.arm for cell in shown.cells))[:GRID_ARMS]
     return {
         "study": shown,
@@ -150,9 +167,16 @@ def _study_context(service: Service, found: StudyIndex, effects: Effects | None,
         "hosts": hosts_of(found),
         "timeline": timeline(found),
         "curve_metric": default_curve(found),
-        "files": found.remember("files", lambda: files.listed(found)[:40]),
+        "files": shown_files,
+        "files_left_out": all_files - len(shown_files),
         "can_write": not service.settings.read_only,
     }
+
+
+def _files(found: StudyIndex) -> tuple[list[StoredFile], int]:
+    """Return the first files of a study, and how many it has."""
+    listed = files.listed(found)
+    return listed[:SHOWN_FILES], len(listed)
 
 
 def _effects(service: Service, found: StudyIndex) -> tuple[Effects | None, str]:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 
-from search_spaces.errors import StudyError
+from search_spaces.errors import StudyError, explain
 from search_spaces.study import StudySpec
 from search_spaces.study_files import read_study, ready_studies
 from tune_app.user_code import unpack
@@ -20,11 +20,11 @@ from tune_app.web.access import PageAdmin, PageReader, PageRunner
 from tune_app.web.api_runs import stored, submit
 from tune_app.web.forms import Form
 from tune_app.web.index import StudyIndex
-from tune_app.web.problems import ProblemError
+from tune_app.web.problems import ProblemError, mistakes_in
 from tune_app.web.rendering import page
-from tune_app.web.run_models import RunSubmission, StudySubmission
+from tune_app.web.run_models import RunSubmission, Validation
 from tune_app.web.runs import ACTIVE
-from tune_app.web.service import Service, TheService, revalidate
+from tune_app.web.service import Part, Service, TheService, page_answer, revalidate
 from tune_app.web.submissions import plan, read, validate
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -51,6 +51,7 @@ def new_study(
         "text": text,
         "size": size,
         "overrides": overrides,
+        "priority": 0,
         "ready": names,
         "chosen": ready,
         "study": study,
@@ -104,27 +105,31 @@ def stored_code(found: StudyIndex, folder: Path) -> Path:
 
 def _submission(form: dict[str, str]) -> RunSubmission:
     overrides = [line.strip() for line in form.get("overrides", "").splitlines() if line.strip()]
+    fields = {
+        "study": form.get("text", "").replace("\r\n", "\n"),
+        "size": form.get("size", "").strip() or None,
+        "overrides": overrides,
+        "priority": form.get("priority", "").strip() or 0,
+    }
     try:
-        return RunSubmission(
-            study=form.get("text", "").replace("\r\n", "\n"),
-            size=form.get("size", "").strip() or None,
-            overrides=overrides,
-            priority=int(form.get("priority") or 0),
-        )
-    except (ValidationError, ValueError):
-        raise ProblemError(422, "the form is not complete: priority must be a whole number from -100 to 100") from None
+        return RunSubmission.model_validate(fields)
+    except ValidationError as error:
+        raise StudyError(explain(error)) from None
 
 
 @router.post("/new/check")
 def check(request: Request, who: PageRunner, form: Form, service: TheService) -> HTMLResponse:
     """Show the mistakes of the text that is being edited, or its plan."""
-    submission = StudySubmission(**_submission(form).model_dump(exclude={"priority"}))
-    found = validate(submission, service.settings)
     made = None
-    if found.valid:
-        spec = read(submission, service.settings)
-        made = plan(spec, stored(service, spec.name))
-    lines = str(submission.study).splitlines()
+    try:
+        submission = _submission(form)
+        found = validate(submission, service.settings)
+        if found.valid:
+            spec = read(submission, service.settings)
+            made = plan(spec, stored(service, spec.name))
+    except StudyError as error:
+        found = Validation(valid=False, mistakes=mistakes_in(str(error)))
+    lines = form.get("text", "").splitlines()
     return page(request, "_check.html", who=who, found=found, plan=made, lines=lines)
 
 
@@ -134,9 +139,9 @@ def start(request: Request, who: PageRunner, form: Form, service: TheService) ->
     try:
         run, _ = submit(service, _submission(form), who, form.get("key") or None)
     except (StudyError, ProblemError) as error:
-        fields = {name: form.get(name, "") for name in ("text", "size", "overrides")}
+        fields = {name: form.get(name, "") for name in ("text", "size", "overrides", "priority", "study")}
         names = {name: read_study(name).question for name in ready_studies()}
-        context = {"ready": names, "chosen": None, "study": None, "problem": str(error), "key": secrets.token_hex(8)}
+        context = {"ready": names, "chosen": None, "problem": str(error), "key": secrets.token_hex(8)}
         return page(request, "new.html", 422, who=who, **fields, **context)
     return RedirectResponse(f"/queue#run-{run.id}", status_code=303)
 
@@ -153,7 +158,7 @@ def queue(
     request: Request,
     who: PageReader,
     service: TheService,
-    part: Annotated[str | None, Query(max_length=20)] = None,
+    part: Part = None,
 ) -> HTMLResponse:
     """Show the runs."""
     runs = service.runs.listed(limit=100)
@@ -166,11 +171,16 @@ def queue(
 
 
 @router.get("/runs/{run}")
-def log_page(run: str, request: Request, who: PageReader, service: TheService) -> HTMLResponse:
-    """Show a run with its log."""
+def log_page(run: str, request: Request, who: PageReader, service: TheService, part: Part = None) -> Response:
+    """Show a run with its log; ``part=status`` is what changes while it runs."""
     found = service.runs.get(run)
-    known = {study.name for study in service.index.studies()}
-    return page(request, "run.html", who=who, run=found, known=known, source=service.runs.source(run))
+    is_known = any(study.name == found.study for study in service.index.studies())
+
+    def make() -> Response:
+        context: dict[str, Any] = {"run": found, "is_known": is_known, "source": service.runs.source(run)}
+        return page(request, "_run.html" if part else "run.html", who=who, **context)
+
+    return page_answer(request, service, make, who.name, who.scope, found, is_known)
 
 
 @router.post("/runs/{run}/stop")

@@ -13,6 +13,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from tune_app.web.access import identify
+from tune_app.web.forms import local_target
 from tune_app.web.text import FILTERS
 from tune_app.web.tokens import Identity
 
@@ -64,15 +65,7 @@ def error_page(request: Request, status: int, title: str, detail: str) -> HTMLRe
     return page(request, "error.html", status, title=title, detail=detail)
 
 
-def sign_in_page(request: Request, message: str = "", status: int = 401) -> HTMLResponse:
-    """Return the sign-in page, which leads back to the page that was asked for."""
-    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    answer = HTMLResponse(
-        render(
-            "login.html", message=message, target=target if request.method == "GET" else "/", who=None, path="/login"
-        ),
-        status_code=status,
-    )
-    if request.headers.get("hx-request"):
-        answer.headers["HX-Redirect"] = "/login"
-    return answer
+def sign_in_page(target: str, message: str = "", status: int = 401) -> HTMLResponse:
+    """Return the sign-in page, which leads to ``target`` where that is a path of this site."""
+    context = {"message": message, "target": local_target(target), "who": None, "path": "/login"}
+    return HTMLResponse(render("login.html", **context), status_code=status)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
@@ -98,6 +98,8 @@ def service_of(request: Request) -> Service:
     return service
 
 
+Part = Annotated[str | None, Query(max_length=20)]
+"""Which part of a page is asked for, without its frame; None for the whole page."""
 TheService = Annotated[Service, Depends(service_of)]
 
 

@@ -14,7 +14,7 @@ from search_spaces.errors import nearest
 from tune_app.web.index import StudyIndex
 from tune_app.web.models import TrialDetail, TrialPage, TrialRow
 from tune_app.web.problems import ProblemError
-from tune_app.web.summaries import reason_of
+from tune_app.web.summaries import metric_of, reason_of
 from tune_app.web.tables import Row
 
 COLUMNS = ("arm", "seed", "status", "finished_at", "seconds", "epochs_trained", "attempts")
@@ -37,7 +37,8 @@ def page(study: StudyIndex, query: Query) -> TrialPage:
     """Return a page of trials. Trials without a value in the sorted column come last, ties are ordered by key."""
     name, descending = query.sort.removeprefix("-"), query.sort.startswith("-")
     metrics = {metric for row in study.trials.values() for metric in row["metrics"]}
-    if name not in (*COLUMNS, *metrics) and (study.trials or name not in COLUMNS):
+    metrics |= {metric_of(study).name, *(study.spec.metrics if study.spec else ())}  # no trial may have a value yet
+    if name not in (*COLUMNS, *metrics):
         names = [*COLUMNS, *sorted(metrics)]
         raise ProblemError(422, f"`sort` is {name[:70]!r}, but must be one of {', '.join(names)}{nearest(name, names)}")
     rows = [(key, row) for key, row in study.trials.items() if _matches(row, query)]

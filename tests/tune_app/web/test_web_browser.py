@@ -194,6 +194,129 @@ def test_a_lost_connection_is_shown_and_recovered_from(browser: Any, served: Ser
     page.context.close()
 
 
+def test_the_notice_goes_away_on_pages_without_polled_parts_too(browser: Any, served: Served) -> None:
+    page = sign_in(browser, served)
+    key = page.request.get(served.url("/api/v1/studies/norms/trials")).json()["trials"][0]["key"]
+    for path, shown in ((f"/studies/norms/trials/{key}", ".chart canvas"), ("/new", "#check .lead")):
+        page.goto(served.url(path))
+        page.wait_for_selector(shown)
+        served.stop()
+        if path == "/new":
+            page.get_by_label("Size").fill("none")
+        page.get_by_text("Connection lost").wait_for()
+        served.start()
+        page.wait_for_selector("#connection", state="hidden")
+    page.wait_for_selector(".mistakes .error")  # checked again without a change
+    page.context.close()
+
+
+def end_sessions(served: Served) -> None:
+    served.app.state.service.database.execute("DELETE FROM sessions")
+
+
+def test_a_session_that_ends_leads_to_sign_in_and_back_to_the_page(browser: Any, served: Served) -> None:
+    page = sign_in(browser, served)
+    page.goto(served.url("/compare?study=norms"))
+    key = page.request.get(served.url("/api/v1/studies/norms/trials")).json()["trials"][0]["key"]
+    for path in ("/?q=norm&state=complete", f"/studies/norms/trials/{key}"):
+        page.goto(served.url(path))
+        end_sessions(served)
+        page.wait_for_url("**/login?target=*")
+        page.get_by_label("Token").fill("mistyped")
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_text("This token is not valid").wait_for()
+        page.get_by_label("Token").fill(served.token)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(served.url(path))
+    page.context.close()
+
+
+def test_what_is_written_in_the_editor_is_kept_when_the_session_ends(browser: Any, served: Served) -> None:
+    page = sign_in(browser, served)
+    page.goto(served.url("/new"))
+    page.wait_for_selector("#check .lead")
+    editor, written = page.get_by_label("Study (YAML)"), "name: mine\nfactors: {model.norm: [batch, none]}\n"
+    end_sessions(served)
+    editor.fill(written)
+    page.get_by_text("Not checked: the session has ended").wait_for()
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text("so nothing was done").wait_for()
+    other = page.context.new_page()
+    other.goto(served.url("/login"))
+    other.get_by_label("Token").fill(served.token)
+    other.get_by_role("button", name="Sign in").click()
+    other.wait_for_url(served.url("/"))
+    page.go_back()
+    assert editor.input_value() == written
+    page.get_by_text("2 arms").wait_for()
+    page.evaluate("window.before = true")
+    end_sessions(served)
+    page.get_by_label("Overrides").fill("seeds=3")
+    page.get_by_text("Not checked: the session has ended").wait_for()
+    other.goto(served.url("/login"))
+    other.get_by_label("Token").fill(served.token)
+    other.get_by_role("button", name="Sign in").click()
+    page.get_by_text("2 arms × 3 seeds").wait_for()  # checked again without a change
+    assert page.evaluate("window.before")
+    page.context.close()
+
+
+def test_a_study_that_is_no_longer_there_is_told_so(browser: Any, served: Served) -> None:
+    store = write_store(served.results / "gone", name="gone", extras=False)
+    page = sign_in(browser, served)
+    page.goto(served.url("/studies/gone"))
+    page.wait_for_selector(".chart canvas")
+    store.rename(served.results / ".gone")
+    served.app.state.service.index.forget_listing()
+    page.get_by_role("link", name="Studies").evaluate("link => fetch(link.href)")  # the server lists the folder again
+    page.get_by_text("the server answers 404. Load the page again").wait_for()
+    page.context.close()
+
+
+def test_a_logarithmic_scale_shows_bands_that_reach_zero_and_says_why_it_is_not_there(
+    browser: Any, served: Served
+) -> None:
+    page = sign_in(browser, served)
+    change: dict[str, float] = {}
+
+    def changed(route: Any) -> None:
+        found = route.fetch().json()
+        for curve in found["curves"]:
+            curve.update({name: [value, *curve[name][1:]] for name, value in change.items()})
+        route.fulfill(json=found)
+
+    page.route(re.compile("/curves"), changed)
+    note = page.locator("#curve-note")
+    for name, value, words in (
+        ("low", -1.0, "the band ends at the foot of the logarithmic scale"),
+        ("values", 0.0, "The scale is linear"),
+    ):
+        change[name] = value
+        page.goto(served.url("/studies/norms"))
+        page.wait_for_selector(".chart canvas")
+        assert words not in note.inner_text()
+        page.get_by_label("logarithmic scale").check()
+        page.wait_for_selector(".chart canvas")
+        assert words in note.inner_text()
+    assert page.logged == []
+    page.context.close()
+
+
+def test_curves_without_a_value_say_so(browser: Any, served: Served) -> None:
+    page = sign_in(browser, served)
+
+    def emptied(route: Any) -> None:
+        found = route.fetch().json()
+        for curve in found["curves"]:
+            curve.update(values=[None] * len(curve["epochs"]), low=None, high=None)
+        route.fulfill(json=found)
+
+    page.route(re.compile("/curves"), emptied)
+    page.goto(served.url("/studies/norms"))
+    page.get_by_text("No trial has values of this metric yet.").wait_for()
+    page.context.close()
+
+
 def test_a_hidden_tab_asks_for_nothing(browser: Any, served: Served) -> None:
     page = sign_in(browser, served, bypass_csp=True)
     page.add_init_script(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -158,14 +159,24 @@ def test_what_one_browser_does_the_other_sees(browser: Any, tmp_path: Path) -> N
     write_store(tmp_path / "results" / "norms", name="norms", extras=False)
     served = Served(tmp_path / "results", state=tmp_path / "state")  # its queue is not worked on
     try:
-        anna, ben = sign_in(browser, served), sign_in(browser, served)
+        anna, ben = sign_in(browser, served), sign_in(browser, served, width=390)
         ben.goto(served.url("/queue"))
         anna.goto(served.url("/new?study=norms"))
         anna.get_by_role("button", name="Start").click()
         ben.locator(".state.queued").wait_for()
+        label = "cell => getComputedStyle(cell, '::before').content"
+        assert ben.locator("td", has_text=re.compile("^0$")).evaluate(label) == '"priority "'
+        third = anna.context.new_page()
+        third.goto(anna.url)
+        third.get_by_role("link", name="Log of run").click()
+        third.locator(".state.queued").wait_for()
         anna.goto(served.url("/studies/norms"))
+        anna.locator(".plain-list .state.queued").wait_for()
         ben.get_by_role("button", name="Stop norms").click()
         anna.get_by_role("link", name="Extend").wait_for()
+        anna.locator(".plain-list .state.stopped").wait_for()
+        third.get_by_text("taken out of the queue").wait_for()
+        assert third.locator(".state.stopped").count() == 1
         assert anna.get_by_role("button", name="Stop").count() == 0
         anna.context.close()
         ben.context.close()

@@ -20,6 +20,7 @@ from tune_app import user_code
 from tune_app.studies import read_study
 from tune_app.tuning.runner import run_study
 from tune_app.user_code import unpack
+from tune_app.web import pages
 from tune_app.web.access import COOKIE
 from tune_app.web.forms import local_target
 from tune_app.web.text import duration, file_size
@@ -67,6 +68,21 @@ def test_a_wrong_token_is_told_so_and_gives_no_cookie(site):
     assert "set-cookie" not in answer.headers
 
 
+def test_sign_in_leads_back_to_the_page_that_was_left_also_after_a_mistyped_token(site):
+    client, field = site.client(None), '<input type="hidden" name="target" value="{}">'
+    text = client.get("/login", params={"target": "/studies/a?part=1"}).text
+    assert field.format("/studies/a?part=1") in text
+    text = client.post("/login", data={"token": "wrong", "target": "/queue"}, headers=BROWSER).text
+    assert field.format("/queue") in text
+    assert field.format("/") in client.get("/login", params={"target": "https://attacker.example"}).text
+    assert field.format("/tokens") in client.get("/tokens").text
+
+
+def test_what_is_sent_after_the_session_is_told_that_nothing_was_done(site):
+    answer = site.client(None).post("/new/start", data={"text": "name: x"}, headers=BROWSER)
+    assert (answer.status_code, "so nothing was done" in answer.text) == (401, True)
+
+
 def test_sign_out_ends_the_session(site, visit):
     session = visit.cookies[COOKIE]
     assert visit.post("/logout").status_code == 303
@@ -74,7 +90,8 @@ def test_sign_out_ends_the_session(site, visit):
 
 
 @pytest.mark.parametrize(
-    "target", ["https://attacker.example", "//attacker.example", "/\\attacker.example", "x", "/a\nb"]
+    "target",
+    ["https://attacker.example", "//attacker.example", "/\\attacker.example", "x", "/a\nb", "/\t/a", "//[", ""],
 )
 def test_sign_in_leads_nowhere_else(target):
     assert local_target(target) == "/"
@@ -144,6 +161,80 @@ def test_a_study_is_checked_as_it_is_typed(visit):
     assert "6n+2" in text
     right = visit.post("/new/check", data={"text": wrong.replace("9", "8"), "overrides": "seeds=3\n"}).text
     assert "6 cells: 2 arms × 3 seeds" in right
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"size": "x" * 65}, "must be at most 64 characters long"),
+        ({"overrides": "a=1\n" * 201}, "must be a list of at most 200 entries"),
+        ({"priority": "high"}, "`priority` is &#39;high&#39;, but must be a whole number"),
+        ({"priority": "101"}, "must be at most 100"),
+    ],
+    ids=["size", "overrides", "word", "priority"],
+)
+def test_a_mistake_in_a_field_of_the_form_is_named_beside_the_text_and_at_start(fields, words, visit):
+    form = {"text": "name: x\nfactors: {model.norm: [batch, none]}\n", **fields}
+    answer = visit.post("/new/check", data=form)
+    assert (answer.status_code, words in answer.text, f"`{next(iter(fields))}`" in answer.text) == (200, True, True)
+    answer = visit.post("/new/start", data=form)
+    assert (answer.status_code, words in answer.text) == (422, True)
+
+
+def test_a_refused_start_shows_the_form_as_it_was(visit):
+    form = {"text": "name: x\nfactors: {model.nrm: [batch]}\n", "priority": "50", "study": "invented"}
+    answer = visit.post("/new/start", data=form)
+    assert answer.status_code == 422
+    assert 'name="priority" type="number" value="50"' in answer.text
+    assert "<h1>Extend invented</h1>" in answer.text
+
+
+def test_the_state_and_the_reason_of_a_run_are_in_parts_that_are_fetched_again(visit, site):
+    visit.post("/studies/invented/start")
+    (run,) = site.service.runs.listed()
+    parts = {f"/runs/{run.id}?part=status": f"/runs/{run.id}", "/studies/invented?part=runs": "/studies/invented"}
+    tags = {}
+    for part, whole in parts.items():
+        assert f'hx-get="{part}"' in visit.get(whole).text
+        answer = visit.get(part)
+        assert "queued" in answer.text
+        assert "<html" not in answer.text
+        tags[part] = answer.headers["etag"]
+    visit.post(f"/runs/{run.id}/stop")
+    for part in parts:
+        text = visit.get(part, headers={"If-None-Match": tags[part]}).text
+        assert ("stopped" in text, "taken out of the queue" in text) == (True, True)
+
+
+def test_links_that_a_poll_replaces_keep_the_focus_by_their_names(visit, site):
+    visit.post("/studies/invented/start")
+    (run,) = site.service.runs.listed()
+    (failed,) = visit.get("/api/v1/studies/invented/trials?status=failed").json()["trials"]
+    for path, name in {
+        "/studies/invented?part=live": f"failure-{failed['key']}",
+        "/studies/invented?part=runs": f"run-{run.id}",
+        "/queue?part=list": f"log-{run.id}",
+    }.items():
+        assert visit.get(path).text.count(f'id="{name}"') == 1, path
+    rows = re.findall(r'<a id="trial-([^"]+)" href="[^"]+/trials/([^"]+)"', visit.get("/studies/search?part=live").text)
+    assert len(rows) == len(set(rows)) == 30
+    assert all(name == key for name, key in rows)
+
+
+def test_files_that_are_written_later_are_offered_and_those_left_out_are_counted(make_site, tmp_path):
+    store = write_store(tmp_path / "results" / "invented", extras=False)
+    site = make_site(tmp_path / "results")
+    site.service.index.least_seconds = 0.0
+    client = site.client()
+    first = client.get("/studies/invented")
+    assert "landscape.csv" not in first.text
+    (store / "landscape").mkdir()
+    shutil.copy(next((store / "trials").iterdir()), store / "landscape" / "made-later.parquet")
+    again = client.get("/studies/invented", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, "landscape.csv" in again.text) == (200, True)
+    files = client.get("/api/v1/studies/invented/files").json()
+    assert len(files) > pages.SHOWN_FILES
+    assert f"and {len(files) - pages.SHOWN_FILES} more" in again.text
 
 
 def test_a_study_is_started_once_from_the_page(visit, site):

@@ -210,6 +210,7 @@ def again(site):
 def test_a_run_that_was_killed_with_its_parent_is_lost(queue):
     run = submit(queue, "one")
     until(queue, lambda: "started" in log(queue, run)["text"])
+    until(queue, lambda: processes._pids(queue.service.runs.folder(run)))  # its parent writes them
     processes.kill(queue.service.runs.folder(run))
     until(queue, lambda: state(queue, run) == "lost")
     assert "to resume" in queue.client().get(f"{API}/runs/{run}").json()["reason"]
@@ -218,6 +219,7 @@ def test_a_run_that_was_killed_with_its_parent_is_lost(queue):
 def test_a_run_is_in_a_session_of_its_own(queue):
     run = submit(queue, "one")
     until(queue, lambda: "started" in log(queue, run)["text"])
+    until(queue, lambda: processes._pids(queue.service.runs.folder(run)))  # its parent writes them
     pids = processes._pids(queue.service.runs.folder(run))
     assert len(pids) == 2
     assert {os.getsid(pid) for pid in pids} == {pids[0]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -122,6 +123,18 @@ def test_sorted_trials_have_those_without_a_value_last(get):
     values = [trial["metrics"].get("test_accuracy") for trial in trials]
     assert values[-1] is None
     assert values[:-1] == sorted(values[:-1], reverse=True)
+
+
+def test_every_order_that_the_page_offers_is_there_before_a_trial_has_a_value(make_site, tmp_path):
+    store = write_store(tmp_path / "results" / "invented", extras=False)
+    for path in (store / "trials").iterdir():
+        path.unlink()
+    client = make_site(tmp_path / "results").client()
+    form = client.get("/studies/invented/trials").text.split('name="sort"')[1]
+    orders = re.findall(r'<option value="([^"]+)"', form)
+    assert "-test_accuracy" in orders
+    for order in orders:
+        assert client.get("/studies/invented/trials", params={"sort": order}).status_code == 200, order
 
 
 def test_trials_are_filtered(get):

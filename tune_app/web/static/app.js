@@ -5,6 +5,7 @@
   const connection = document.getElementById("connection");
   const shown = new WeakMap();
   let lost = null;
+  let leaving = false;
 
   // One event for everything that polls. A hidden tab asks for nothing.
   const poll = () => {
@@ -13,23 +14,63 @@
   setInterval(poll, EVERY);
   document.addEventListener("visibilitychange", poll);
 
-  const setLost = (isLost, reason) => {
-    if (isLost && lost === null) {
-      lost = new Date();
-      connection.textContent = `Connection lost at ${lost.toLocaleTimeString()}${reason}. Trying again every 2 s; what you see may be old.`;
-      connection.hidden = false;
-    } else if (!isLost && lost !== null) {
+  const signIn = () => {
+    if (leaving) return;
+    leaving = true;
+    location.assign(`/login?target=${encodeURIComponent(location.pathname + location.search)}`);
+  };
+
+  // Says what the status of an answer means for the page; 0 where there was none.
+  const answered = (status) => {
+    if (status === 401) {
+      signIn();
+    } else if (status >= 200 && status < 400) {
       lost = null;
       connection.hidden = true;
+    } else {
+      lost = lost || new Date();
+      const time = lost.toLocaleTimeString();
+      const reason = status ? ` (the server answers ${status})` : "";
+      const text = status >= 400 && status < 500
+        ? `Not brought up to date since ${time}: the server answers ${status}. Load the page again to see why.`
+        : `Connection lost at ${time}${reason}. Trying again every 2 s; what you see may be old.`;
+      if (connection.textContent !== text) connection.textContent = text;
+      connection.hidden = false;
     }
   };
-  window.tuneConnection = setLost;
+  window.tuneAnswered = answered;
 
-  document.addEventListener("htmx:sendError", () => setLost(true, ""));
-  document.addEventListener("htmx:timeout", () => setLost(true, ""));
-  document.addEventListener("htmx:responseError", (event) => {
-    if (event.detail.xhr.status >= 500) setLost(true, ` (the server answers ${event.detail.xhr.status})`);
+  // The editor is never left: its text would be lost. What could not be checked is checked again.
+  const editor = document.getElementById("editor");
+  const panel = document.getElementById("check");
+  let unchecked = false;
+  const failed = (event) => {
+    const { target, xhr } = event.detail;
+    if (target !== panel || xhr.status === 0 || xhr.status >= 500) {
+      unchecked = target === panel;
+      answered(xhr.status);
+      return;
+    }
+    unchecked = xhr.status === 401;
+    const reason = unchecked
+      ? "the session has ended. Sign in in another tab; the text here is kept."
+      : `the server answers ${xhr.status}.`;
+    const message = document.createElement("p");
+    message.className = "error";
+    message.textContent = `Not checked: ${reason}`;
+    if (panel.textContent !== message.textContent) panel.replaceChildren(message);
+  };
+  for (const name of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) document.addEventListener(name, failed);
+  const check = () => editor.dispatchEvent(new Event("check"));
+  document.body.addEventListener("poll", () => {
+    if (unchecked) check();
   });
+  // Going back to the editor puts its text back after the page is loaded.
+  window.addEventListener("pageshow", () => {
+    leaving = false;
+    if (editor) check();
+  });
+
   // What a swap would reset: open details, tables scrolled sideways, the keyboard's focus. A part is known by its name.
   const kept = new WeakMap();
   const partsOf = (target) =>
@@ -57,8 +98,10 @@
 
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { target, xhr } = event.detail;
-    if (!target.hasAttribute("data-poll") || xhr.status !== 200) return;
-    setLost(false, "");
+    if (xhr.status !== 200) return;
+    answered(200);
+    if (target === panel) unchecked = false;
+    if (!target.hasAttribute("data-poll")) return;
     // Nothing new: keep focus, selection and scroll position.
     if (shown.get(target) === xhr.responseText) event.detail.shouldSwap = false;
     else keep(target);
@@ -94,7 +137,8 @@
       try {
         for (;;) {
           const answer = await fetch(`${log.dataset.log}?offset=${offset}`);
-          if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
+          answered(answer.status);
+          if (!answer.ok) return;
           const part = await answer.json();
           const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
           log.append(part.text);
@@ -103,9 +147,8 @@
           if (part.next === offset) break;
           offset = part.next;
         }
-        setLost(false, "");
       } catch (error) {
-        setLost(true, "");
+        answered(0);
       } finally {
         busy = false;
       }

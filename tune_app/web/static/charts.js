@@ -51,7 +51,8 @@
     });
   }
 
-  function table(curves, width) {
+  // Epochs and columns; on a logarithmic axis a lower edge of 0 or below is drawn at the power of 10 below all values.
+  function table(curves, width, wantsLog) {
     const epochs = [...new Set(curves.flatMap((curve) => curve.epochs))].sort((a, b) => a - b);
     const place = new Map(epochs.map((epoch, at) => [epoch, at]));
     const scale = found.metric.scale;
@@ -60,13 +61,22 @@
       values.forEach((value, at) => { filled[place.get(curve.epochs[at])] = value === null ? null : value * scale; });
       return filled;
     };
-    const columns = [];
-    for (const curve of curves) {
+    const lines = curves.map((curve) => {
       const values = column(curve, curve.values);
-      columns.push(width ? smoothed(values, width) : values);
-      if (curve.low && !width) columns.push(column(curve, curve.low), column(curve, curve.high));
+      return width ? smoothed(values, width) : values;
+    });
+    const edges = curves.map((curve) => (curve.low && !width ? [column(curve, curve.low), column(curve, curve.high)] : []));
+    const isLog = wantsLog && lines.flat().every((value) => value === null || value > 0);
+    let isCut = false;
+    if (isLog) {
+      const least = [lines, edges].flat(3).filter((value) => value > 0).reduce((a, b) => Math.min(a, b), Infinity);
+      const foot = 10 ** Math.floor(Math.log10(least));
+      for (const [low] of edges.filter((pair) => pair.length)) {
+        isCut = low.some((value) => value !== null && value <= 0) || isCut;
+        low.forEach((value, at) => { if (value !== null && value <= 0) low[at] = foot; });
+      }
     }
-    return [epochs, ...columns];
+    return { data: [epochs, ...lines.flatMap((line, at) => [line, ...edges[at]])], isLog, isCut };
   }
 
   function draw() {
@@ -81,19 +91,22 @@
     const isMeans = found.group === "arm";
     if (isMeans && found.curves.some((curve) => curve.seed === null)) parts.push("Bands are 95 % t intervals of the mean over finished trials.");
     if (isMeans && found.curves.some((curve) => curve.seed !== null)) parts.push("Thin lines are running trials.");
-    if (note) note.textContent = parts.join(" ");
     if (chart) { chart.destroy(); chart = null; }
     holder.replaceChildren();
-    if (!curves.length || !curves.some((curve) => curve.values.length)) {
+    if (note) note.textContent = parts.join(" ");
+    if (!curves.length || !curves.some((curve) => curve.values.some((value) => value !== null))) {
       const empty = document.createElement("p");
       empty.className = "empty";
-      empty.textContent = found.curves.length ? "No arm is chosen." : "No trial has values of this metric yet.";
+      empty.textContent = found.curves.length && !curves.length ? "No arm is chosen." : "No trial has values of this metric yet.";
       holder.append(empty);
       return;
     }
     const width = byId("curve-smooth") ? Number(byId("curve-smooth").value) : 0;
-    const data = table(curves, width);
-    const isLog = byId("curve-log").checked && data.slice(1).every((column) => column.every((value) => value === null || value > 0));
+    const wantsLog = byId("curve-log").checked;
+    const { data, isLog, isCut } = table(curves, width, wantsLog);
+    if (wantsLog && !isLog) parts.push("The scale is linear: a value is 0 or below, which has no logarithm.");
+    if (isCut) parts.push("Where the lower edge of a band is 0 or below, the band ends at the foot of the logarithmic scale.");
+    if (note) note.textContent = parts.join(" ");
     const series = [{ label: "epoch" }];
     const bands = [];
     for (const curve of curves) {
@@ -126,15 +139,15 @@
   async function load() {
     try {
       const answer = await fetch(address(), { headers: tag ? { "If-None-Match": tag } : {} });
-      if (answer.status === 304) return;
-      if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
+      window.tuneAnswered(answer.status);
+      if (!answer.ok) return;
       const next = answer.headers.get("etag");
       if (next === tag && found) return;
       tag = next;
       found = await answer.json();
       draw();
     } catch (error) {
-      window.tuneConnection(true, "");
+      window.tuneAnswered(0);
     }
   }
   const again = () => { tag = null; load(); };
