@@ -199,15 +199,18 @@ class StudySpec(Part):
     @classmethod
     def _chosen_by(cls, choose_by: str | None, info: ValidationInfo) -> str | None:
         known, metric = known_metrics(info.data), info.data.get("metric")
+        choices = [name for name in known if split_of(name) != "test" and name != "seconds"]
         if choose_by is None and metric is not None:
             counterpart = validation_counterpart(metric)
+            if metric == "seconds":
+                raise refused("", None, "is missing: `metric` is 'seconds', which chooses no epoch; name another")
             if counterpart not in known:
                 raise refused(
                     "", None, f"is missing: `metric` is {metric!r}, and {counterpart!r} is not declared under `metrics`"
                 )
-        elif choose_by is not None and (choose_by not in known or split_of(choose_by) == "test"):
-            rule = unknown_metric(choose_by, [name for name in known if split_of(name) != "test"])
-            raise must("", choose_by, f"{rule}; the test split takes no part in a choice")
+        elif choose_by is not None and choose_by not in choices:
+            rule = unknown_metric(choose_by, choices)
+            raise must("", choose_by, f"{rule}; neither the test split nor `seconds` takes part in a choice")
         if (chosen := choose_by or (metric and validation_counterpart(metric))) in known:
             with_direction(chosen, known)
         return choose_by

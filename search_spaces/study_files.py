@@ -118,10 +118,11 @@ def study_to_store(spec: StudySpec) -> dict[str, Any]:
 def references_in(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
     """Return every reference to user code that a study makes: its task, and networks and sources in any level.
 
-    ``changes``: path -> value of overrides.
+    ``changes``: path -> value of overrides. Those of all the study's sizes count too.
     """
-    task = tree.get("task")
-    found = [task["run"]] if isinstance(task, Mapping) and is_reference(task.get("run")) else []
+    sizes = tree.get("sizes")
+    parts = [tree, changes, *(sizes.values() if isinstance(sizes, Mapping) else ())]
+    found = [run for part in parts if isinstance(part, Mapping) for run in _task_runs(part) if is_reference(run)]
     places = set(TrialConfig.ARGUMENTS)
 
     def walk(value: Any, path: str) -> None:
@@ -139,6 +140,12 @@ def references_in(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> list[s
     walk(sections, "")
     walk(changes, "")
     return list(dict.fromkeys(found))
+
+
+def _task_runs(part: Mapping[str, Any]) -> list[Any]:
+    """Return what a study or a set of overrides gives as its training function, by either notation."""
+    task = part.get("task")
+    return [part.get("task.run"), task.get("run") if isinstance(task, Mapping) else None]
 
 
 def _with_code(

@@ -27,6 +27,8 @@ def _described(reference: str) -> dict[str, Any]:
     try:
         schema = parameters(function)
         json.dumps(schema)
+    except StudyError as error:
+        raise StudyError(f"`{reference}`: {error}") from None
     except Exception as error:  # pydantic raises many kinds for types that no study file can hold
         raise StudyError(
             f"`{reference}`: its parameters cannot be described ({str(error).splitlines()[0]}); annotate them with "

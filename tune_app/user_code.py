@@ -25,6 +25,7 @@ from typing import Any
 from search_spaces.code import ADAPTERS, Code, code_files, fingerprint, module_of
 from search_spaces.errors import StudyError
 from search_spaces.study import StudySpec
+from tune_app import signatures
 from tune_app.cache_folder import cache_folder
 from tune_app.storage import Folder
 
@@ -237,7 +238,8 @@ def describe(root: Path, references: Sequence[str], fingerprint: str) -> dict[st
     Raises StudyError, with the user's own file and line, where the code cannot be imported, crashes or takes longer
     than CHILD_SECONDS.
     """
-    name = "\n".join([*sorted(references), fingerprint, sys.version, str(Path(__file__).stat().st_mtime_ns)])
+    own = [str(Path(file).stat().st_mtime_ns) for file in (__file__, signatures.__file__)]
+    name = "\n".join([*sorted(references), fingerprint, sys.version, *own])
     cached = cache_folder() / "parameters" / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
     try:
         return dict(json.loads(cached.read_text(encoding="utf-8")))

@@ -27,10 +27,7 @@ def checked_arguments(
     properties = schema.get("properties", {})
     for name, value in arguments.items():
         if name not in properties and schema.get("additionalProperties") is False:
-            names = ", ".join(sorted(properties)) or "none"
-            has = f"has no such parameter{nearest(name, properties)}; it has {names}" if properties else "takes none"
-            sentence = f"is {shown(value)}, but {reference} {has}"
-            raise refused(f"{field}.{name}".lstrip("."), value, sentence)
+            raise _unknown(f"{field}.{name}", value, properties, reference)
     filled = {name: part["default"] for name, part in properties.items() if "default" in part} | dict(arguments)
     typed = _typed(filled, schema, schema)
     if not typed and not schema.get("required"):
@@ -59,6 +56,13 @@ def _typed(value: Any, schema: Schema, root: Schema) -> Any:
     return value
 
 
+def _unknown(place: str, value: Any, properties: Mapping[str, Any], reference: str) -> Exception:
+    names = ", ".join(sorted(properties))
+    name = place.rsplit(".", 1)[-1]
+    has = f"has no such parameter{nearest(name, properties)}; it has {names}" if properties else "takes none"
+    return refused(place.lstrip("."), value, f"is {shown(value)}, but {reference} {has}")
+
+
 def _explained(field: str, error: ValidationError, reference: str) -> Exception:
     place = dotted([field, *error.absolute_path] if field else error.absolute_path)
     expected: Any = error.validator_value
@@ -75,12 +79,25 @@ def _explained(field: str, error: ValidationError, reference: str) -> Exception:
             wanted = expected
             kinds = [wanted] if isinstance(wanted, str) else wanted
             return must(place, error.instance, " or ".join(_KINDS.get(kind, kind) for kind in kinds))
+        case "additionalProperties" if expected is False:
+            found: Any = error
+            known = found.schema.get("properties", {})
+            name = next(name for name in found.instance if name not in known)
+            return _unknown(f"{place}.{name}", found.instance[name], known, reference)
+        case "anyOf" if (inner := _inside(error)) is not None:
+            return _explained(field, inner, reference)
         case "anyOf":
             kinds = [option.get("type") for option in expected if option.get("type")]
             return must(place, error.instance, " or ".join(_KINDS.get(kind, kind) for kind in kinds) or "another value")
         case kind if kind in _LIMITS:
             return must(place, error.instance, f"{_LIMITS[kind]} {expected}")
     return must(place, error.instance, f"accepted by {reference}: {error.message}")
+
+
+def _inside(error: ValidationError) -> ValidationError | None:
+    """Return the first mistake in the one option of a choice that is of the value's kind; None where it is not one."""
+    found = [e for e in error.context or () if e.validator != "type" or e.absolute_path != error.absolute_path]
+    return found[0] if len({inner.schema_path[0] for inner in found}) == 1 else None
 
 
 _KINDS = {

@@ -105,6 +105,21 @@ def test_code_that_changed_during_a_run_is_not_trained_under_the_old_fingerprint
         require_unchanged(source)
 
 
+@pytest.mark.parametrize(
+    ("size", "overrides"),
+    [("other", ()), (None, ["task.run=own_top:train"]), (None, ["task={run: own_top:train}"])],
+)
+def test_a_training_function_of_a_size_or_an_override_is_part_of_the_code(tmp_path, size, overrides):
+    sizes = {"sizes": {"other": {"task.run": "own_top:train"}} if size else {}}
+    study = write(tmp_path, {"own_code.py": "STEP = 1.0" + SMALL, "own_top.py": "STEP = 1.0" + SMALL}, **sizes)
+    before = read_study(study, size, overrides)
+    assert before.baseline.run == "own_top:train"
+    with pytest.raises(StudyError, match=r"`args.widht` is 4, but own_top:train has no such parameter"):
+        read_study(study, size, [*overrides, "factors={args.widht: [4]}"])
+    (tmp_path / "own_top.py").write_text("STEP = 2.0" + SMALL)
+    assert read_study(study, size, overrides).code.fingerprint != before.code.fingerprint
+
+
 NOTEBOOK = """
 LAYERS = [64, 64]
 OPTIONS = {"lr": 0.1, "names": {"b", "a", "c"}}

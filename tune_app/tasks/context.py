@@ -62,6 +62,10 @@ class Context:
         self._registered: dict[str, Stateful] = {}
         self._best: dict[str, Any] | None = None
         self._payload: dict[str, Any] | None = None
+        self._last: dict[str, Any] | None = None
+        """States after the last epoch, where `load_best` has replaced them and no checkpoint has them."""
+        self._is_written = True
+        """Whether a checkpoint has the last epoch."""
         self._streams: GlobalStreams | None = None
         self.written: list[str] = []
         """Names of the artifacts that were written."""
@@ -113,6 +117,8 @@ class Context:
         """
         if self._best is None:
             return None
+        if self._last is None and not self._is_written:
+            self._last = self.states()
         for name, value in self._registered.items():
             value.load_state_dict(copy.deepcopy(self._best["states"][name]))
         return int(self._best["epoch"])
@@ -151,8 +157,8 @@ class Context:
 def split_metrics(found: Mapping[str, Any], *, is_final: bool) -> dict[str, float]:
     """Return yielded metrics as numbers.
 
-    StudyError for a value that is none, for a test metric or ``parameters`` outside `final`, and for the name of
-    another column of the store, except ``epoch``.
+    StudyError for a value that is none, for a test metric or ``parameters`` outside `final`, for ``seconds``, and for
+    the name of another column of the store, except ``epoch``.
     """
     numbers: dict[str, float] = {}
     for name, value in found.items():
@@ -162,6 +168,11 @@ def split_metrics(found: Mapping[str, Any], *, is_final: bool) -> dict[str, floa
             raise StudyError(
                 f"the training function yielded {name!r}, which is a column of the results store; give the metric "
                 f"another name, such as 'val_{name}'"
+            )
+        if name == "seconds":
+            raise StudyError(
+                "the training function yielded 'seconds', which the program measures itself; leave it out, or give the "
+                "metric another name, such as 'val_seconds'"
             )
         if name == "parameters" and not is_final:
             raise StudyError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from time import monotonic
@@ -21,6 +22,7 @@ from tune_app.training.hardware import device_name, limit_memory, resolve_device
 from tune_app.training.seeding import GlobalStreams
 from tune_app.user_code import resolve
 
+_log = logging.getLogger(__name__)
 NOTED_LINES = 20
 """Lines of the log that go with an error."""
 
@@ -44,7 +46,7 @@ class FunctionRun:
     def reports(self) -> Iterator[EpochReport]:
         """Yield a report for each epoch, and one more with the final figures."""
         payload = self._folder.read_last(torch.device("cpu"))
-        if payload is not None:
+        if payload is not None and self._same_device(payload):
             self._history, self._best = payload["history"], payload["best"]
             self._context._payload, self._context._best = payload, payload["best"]
             self._context.lines.extend(payload.get("lines", ()))
@@ -68,6 +70,17 @@ class FunctionRun:
             if report.status == "diverged":
                 return
             began = monotonic()
+
+    def _same_device(self, payload: Mapping[str, Any]) -> bool:
+        """Return whether a checkpoint is of this device type; one that does not name its type counts as such."""
+        found = payload.get("device", self._device.type)
+        if found != self._device.type:
+            _log.warning(
+                "the checkpoint was trained on %s, but this process trains on %s; training starts from the first epoch "
+                "and replaces it",
+                *(found, self._device.type),
+            )
+        return bool(found == self._device.type)
 
     def note_lines(self, error: BaseException) -> None:
         """Add the last lines of the log to an error: no report will bring them."""
@@ -137,6 +150,7 @@ class FunctionRun:
         if self._best is None or sign * numbers[choose.name] > sign * self._best["value"]:
             self._best = {"epoch": epoch, "value": numbers[choose.name], "states": self._context.states()}
             self._context._best = self._best
+        self._context._last, self._context._is_written = None, False
         self._checkpoint(last=epoch == self._config.epochs)
         return self._report(row)
 
@@ -166,6 +180,8 @@ class FunctionRun:
             self._require(self._setup.metric, numbers, "context.final")
         if "parameters" in numbers:
             numbers["parameters"] = int(numbers["parameters"])
+        if not self._context._is_written:  # it ended before the last epoch of the study
+            self._checkpoint(last=True)
         return self._report(self._history[-1], status="completed", columns=numbers, seconds=seconds)
 
     def _report(
@@ -202,7 +218,8 @@ class FunctionRun:
         payload = {
             "config": self._config.model_dump(mode="json"),
             "history": self._history,
-            "states": self._context.states(),
+            "device": self._device.type,
+            "states": self._context._last or self._context.states(),
             "streams": self._streams.state,
             "best": self._best,
             "lines": list(self._context.lines),
@@ -212,6 +229,7 @@ class FunctionRun:
         if not self._has_written:
             self._check_readable()
         self._written_at, self._written_best, self._has_written = monotonic(), self._best["epoch"], True
+        self._context._last, self._context._is_written = None, True
 
     def _check_readable(self) -> None:
         """Refuse a state that cannot be read back: only tensors and plain data can."""

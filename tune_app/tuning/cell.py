@@ -22,6 +22,7 @@ from tune_app.tuning.jobs import Job
 from tune_app.tuning.store.rows import REPORTED_TABLES
 from tune_app.user_code import (
     CodeSource,
+    code_folder,
     is_adapter,
     make_importable,
     require_unchanged,
@@ -148,7 +149,7 @@ class CellRunner:
 
     def _text(self, error: Exception) -> str:
         source = self.settings.code
-        return user_traceback(error, [source.root]) if source.root else traceback.format_exc()
+        return user_traceback(error, [code_folder(source), source.root]) if source.root else traceback.format_exc()
 
     def _start(self) -> Iterator[EpochReport]:
         job, settings = self.job, self.settings

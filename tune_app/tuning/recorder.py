@@ -18,6 +18,7 @@ from search_spaces.study import StudySpec
 from tune_app.storage import BEST, LAST
 from tune_app.tuning.cell import OUT_OF_MEMORY, UNWRITABLE
 from tune_app.tuning.jobs import Job
+from tune_app.tuning.resources import out_of_memory
 from tune_app.tuning.store.rows import REPORTED_TABLES, TrialRecord, epoch_tables, trial_row
 from tune_app.tuning.store.writer import ResultsStore
 
@@ -147,8 +148,7 @@ class Recorder:
             self.again.append(job.again(f"out of memory with {job.gpus:g} of a GPU; tried again with {share:g}", share))
             self.on_change(record, "again")
         else:
-            where = f"with {job.gpus:g} of a GPU" if job.gpus else "on the CPU"
-            record.columns["error"] = f"out of memory {where}; try a smaller batch_size or model.width"
+            record.columns["error"] = out_of_memory(self._spec, job.gpus)
             self._write(record, "failed")
 
     def _failed(self, record: TrialRecord, error: str, may_try_again: bool) -> None:

@@ -13,9 +13,9 @@ from search_spaces.plan import make_plan
 from search_spaces.study import StudySpec
 from tune_app.data import covering, make_splits, source_key
 from tune_app.tasks import task_of
-from tune_app.tuning.cell import CellRunner, TrialSettings
+from tune_app.tuning.cell import OUT_OF_MEMORY, CellRunner, TrialSettings
 from tune_app.tuning.jobs import Job
-from tune_app.tuning.resources import gpu_share, local_resources
+from tune_app.tuning.resources import gpu_share, local_resources, out_of_memory
 from tune_app.user_code import code_source
 
 EPOCHS = 2
@@ -47,7 +47,9 @@ def _judged(name: str, spec: StudySpec, config: Config, shared: Mapping[str, Any
     first, status, error = _trained(spec, config, shared, interrupt=False)
     if error:
         return Finding(f"{name}: failed: {error}", passed=False)
-    again, _, _ = _trained(spec, config, shared, interrupt=False)
+    again, _, error = _trained(spec, config, shared, interrupt=False)
+    if error:
+        return Finding(f"{name}: failed when it was trained again: {error}", passed=False)
     if difference := _difference(first, again):
         return Finding(f"{name}: not deterministic: {difference} in two runs of one seed", passed=False)
     resumed, _, error = _trained(spec, config, shared, interrupt=True)
@@ -84,7 +86,8 @@ def _trained(
                 figures |= {f"epoch {row['epoch']} {key}": value for key, value in row.items() if split_of(key)}
             if report["done"]:
                 figures |= {key: value for key, value in report["trial"].items() if split_of(key) and value is not None}
-                return figures, report["status"], report["trial"].get("error", "")
+                status, error = report["status"], report["trial"].get("error", "")
+                return figures, status, out_of_memory(spec, share) if status == OUT_OF_MEMORY else error
 
 
 def _settings(spec: StudySpec, folder: str) -> TrialSettings:

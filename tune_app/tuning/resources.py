@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from search_spaces.errors import StudyError
+from search_spaces.study import StudySpec
 from search_spaces.study_parts import AUTO_SHARE, Resources
 from tune_app.machine import gpu_names
 from tune_app.storage import Folder
@@ -72,6 +73,15 @@ def gpu_share(
             f"`resources.cpu` is {resources.cpu:g}, but this Ray has {cluster.get('CPU', 0.0):g} CPUs in all; lower it"
         )
     return share
+
+
+def out_of_memory(spec: StudySpec, share: float) -> str:
+    """Return what to say of a trial that ran out of memory with a share of a GPU, 0 for none, with the remedy."""
+    where = f"with {share:g} of a GPU" if share else "on the CPU"
+    if spec.task is None:
+        return f"out of memory {where}; try a smaller batch_size or model.width"
+    larger = "machine" if not share else "GPU" if share >= 1 else "share in `resources.gpu`"
+    return f"out of memory {where}; use less memory in `args`, or a larger {larger}"
 
 
 def concurrency(cpus: float, share: float, cluster: Mapping[str, float]) -> int:

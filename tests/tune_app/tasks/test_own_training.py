@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -17,10 +18,14 @@ from search_spaces.plan import make_plan
 from tests.support.own_code import STUDY, TRAIN, write_package
 from tune_app.cli.report import report
 from tune_app.studies import read_study
+from tune_app.tuning.cell import CellRunner
+from tune_app.tuning.jobs import Job
 from tune_app.tuning.recorder import Recorder
+from tune_app.tuning.rehearsal import _settings as rehearsal_settings
 from tune_app.tuning.rehearsal import rehearse
 from tune_app.tuning.runner import run_study
 from tune_app.tuning.store.writer import ResultsStore
+from tune_app.user_code import code_source
 
 pytestmark = pytest.mark.slow
 
@@ -116,6 +121,16 @@ def test_an_error_names_the_user_s_own_file_and_line_first(tmp_path):
     assert "Traceback" in error
 
 
+def test_an_error_in_code_that_travels_names_the_user_s_own_file_and_line_first(tmp_path):
+    spec = read_study(write_package(tmp_path, baseline={"args": {"fail": "raise"}, "epochs": 4}))
+    settings = replace(rehearsal_settings(spec, str(tmp_path / "results")), code=code_source(spec, ship=True))
+    runner = CellRunner({}, settings)
+    runner.begin(Job("arm", False, {}, spec.baseline, "f" * 16, 0.0))
+    reports = [runner.step(), runner.step()]
+    assert [report["status"] for report in reports] == ["running", "failed"]
+    assert reports[1]["trial"]["error"].startswith("own_pkg/train.py, line ")
+
+
 def test_a_metric_that_is_no_number_ends_the_trial_as_diverged(tmp_path):
     study = write_package(tmp_path, baseline={"args": {"fail": "nan"}, "epochs": 4})
     assert dict(run(study, tmp_path / "results").counts) == {"diverged": 4}
@@ -154,7 +169,9 @@ def test_a_mistake_in_what_is_yielded_is_named(tmp_path, old, new, message):
         ({"metric": "test_los"}, "did you mean 'test_loss'"),
         ({"metrics": {"test_loss": {"better": "lower"}}}, "`choose_by` is missing.*'val_loss' is not declared"),
         ({"metrics": {"val_loss": {"better": "lower"}, "test_loss": {}}}, "`metric` is 'test_loss', whose direction is not declared"),
-        ({"choose_by": "test_loss"}, "the test split takes no part in a choice"),
+        ({"choose_by": "test_loss"}, "neither the test split nor `seconds` takes part in a choice"),
+        ({"metric": "seconds"}, "`choose_by` is missing: `metric` is 'seconds', which chooses no epoch; name another"),
+        ({"choose_by": "seconds"}, "`choose_by` is 'seconds', but must be one of val_loss; neither the test split nor"),
         ({"metrics": {"seed": {"better": "lower"}}}, "`metrics.seed` is not a usable name"),
         ({"code": {"root": "nowhere"}}, "`code.root` is 'nowhere', but .* is no folder"),
         ({"code": {"include": ["*.txt"]}}, "which matches no file"),

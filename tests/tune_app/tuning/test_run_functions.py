@@ -3,11 +3,18 @@
 import json
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+import torch
 
+from analysis import load_study
 from search_spaces.study import StudySpec
+from tune_app.storage import BEST, LAST
+from tune_app.training.checkpoints import read_checkpoint, write_checkpoint
 from tune_app.tuning.recorder import Recorder
+from tune_app.tuning.rehearsal import rehearse
 from tune_app.tuning.runner import run_study
+from tune_app.web.tables import epoch_rows, trial_rows
 
 pytestmark = pytest.mark.slow
 
@@ -93,6 +100,8 @@ def mistaken(context, kind="good"):
             given["precision"] = 0.8
         if kind == "count":
             given["parameters"] = 3
+        if kind == "time":
+            given["seconds"] = 0.1
         yield given
     last = {"parameters": 3.0}
     if kind == "final":
@@ -101,9 +110,9 @@ def mistaken(context, kind="good"):
 
 
 def test_metrics_with_the_name_of_a_column_fail_their_trial_alone_with_the_remedy(tmp_path):
-    kinds = ["good", "from 0", "column", "count", "final"]
+    kinds = ["good", "from 0", "column", "count", "final", "time"]
     spec = spec_of(mistaken, baseline={"args": {"kind": "good"}, "epochs": 2}, factors={"args.kind": kinds}, seeds=1)
-    assert dict(run(spec, tmp_path).counts) == {"completed": 1, "failed": 4}
+    assert dict(run(spec, tmp_path).counts) == {"completed": 1, "failed": 5}
     found = trials_of(tmp_path).set_index("arm")
     errors = found["error"]
     assert (
@@ -112,11 +121,41 @@ def test_metrics_with_the_name_of_a_column_fail_their_trial_alone_with_the_remed
     )
     assert "'device'" in errors["kind=final"]
     assert "context.final" in errors["kind=count"]
+    assert "yielded 'seconds', which the program measures itself; leave it out" in errors["kind=time"]
     assert "'epoch' as 0, but this is epoch 1" in errors["kind=from 0"]
     assert found.loc["kind=good", "parameters"] == 3
-    assert found["attempts"].tolist() == [1] * 5
+    assert found["attempts"].tolist() == [1] * 6
     epochs = pd.read_parquet(tmp_path / "own" / "epochs")
     assert epochs[epochs["digest"] == found.loc["kind=good", "digest"]]["epoch"].tolist() == [1, 2]
+
+
+MEASURED = ["learning_rate", "gradient_norm", "weight_norm", "dead_fraction", "images_per_second"]
+
+
+def measuring(context, width=1):
+    for epoch in range(1, context.epochs + 1):
+        yield {"val_score": 0.1 * epoch} | dict.fromkeys(MEASURED[:-1], epoch + width)
+    yield context.final({MEASURED[-1]: 812.0 * width})
+
+
+@pytest.mark.parametrize("declared", [[], MEASURED])
+def test_metrics_with_the_names_of_what_the_built_in_training_measures_are_kept(tmp_path, declared):
+    about = {"metrics": STUDY["metrics"] | {name: {"better": "higher"} for name in declared}, "choose_by": "val_score"}
+    if declared:
+        about["metric"] = MEASURED[-1]
+    baseline = {"args": {"width": 1}, "epochs": 2}
+    spec = spec_of(measuring, baseline=baseline, factors={"args.width": [1, 2]}, seeds=1, **about)
+    assert dict(run(spec, tmp_path).counts) == {"completed": 2}
+    found = load_study(tmp_path / "own")
+    assert found.problems == ()
+    trials = found.trials.set_index("arm").loc["width=2"]
+    assert trials[MEASURED].tolist() == [4.0] * 4 + [1624.0]
+    epochs = found.epochs[found.epochs["arm"] == "width=2"]
+    assert epochs["weight_norm"].tolist() == [3.0, 4.0]
+    shown = trial_rows(pq.read_table(tmp_path / "own" / "trials"))
+    assert sorted(row["metrics"][MEASURED[-1]] for row in shown) == [812.0, 1624.0]
+    curves = epoch_rows(pq.read_table(tmp_path / "own" / "epochs"))
+    assert sorted(rows.metric("learning_rate").tolist() for rows in curves.values()) == [[2.0, 3.0], [3.0, 4.0]]
 
 
 def counted():
@@ -174,3 +213,83 @@ def test_the_names_of_artifacts_that_were_kept_before_an_interruption_stay(tmp_p
     monkeypatch.undo()
     run(spec, tmp_path)
     assert trials_of(tmp_path)["artifacts"].tolist() == ['["kept.txt"]'] * 2
+
+
+def resuming(context, width=1):
+    first = context.register(counter=Counter())
+    context.log("from", first)
+    for epoch in range(first, context.epochs + 1):
+        yield {"val_score": 0.1 * epoch}
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu", None])
+def test_a_training_goes_on_from_a_checkpoint_of_its_own_device_type_only(tmp_path, monkeypatch, caplog, device):
+    spec = spec_of(resuming, baseline={"epochs": 3}, factors={"args.width": [1, 2]}, seeds=1, checkpoint_seconds=0.0)
+    monkeypatch.setattr("tune_app.tuning.runner.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(Recorder, "use", lambda self, usage: self.interrupt())
+    assert run(spec, tmp_path).interrupted
+    monkeypatch.undo()
+    (file,) = (tmp_path / "own/checkpoints").glob(f"*/{LAST}")
+    payload = read_checkpoint(file.parent, LAST, torch.device("cpu"))
+    assert payload.pop("device") == "cpu"
+    write_checkpoint(file.parent, LAST, payload | ({"device": device} if device else {}))
+    run(spec, tmp_path)
+    digest = file.parent.name.split("-")[0]
+    trial = trials_of(tmp_path).set_index("digest").loc[digest]
+    assert (trial["log_lines"] == "from 1", trial["epochs_trained"]) == (device == "cuda", 3)
+    assert ("trained on cuda, but this process trains on cpu" in caplog.text) == (device == "cuda")
+
+
+def ending_early(context, loads=False):
+    counter = Counter()
+    context.register(counter=counter)
+    for epoch, score in enumerate((0.1, 0.9, 0.5), 1):
+        counter.count = epoch
+        yield {"val_score": score}
+    if loads:
+        context.load_best()
+    yield context.final({"test_score": counter.count})
+
+
+def test_a_training_that_ends_early_leaves_its_best_and_its_last_epoch(tmp_path):
+    spec = spec_of(
+        ending_early,
+        baseline={"args": {"loads": False}, "epochs": 9},
+        factors={"args.loads": [False, True]},
+        seeds=1,
+        checkpoint_seconds=3600.0,
+        keep=["best", "last"],
+    )
+    assert dict(run(spec, tmp_path).counts) == {"completed": 2}
+    assert trials_of(tmp_path)["best_epoch"].tolist() == [2, 2]
+    folders = list((tmp_path / "own/checkpoints").iterdir())
+    for folder in folders:
+        best, last = (read_checkpoint(folder, name, torch.device("cpu")) for name in (BEST, LAST))
+        assert (best["epoch"], best["states"]["counter"]["count"]) == (2, 2)
+        assert (len(last["history"]), last["states"]["counter"]["count"]) == (3, 3)
+    assert len(folders) == 2
+
+
+def too_large(context, width=1):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+    yield
+
+
+@pytest.mark.parametrize(
+    ("share", "message"),
+    [
+        (0.25, "out of memory with 0.25 of a GPU; use less memory in `args`, or a larger share in `resources.gpu`"),
+        (1.0, "out of memory with 1 of a GPU; use less memory in `args`, or a larger GPU"),
+    ],
+)
+def test_a_rehearsal_that_runs_out_of_memory_has_failed(monkeypatch, share, message):
+    monkeypatch.setattr("tune_app.tuning.rehearsal.gpu_share", lambda resources, cluster: share)
+    found = list(rehearse(spec_of(too_large, factors={"args.width": [1, 2]})))
+    assert [(finding.passed, finding.text) for finding in found] == [
+        (False, f"cell {number} of 2: failed: {message}") for number in (1, 2)
+    ]
+
+
+def test_running_out_of_memory_names_what_a_training_function_has(tmp_path):
+    run(spec_of(too_large, factors={"args.width": [1, 2]}, seeds=1), tmp_path)
+    assert trials_of(tmp_path)["error"].str.contains("use less memory in `args`, or a larger machine").all()

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from search_spaces.config import FunctionConfig
+from search_spaces.metrics import COMMON_METRICS
 from search_spaces.store_schema import EPOCHS, SCHEMA_VERSION, TRIALS, metric_columns
 from search_spaces.study import StudySpec
 from tune_app.tuning.jobs import Job
@@ -16,6 +18,8 @@ from tune_app.tuning.store.live import RunningTrial
 
 _NOT_METRICS = frozenset(EPOCHS.names) - set(metric_columns("epochs", EPOCHS))
 """Columns that the epochs table of every task has."""
+_MEASURED = frozenset(COMMON_METRICS) - {"seconds"}
+"""Those of them that the built-in training measures: a training function may report metrics of these names."""
 REPORTED_TABLES = ("quantiles", "correct")
 """The tables beside trials and epochs whose rows a trial reports."""
 _OWN = frozenset(TRIALS.names) - set(metric_columns("trials", TRIALS))
@@ -57,7 +61,8 @@ class TrialRecord:
         """The metrics that it reported, in its epochs or at its end."""
         names = dict.fromkeys(name for row in self.epochs.values() for name in row)
         final = [name for name, value in self.columns.items() if isinstance(value, float) and name not in _OWN]
-        return [name for name in dict.fromkeys([*names, *final]) if name not in _NOT_METRICS]
+        taken = _NOT_METRICS - _MEASURED if isinstance(self.job.config, FunctionConfig) else _NOT_METRICS
+        return [name for name in dict.fromkeys([*names, *final]) if name not in taken]
 
 
 def trial_row(record: TrialRecord, status: str, spec: StudySpec) -> dict[str, Any]:
