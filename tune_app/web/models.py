@@ -191,7 +191,7 @@ class TrialDetail(TrialRow):
 
 
 class Curve(Document):
-    """A metric by epoch: of a trial, or the mean over an arm's trials with its 95 % t interval."""
+    """A metric by epoch: of a trial, or the mean over an arm's completed trials with its 95 % t interval."""
 
     name: str
     arm: str
