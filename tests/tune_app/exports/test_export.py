@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -22,7 +23,7 @@ from bench.make_store import Truth, write_store
 from search_spaces.errors import StudyError
 from tests.support.processes import free_ports
 from tune_app.cli import app
-from tune_app.exports import csv_files, mlflow, tensorboard
+from tune_app.exports import csv_files, mlflow, tensorboard, wandb
 from tune_app.exports.records import trials_of
 
 pytestmark = pytest.mark.slow
@@ -185,6 +186,23 @@ def test_mlflow_gets_each_trial_once(store, fake):
     assert [one["value"] for one in run["metrics"] if one["key"] == "final_seconds"] == [123.5]
 
 
+def of_another_study(store):
+    """Return the store's trials as those of a study that shares its cells."""
+    return [dataclasses.replace(trial, study="more-norms") for trial in trials_of(load_study(store))]
+
+
+def test_mlflow_keeps_the_runs_of_another_study_in_the_experiment(store, fake):
+    server, http = fake
+    mlflow.export(trials_of(load_study(store)), "http://mlflow", "all", http)
+    first = set(server.runs)
+    assert mlflow.export(of_another_study(store), "http://mlflow", "all", http).startswith("4 runs written")
+    assert first < set(server.runs)
+    for trials in (trials_of(load_study(store)), of_another_study(store)):
+        assert mlflow.export(trials, "http://mlflow", "all", http).startswith("0 runs written")
+    studies = [tag["value"] for run in server.runs.values() for tag in run["tags"] if tag["key"] == mlflow.STUDY]
+    assert sorted(studies) == ["more-norms"] * 4 + ["norms"] * 4
+
+
 def test_an_export_that_was_cut_off_is_completed(store, fake):
     server, http = fake
     server.fail_at = 2
@@ -280,15 +298,22 @@ def test_weights_and_biases_gets_offline_runs_once(store, tmp_path, monkeypatch)
     assert "1 offline runs written" in export(*words)
     folders = list((tmp_path / "wb" / "wandb").glob("offline-run-*"))
     trials = {trial.key: trial for trial in trials_of(load_study(store))}
-    assert sorted(folder.name.rsplit("-", 2)[1] + "-" + folder.name.rsplit("-", 1)[1] for folder in folders) == sorted(
-        trials
-    )
+    assert sorted(folder.name.split("-", 3)[3] for folder in folders) == sorted(f"{key}-norms" for key in trials)
     for folder in folders:
-        trial = next(trial for key, trial in trials.items() if folder.name.endswith(key))
+        trial = next(trial for key, trial in trials.items() if folder.name.endswith(f"{key}-norms"))
         history, summary = wandb_rows(folder)
         assert [row["val_loss"] for row in history] == pytest.approx([values["val_loss"] for _, values in trial.epochs])
         if trial.key == changed:
             assert summary["final_seconds"] == 123.5
+
+
+def test_weights_and_biases_keeps_the_runs_of_another_study(store, tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="the library of Weights & Biases is not installed")
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    for written in (4, 0):
+        for trials in (trials_of(load_study(store)), of_another_study(store)):
+            assert wandb.export(trials, tmp_path, "all").startswith(f"{written} offline runs written")
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 8
 
 
 def wandb_rows(folder):
