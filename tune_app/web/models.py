@@ -138,7 +138,7 @@ class StudyDetail(StudySummary):
     seeds: list[int]
     replicate: str = Field("seed", description="what a paired difference comes from: seed, or repeat if arms are tuned")
     cells: list[GridCell] = Field(description="planned cells, at most 5,000")
-    failures: list[TrialFailure]
+    failures: list[TrialFailure] = Field(description="the latest 50 of those that `counts` has as failed or diverged")
     problems: list[str]
     costs: StudyCost
     live_at: float | None = Field(description="when the run last wrote its live state")

@@ -170,8 +170,9 @@ def _names(study: StudyIndex) -> dict[str, str]:
 
 
 def failures(study: StudyIndex) -> list[TrialFailure]:
-    """Return the trials that failed or diverged, the latest first."""
-    rows = [(key, row) for key, row in study.trials.items() if row["status"] in ("failed", "diverged")]
+    """Return the latest trials of the current plan that failed or diverged, the latest first."""
+    trials = study.trials.items()
+    rows = [(key, row) for key, row in trials if row["planned"] and row["status"] in ("failed", "diverged")]
     rows.sort(key=lambda item: -(item[1]["finished_at"] or 0.0))
     found = []
     for key, row in rows[:MAX_FAILURES]:

@@ -10,6 +10,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from analysis import load_study
 from analysis.plots.curves import curve_data
@@ -17,7 +18,7 @@ from analysis.stats.effects import effects
 from bench.make_store import Truth, write_store
 from tune_app.storage import Folder
 from tune_app.tuning.store.live import LiveWriter, RunningTrial
-from tune_app.web import answers
+from tune_app.web import answers, summaries
 from tune_app.web.curves import mean_and_interval, spread
 from tune_app.web.tables import Table, stamps, trial_rows
 
@@ -57,6 +58,26 @@ def test_a_study_has_a_cell_for_each_arm_and_seed(get, stores):
         assert cell["state"] == row["status"]
         assert cell["value"] == (None if np.isnan(row["test_accuracy"]) else pytest.approx(row["test_accuracy"]))
     assert [failure["arm"] for failure in study["failures"]] == ["norm=none"]
+
+
+def test_failures_are_those_of_the_current_plan_and_those_left_out_are_counted(make_site, tmp_path, monkeypatch):
+    statuses = {("norm=none", 1): "failed", ("norm=none", 2): "failed", ("norm=group", 0): "diverged"}
+    results = tmp_path / "results"
+    store = write_store(results / "invented", truth=Truth(statuses=statuses), extras=False)
+    client = make_site(results).client()
+    found = client.get(f"{API}/invented").json()["failures"]
+    assert {(failure["arm"], failure["seed"]) for failure in found} == statuses.keys()
+    assert " more: " not in client.get("/studies/invented").text
+    monkeypatch.setattr(summaries, "MAX_FAILURES", 1)
+    client = make_site(results).client()
+    assert len(client.get(f"{API}/invented").json()["failures"]) == 1
+    assert "and 2 more: " in client.get("/studies/invented").text
+    monkeypatch.undo()
+    study = yaml.safe_load((store / "study.yaml").read_text())
+    study["factors"]["model.norm"] = ["batch", "group"]
+    (store / "study.yaml").write_text(yaml.safe_dump(study))
+    (left,) = make_site(results).client().get(f"{API}/invented").json()["failures"]
+    assert left["arm"] == "norm=group"
 
 
 def test_effects_are_those_of_the_analysis_package(get, stores):
