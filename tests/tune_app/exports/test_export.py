@@ -47,6 +47,11 @@ def train_again(store):
     return path.stem
 
 
+def of_another_study(store):
+    """Return the store's trials as those of a study that shares its cells."""
+    return [dataclasses.replace(trial, study="more-norms") for trial in trials_of(load_study(store))]
+
+
 def export(*words):
     done = CliRunner().invoke(app, ["export", *words], catch_exceptions=False)
     assert done.exit_code == 0, done.output
@@ -98,14 +103,25 @@ def test_tensorboard_has_a_scalar_for_each_epoch_once(store, tmp_path):
     folders = sorted((tmp_path / "tb").iterdir())
     before = {folder.name: folder.stat().st_mtime_ns for folder in folders}
     trial = next(trials_of(load_study(store)))
-    (own,) = [folder for folder in folders if folder.name.endswith(trial.key[:8])]
+    (own,) = [folder for folder in folders if folder.name.endswith(f"{trial.key}-norms")]
     assert scalars(own)["val/accuracy", 3] == pytest.approx(trial.epochs[2][1]["val_accuracy"])
     changed = train_again(store)
     said = tensorboard.export(trials_of(load_study(store)), tmp_path / "tb")
     assert said.startswith("1 trials written")
     assert {folder.name for folder in (tmp_path / "tb").iterdir()} == set(before)
-    (own,) = [folder for folder in folders if folder.name.endswith(changed[:8])]
+    (own,) = [folder for folder in folders if folder.name.endswith(f"{changed}-norms")]
     assert scalars(own)["trial/seconds", 0] == 123.5
+
+
+def test_tensorboard_has_a_trial_once_whose_arm_has_another_name_now(store, tmp_path):
+    folder, trials = tmp_path / "tb", list(trials_of(load_study(store)))
+    tensorboard.export(trials, folder)
+    renamed = [dataclasses.replace(trial, arm=f"factor={'größer, ' * 100}{trial.arm}") for trial in trials]
+    for written in (4, 0):
+        assert tensorboard.export(renamed, folder).startswith(f"{written} trials written")
+        assert len(list(folder.iterdir())) == 4
+    assert tensorboard.export(of_another_study(store), folder).startswith("4 trials written")
+    assert len(list(folder.iterdir())) == 8
 
 
 class FakeServer:
@@ -184,11 +200,6 @@ def test_mlflow_gets_each_trial_once(store, fake):
     assert len(keys) == len(set(keys)) == 4
     (run,) = [run for run in server.runs.values() if {"key": mlflow.KEY, "value": changed} in run["tags"]]
     assert [one["value"] for one in run["metrics"] if one["key"] == "final_seconds"] == [123.5]
-
-
-def of_another_study(store):
-    """Return the store's trials as those of a study that shares its cells."""
-    return [dataclasses.replace(trial, study="more-norms") for trial in trials_of(load_study(store))]
 
 
 def test_mlflow_keeps_the_runs_of_another_study_in_the_experiment(store, fake):
