@@ -35,12 +35,14 @@ def nearest(name: object, valid: Iterable[str]) -> str:
 def headline(error: str) -> str:
     """Return the line of a stored error that says what happened.
 
-    That is the first line where the user's own code is named there, and the last line of a plain traceback.
+    That is the first line where it is a message, such as one that names the user's own code. Of a plain traceback, or
+    one of a process of Ray, it is the line of the exception, not a further line of its message or of its notes.
     """
     lines = error.strip().splitlines()
-    if not lines:
-        return ""
-    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
+    if not lines or not (lines[0].startswith("Traceback") or "(pid=" in lines[0]):
+        return lines[0] if lines else ""
+    last_frame = max((place for place, line in enumerate(lines) if line.startswith('  File "')), default=0)
+    return next((line for line in lines[last_frame + 1 :] if line.strip() and not line.startswith(" ")), lines[-1])
 
 
 def shown(value: object, limit: int = 80) -> str:

@@ -12,6 +12,7 @@ from analysis.plots._words import sentence_case
 from analysis.stats.cost import cost_by_arm, limits, saved_by_pruning
 from analysis.store._rows import rows_of
 from analysis.store.load import FACTOR, StudyResults
+from search_spaces.errors import headline
 from search_spaces.metrics import Metric
 
 MOST_ROWS = 1000
@@ -121,9 +122,8 @@ def other_cells(results: StudyResults) -> list[dict[str, Any]]:
 
 
 def _why(row: Any) -> str:
-    lines = [line for line in str(row.error or "").splitlines() if line.strip()] if isinstance(row.error, str) else []
-    if lines:
-        return lines[-1].strip()
+    if isinstance(row.error, str) and (said := headline(row.error)):
+        return said
     known = {
         "pruned": f"stopped by the scheduler after epoch {row.epochs_trained}",
         "diverged": f"a loss was not finite after epoch {row.epochs_trained}",

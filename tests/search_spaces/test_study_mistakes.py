@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import re
+import traceback
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces.config.trial import field_paths
-from search_spaces.errors import StudyError, dotted, nearest, shown
+from search_spaces.errors import StudyError, dotted, headline, nearest, shown
 from search_spaces.study_files import names_at, study_from, study_from_store, trial_from
 
 STUDY = {"name": "x", "factors": {"model.norm": ["batch", "group"]}}
@@ -374,3 +375,53 @@ def test_a_stored_study_may_claim_equivalence_without_a_rope():
     claim = {"text": "", "arm": "norm=group", "against": "norm=batch", "expect": "equivalent", "metric": "train_loss"}
     tree = STUDY | {"rope": 0.01, "reference": {"source": "A", "claims": [claim]}}
     assert study_from_store(tree | {"training_version": 2}).reference.claims[0].rope is None
+
+
+DEVICE = "CUDA error: device-side assert triggered\nFor debugging consider CUDA_LAUNCH_BLOCKING=1\nCompile: with DSA"
+NESTED = 'Caught KeyError in worker process 0.\nOriginal Traceback (most recent call last):\n  File "x.py", line 1\nKeyError: 3'
+
+
+def raised(error, note="", while_handling=None):
+    """Return the traceback of an error as the store keeps it."""
+    if note:
+        error.add_note(note)
+    try:
+        try:
+            if while_handling:
+                raise while_handling
+        finally:
+            raise error
+    except BaseException:
+        return traceback.format_exc()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", ""),
+        ("no report for 9 s\nits process was ended", "no report for 9 s"),
+        (
+            f"my/train.py, line 3, in run: ValueError: no\n\n{raised(ValueError('no'))}",
+            "my/train.py, line 3, in run: ValueError: no",
+        ),
+        (raised(ValueError("no")), "ValueError: no"),
+        (raised(AssertionError()), "AssertionError"),
+        (raised(RuntimeError(DEVICE)), "RuntimeError: CUDA error: device-side assert triggered"),
+        (raised(ValueError("no"), "The last lines of context.log:\nepoch 3\nloss: 0.52"), "ValueError: no"),
+        (raised(ValueError("no"), while_handling=KeyError("first")), "ValueError: no"),
+        (raised(RuntimeError(NESTED)), "KeyError: 3"),
+        ("Traceback ...\nValueError: no", "ValueError: no"),
+        (
+            'ray::T.train() (pid=1, ip=10.0.0.1)\n  File "x.py", line 1, in train\n    no()\nValueError: no\nmore',
+            "ValueError: no",
+        ),
+    ],
+)
+def test_the_headline_of_an_error_is_the_line_that_says_what_happened(text, line):
+    assert headline(text) == line
+
+
+def test_the_headline_of_a_syntax_error_is_no_line_of_the_code():
+    with pytest.raises(SyntaxError) as error:
+        compile("a b", "x.py", "exec")
+    assert headline(raised(error.value)).startswith("SyntaxError: invalid syntax")

@@ -21,7 +21,8 @@ _STATUS = {"completed": "FINISHED", "pruned": "KILLED"}
 def export(trials: Iterable[Trial], url: str, experiment: str, http: httpx.Client | None = None) -> str:
     """Write trials as runs of an experiment, which is made where there is none.
 
-    A run that is there as the trial is now is left alone; one that differs, or that was not finished, is replaced.
+    A run that is there as the trial is now is left alone; one that differs, or that was not finished, is replaced. Runs
+    of other studies are left alone: studies may share cells.
     ``http`` replaces the HTTP client, for tests. The variables MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and
     MLFLOW_TRACKING_PASSWORD, identify the caller. Raises StudyError where the server refuses or does not answer.
     """
@@ -30,10 +31,10 @@ def export(trials: Iterable[Trial], url: str, experiment: str, http: httpx.Clien
             return export(trials, url, experiment, own)
     server = _Server(url, http)
     place = server.experiment(experiment)
-    known = {run["key"]: run for run in server.runs(place)}
+    known = {(run["study"], run["key"]): run for run in server.runs(place)}
     written = same = 0
     for trial in trials:
-        before = known.get(trial.key)
+        before = known.get((trial.study, trial.key))
         if before is not None and before["content"] == trial.content:
             same += 1
             continue
@@ -59,14 +60,15 @@ class _Server:
         return str(self._content(found)["experiment"]["experiment_id"])
 
     def runs(self, experiment: str) -> Iterator[dict[str, str]]:
-        """Yield id, key and content of the runs that an export made; no content where it did not finish."""
+        """Yield id, key, study and content of the runs that an export made; no content where it did not finish."""
         query: dict[str, Any] = {"experiment_ids": [experiment], "max_results": 1000, "run_view_type": "ACTIVE_ONLY"}
         while True:
             found = self.post("runs/search", query)
             for run in found.get("runs", ()):
                 tags = {tag["key"]: tag["value"] for tag in run["data"].get("tags", ())}
                 if KEY in tags:
-                    yield {"id": run["info"]["run_id"], "key": tags[KEY], "content": tags.get(CONTENT, "")}
+                    study, content = tags.get(STUDY, ""), tags.get(CONTENT, "")
+                    yield {"id": run["info"]["run_id"], "key": tags[KEY], "study": study, "content": content}
             if not found.get("next_page_token"):
                 return
             query["page_token"] = found["next_page_token"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,20 +12,30 @@ from tune_app.exports.records import Trial
 
 DONE = "exported.txt"
 """File beside a trial's events with the hash of what they contain, written last."""
+MOST_BYTES = 100
+"""Bytes of an arm's name in the name of a trial's folder."""
 
 
 def export(trials: Iterable[Trial], folder: Path) -> str:
     """Write event files below a folder; trials that are there as they are now are left alone.
 
-    Raises StudyError where tensorboardX is missing.
+    The name of a trial's folder ends with its key and its study. Where it begins with an earlier name of the arm, the
+    folder is replaced. Raises StudyError where tensorboardX is missing.
     """
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
         raise StudyError("the export to TensorBoard needs tensorboardX: pip install 'tune-app[tensorboard]'") from None
     written = same = 0
+    known: dict[str, list[Path]] = {}
+    for path in folder.iterdir() if folder.exists() else ():
+        known.setdefault(path.name.rsplit(" ", 1)[-1], []).append(path)
     for trial in trials:
-        own = folder / re.sub(r"[^\w=,.+ -]", "_", f"{trial.name} {trial.key[:8]}")
+        identity = f"{trial.key}-{trial.study}"
+        own = folder / f"{_short(trial.arm)}, seed {trial.seed} {identity}"
+        for renamed in known.get(identity, ()):
+            if renamed != own:
+                shutil.rmtree(renamed)
         if (own / DONE).exists() and (own / DONE).read_text() == trial.content:
             same += 1
             continue
@@ -40,3 +51,8 @@ def export(trials: Iterable[Trial], folder: Path) -> str:
         (own / DONE).write_text(trial.content)
         written += 1
     return f"{written} trials written below {folder}, {same} were there already"
+
+
+def _short(arm: str) -> str:
+    """Return the name of an arm as part of a file's name, which may have 255 bytes."""
+    return re.sub(r"[^\w=,.+ -]", "_", arm).encode()[:MOST_BYTES].decode(errors="ignore")

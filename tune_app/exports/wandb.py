@@ -16,8 +16,8 @@ DONE = "exported"
 def export(trials: Iterable[Trial], folder: Path, project: str) -> str:
     """Write offline runs below ``folder/wandb``; trials that are there as they are now are left alone.
 
-    A trial keeps its run id, so that a later ``wandb sync`` continues the run. Raises StudyError where the library is
-    missing.
+    A trial keeps its run id, so that a later ``wandb sync`` continues the run. Studies that share a cell have a run of
+    it each. Raises StudyError where the library is missing.
     """
     try:
         import wandb
@@ -25,21 +25,21 @@ def export(trials: Iterable[Trial], folder: Path, project: str) -> str:
         raise StudyError("the export to Weights & Biases needs its library: pip install 'tune-app[wandb]'") from None
     notes = folder / "wandb" / DONE
     notes.mkdir(parents=True, exist_ok=True)
-    settings = wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True)
     written = same = 0
     for trial in trials:
-        note = notes / trial.key
+        own = f"{trial.key}-{trial.study}"
+        note = notes / own
         if note.exists() and note.read_text() == trial.content:
             same += 1
             continue
         note.unlink(missing_ok=True)
-        for old in (folder / "wandb").glob(f"offline-run-*-{trial.key}"):
+        for old in (folder / "wandb").glob(f"offline-run-*-{own}"):
             shutil.rmtree(old)
         settings = wandb.Settings(
             silent=True, console="off", x_disable_stats=True, x_disable_meta=True, disable_git=True
         )
         run = wandb.init(
-            mode="offline", dir=str(folder), project=project, id=trial.key, name=trial.name, group=trial.arm,
+            mode="offline", dir=str(folder), project=project, id=own, name=trial.name, group=trial.arm,
             config={**trial.params, **trial.tags}, tags=[trial.status], settings=settings,
         )  # fmt: skip
         for epoch, values in trial.epochs:

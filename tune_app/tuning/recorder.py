@@ -199,7 +199,7 @@ def _take_error(trial: Any) -> str | None:
     if not file or not file.exists():
         return None
     file.unlink()
-    return re.split(r"^Failure # \d+ \(occurred at .*\)\n", _error_of(trial), flags=re.MULTILINE)[-1]
+    return _error_of(trial)
 
 
 def _what_happened(error: str) -> str:
@@ -215,6 +215,8 @@ def _what_happened(error: str) -> str:
 
 
 def _error_of(trial: Any) -> str:
-    """Return what Ray has noted of a trial's errors, from the driver's own copy: the one in storage may come later."""
+    """Return what Ray has noted of a trial's last error, from the driver's own copy: that in storage may come later."""
     file = trial.error_file and Path(trial.error_file)
-    return file.read_text(encoding="utf-8").strip() if file and file.exists() else "process lost"
+    if not file or not file.exists():
+        return "process lost"
+    return re.split(r"^Failure # \d+ \(occurred at .*\)\n", file.read_text(encoding="utf-8"), flags=re.M)[-1].strip()

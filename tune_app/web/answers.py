@@ -47,7 +47,7 @@ class Answers:
         self._locks: dict[str, threading.Lock] = {}
         self._all = threading.Lock()
         self._pending: set[str] = set()
-        self.errors: dict[str, str] = {}
+        self._errors: dict[str, _Computed] = {}
         self._drawing = threading.Lock()  # one report at a time
 
     def effects(self, study: StudyIndex, metric: str | None) -> Effects:
@@ -61,11 +61,19 @@ class Answers:
                 value = compute_effects(study, chosen)
                 found = _Computed(version, value, time.monotonic() - began)
                 self._effects[key] = found
+                if chosen == metric_of(study).name:
+                    self._errors.pop(study.name, None)
         computed: Effects = found.value
         return computed
 
     def latest(self, study: StudyIndex) -> Effects:
-        """Return the effects of the study's metric as `effects` does, or those of a moment ago where they take long."""
+        """Return the effects of the study's metric as `effects` does, or those of a moment ago where they take long.
+
+        A ProblemError where they could not be computed in the background for the study as it is now.
+        """
+        if error := self._error(study):
+            self._start(study)
+            raise ProblemError(500, str(error))
         found = self._effects.get((study.name, metric_of(study).name))
         if found is None or found.seconds < QUICK_SECONDS or found.version == study.finished_version:
             return self.effects(study, None)
@@ -76,7 +84,14 @@ class Answers:
     def latest_version(self, study: StudyIndex) -> str:
         """Return what changes whenever `latest` returns something else."""
         found = self._effects.get((study.name, metric_of(study).name))
-        return found.version if found is not None else ""
+        error = self._error(study)
+        return (found.version if found is not None else "") + (f" {error}" if error else "")
+
+    def _error(self, study: StudyIndex) -> Exception | None:
+        """Return why the effects of the study as it is now could not be computed; None where they were, or not yet."""
+        failed = self._errors.get(study.name)
+        error: Exception | None = failed.value if failed and failed.version == study.finished_version else None
+        return error
 
     def known_statement(self, study: StudyIndex) -> str | None:
         """Return what the effects of a complete study say; None, and computed in the background, where not known."""
@@ -89,15 +104,18 @@ class Answers:
         return None
 
     def _start(self, study: StudyIndex) -> None:
-        if study.name not in self._pending:
+        """Compute the effects in the background, unless that is going on, or has failed with what will not pass."""
+        error = self._error(study)
+        if study.name not in self._pending and (error is None or isinstance(error, OSError)):
             self._pending.add(study.name)
             threading.Thread(target=self._compute, args=(study,), name="effects", daemon=True).start()
 
     def _compute(self, study: StudyIndex) -> None:
+        version = study.finished_version
         try:
             self.effects(study, None)
         except (StudyError, ProblemError, OSError) as error:
-            self.errors[study.name] = str(error)
+            self._errors[study.name] = _Computed(version, error.with_traceback(None))  # whose frames hold the tables
         finally:
             self._pending.discard(study.name)
 

@@ -1,4 +1,4 @@
-"""Learning curves for display: means over an arm's trials with an interval, or single trials, thinned."""
+"""Learning curves for display: means over an arm's completed trials with an interval, or single trials, thinned."""
 
 from __future__ import annotations
 
@@ -23,22 +23,24 @@ Floats = NDArray[np.float64]
 
 
 def curves(study: StudyIndex, metric: str, group: Group, arms: Sequence[str], limit: int, points: int) -> Curves:
-    """Return a metric by epoch for each arm (the mean of finished trials) or each trial; running trials in both.
+    """Return a metric by epoch for each arm (the mean of completed trials) or each trial; running trials in both.
 
-    ``arms`` chooses arms; all if empty. At most ``limit`` curves are returned, and at most ``points`` points of each;
-    means and intervals are over all trials at each epoch that is shown.
+    Beside the means, a trial that did not complete has a curve of its own: a mean over it would jump where it stopped.
+    ``arms`` chooses arms; all if empty. At most ``limit`` curves are returned, means first, and at most ``points``
+    points of each; means and intervals are over all completed trials at each epoch that is shown.
     """
     key = json.dumps(["curves", metric, group, sorted(arms), limit, points])
     ended, total, left_out = study.remember(key, lambda: _ended(study, metric, group, set(arms), limit, points))
     live = _live(study, metric, set(arms))
-    found = live + ended
+    means = [curve for curve in ended if curve.seed is None]
+    found = [*means, *live, *(curve for curve in ended if curve.seed is not None)][:limit]
     if group == "arm":
         order = {arm.name: place for place, arm in enumerate(study.plan.arms)} if study.plan else {}
         found.sort(key=lambda curve: (order.get(curve.arm, len(order)), curve.seed is not None))
     return Curves(
         metric=info(record(metric, study.spec)),
         group=group,
-        curves=found[:limit],
+        curves=found,
         total=total + len(live),
         points_left_out=left_out,
     )
@@ -59,9 +61,12 @@ def _ended(
     left_out = any(len(rows.epochs) > points for *_, rows in rows)
     if group == "trial":
         return _single(rows[:limit], metric, points), len(rows), left_out
-    shown = list(dict.fromkeys(arm for arm, *_ in rows))
+    completed = [row for row in rows if row[2] == "completed"]
+    others = [row for row in rows if row[2] != "completed"]
+    shown = list(dict.fromkeys(arm for arm, *_ in completed))
     first = set(shown[:limit])
-    return _means([row for row in rows if row[0] in first], metric, points), len(shown), left_out
+    means = _means([row for row in completed if row[0] in first], metric, points)
+    return means + _single(others[:limit], metric, points), len(shown) + len(others), left_out
 
 
 def trial_curve(study: StudyIndex, key: str, metric: str, points: int) -> Curves:

@@ -138,7 +138,7 @@ class StudyDetail(StudySummary):
     seeds: list[int]
     replicate: str = Field("seed", description="what a paired difference comes from: seed, or repeat if arms are tuned")
     cells: list[GridCell] = Field(description="planned cells, at most 5,000")
-    failures: list[TrialFailure]
+    failures: list[TrialFailure] = Field(description="the latest 50 of those that `counts` has as failed or diverged")
     problems: list[str]
     costs: StudyCost
     live_at: float | None = Field(description="when the run last wrote its live state")
@@ -191,7 +191,7 @@ class TrialDetail(TrialRow):
 
 
 class Curve(Document):
-    """A metric by epoch: of a trial, or the mean over an arm's trials with its 95 % t interval."""
+    """A metric by epoch: of a trial, or the mean over an arm's completed trials with its 95 % t interval."""
 
     name: str
     arm: str

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from search_spaces.errors import headline
 from tune_app.tuning.store.live import is_current
 from tune_app.web.cells import ended_cells, with_running
 from tune_app.web.costs import cost, study_cost
@@ -18,7 +19,9 @@ from tune_app.web.run_models import Run
 from tune_app.web.tables import Row
 
 MAX_FAILURES = 50
-_OWN_PACKAGES = re.compile(r'^\s*File "([^"]+)", line (\d+)', re.MULTILINE)
+_OWN_LINE = re.compile(r"(.+?, line \d+), in [^:]+: (.+)")
+"""The first line of an error in the user's code, as `user_traceback` writes it."""
+_FRAME = re.compile(r'^\s*File "([^"]+)", line (\d+)', re.MULTILINE)
 _LIBRARIES = ("/site-packages/", "/dist-packages/", "/lib/python3", "/tune_app/", "<frozen ")
 
 
@@ -167,8 +170,9 @@ def _names(study: StudyIndex) -> dict[str, str]:
 
 
 def failures(study: StudyIndex) -> list[TrialFailure]:
-    """Return the trials that failed or diverged, the latest first."""
-    rows = [(key, row) for key, row in study.trials.items() if row["status"] in ("failed", "diverged")]
+    """Return the latest trials of the current plan that failed or diverged, the latest first."""
+    trials = study.trials.items()
+    rows = [(key, row) for key, row in trials if row["planned"] and row["status"] in ("failed", "diverged")]
     rows.sort(key=lambda item: -(item[1]["finished_at"] or 0.0))
     found = []
     for key, row in rows[:MAX_FAILURES]:
@@ -182,15 +186,17 @@ def reason_of(row: Row) -> tuple[str, str | None]:
     """Return why a trial did not complete, and the file and line of the user's own code where its traceback has one."""
     if row["status"] == "diverged":
         return f"a loss was not finite after epoch {row['epochs_trained']}", None
-    lines = [line for line in (row.get("error") or "").splitlines() if line.strip()]
-    if not lines:
+    said = headline(row.get("error") or "")
+    if not said:
         return "no message was kept", None
+    if own := _OWN_LINE.fullmatch(said):
+        return own[2][:500], own[1]
     places = [
         f"{path}, line {line}"
-        for path, line in _OWN_PACKAGES.findall(row["error"])
+        for path, line in _FRAME.findall(row["error"])
         if not any(part in path for part in _LIBRARIES)
     ]
-    return lines[-1].strip()[:500], places[-1] if places else None
+    return said[:500], places[-1] if places else None
 
 
 def _problems(study: StudyIndex) -> list[str]:

@@ -31,12 +31,12 @@ _THREADS = 4
 _KEPT = (
     "digest", "fingerprint", "arm", "seed", "status", "epochs_planned", "epochs_trained", "best_epoch", "seconds",
     "gpus", "cpus", "node", "attempts", "started_at", "finished_at", "config", "levels", "history", "error",
-    "device_name", "precision", "parameters", "log_lines",
+    "device_name", "precision", "parameters", "log_lines", "run_id",
 )  # fmt: skip
 _NEEDED = ("digest", "fingerprint", "arm", "seed")
 """A row without one of these belongs to no cell."""
 _NUMBERS = ("seconds", "gpus", "cpus")
-_REPEATED = ("fingerprint", "arm", "status", "node", "levels", "history", "device_name", "precision")
+_REPEATED = ("fingerprint", "arm", "status", "node", "levels", "history", "device_name", "precision", "run_id")
 MANY_FILES = 200
 """After this many files the memory that reading them took is given back to the system."""
 COMPACT = "compact-"

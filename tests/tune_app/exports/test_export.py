@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -22,7 +23,7 @@ from bench.make_store import Truth, write_store
 from search_spaces.errors import StudyError
 from tests.support.processes import free_ports
 from tune_app.cli import app
-from tune_app.exports import csv_files, mlflow, tensorboard
+from tune_app.exports import csv_files, mlflow, tensorboard, wandb
 from tune_app.exports.records import trials_of
 
 pytestmark = pytest.mark.slow
@@ -44,6 +45,11 @@ def train_again(store):
     column = table.schema.get_field_index("seconds")
     pq.write_table(table.set_column(column, "seconds", [[123.5]]), path)
     return path.stem
+
+
+def of_another_study(store):
+    """Return the store's trials as those of a study that shares its cells."""
+    return [dataclasses.replace(trial, study="more-norms") for trial in trials_of(load_study(store))]
 
 
 def export(*words):
@@ -97,14 +103,25 @@ def test_tensorboard_has_a_scalar_for_each_epoch_once(store, tmp_path):
     folders = sorted((tmp_path / "tb").iterdir())
     before = {folder.name: folder.stat().st_mtime_ns for folder in folders}
     trial = next(trials_of(load_study(store)))
-    (own,) = [folder for folder in folders if folder.name.endswith(trial.key[:8])]
+    (own,) = [folder for folder in folders if folder.name.endswith(f"{trial.key}-norms")]
     assert scalars(own)["val/accuracy", 3] == pytest.approx(trial.epochs[2][1]["val_accuracy"])
     changed = train_again(store)
     said = tensorboard.export(trials_of(load_study(store)), tmp_path / "tb")
     assert said.startswith("1 trials written")
     assert {folder.name for folder in (tmp_path / "tb").iterdir()} == set(before)
-    (own,) = [folder for folder in folders if folder.name.endswith(changed[:8])]
+    (own,) = [folder for folder in folders if folder.name.endswith(f"{changed}-norms")]
     assert scalars(own)["trial/seconds", 0] == 123.5
+
+
+def test_tensorboard_has_a_trial_once_whose_arm_has_another_name_now(store, tmp_path):
+    folder, trials = tmp_path / "tb", list(trials_of(load_study(store)))
+    tensorboard.export(trials, folder)
+    renamed = [dataclasses.replace(trial, arm=f"factor={'größer, ' * 100}{trial.arm}") for trial in trials]
+    for written in (4, 0):
+        assert tensorboard.export(renamed, folder).startswith(f"{written} trials written")
+        assert len(list(folder.iterdir())) == 4
+    assert tensorboard.export(of_another_study(store), folder).startswith("4 trials written")
+    assert len(list(folder.iterdir())) == 8
 
 
 class FakeServer:
@@ -183,6 +200,18 @@ def test_mlflow_gets_each_trial_once(store, fake):
     assert len(keys) == len(set(keys)) == 4
     (run,) = [run for run in server.runs.values() if {"key": mlflow.KEY, "value": changed} in run["tags"]]
     assert [one["value"] for one in run["metrics"] if one["key"] == "final_seconds"] == [123.5]
+
+
+def test_mlflow_keeps_the_runs_of_another_study_in_the_experiment(store, fake):
+    server, http = fake
+    mlflow.export(trials_of(load_study(store)), "http://mlflow", "all", http)
+    first = set(server.runs)
+    assert mlflow.export(of_another_study(store), "http://mlflow", "all", http).startswith("4 runs written")
+    assert first < set(server.runs)
+    for trials in (trials_of(load_study(store)), of_another_study(store)):
+        assert mlflow.export(trials, "http://mlflow", "all", http).startswith("0 runs written")
+    studies = [tag["value"] for run in server.runs.values() for tag in run["tags"] if tag["key"] == mlflow.STUDY]
+    assert sorted(studies) == ["more-norms"] * 4 + ["norms"] * 4
 
 
 def test_an_export_that_was_cut_off_is_completed(store, fake):
@@ -280,15 +309,22 @@ def test_weights_and_biases_gets_offline_runs_once(store, tmp_path, monkeypatch)
     assert "1 offline runs written" in export(*words)
     folders = list((tmp_path / "wb" / "wandb").glob("offline-run-*"))
     trials = {trial.key: trial for trial in trials_of(load_study(store))}
-    assert sorted(folder.name.rsplit("-", 2)[1] + "-" + folder.name.rsplit("-", 1)[1] for folder in folders) == sorted(
-        trials
-    )
+    assert sorted(folder.name.split("-", 3)[3] for folder in folders) == sorted(f"{key}-norms" for key in trials)
     for folder in folders:
-        trial = next(trial for key, trial in trials.items() if folder.name.endswith(key))
+        trial = next(trial for key, trial in trials.items() if folder.name.endswith(f"{key}-norms"))
         history, summary = wandb_rows(folder)
         assert [row["val_loss"] for row in history] == pytest.approx([values["val_loss"] for _, values in trial.epochs])
         if trial.key == changed:
             assert summary["final_seconds"] == 123.5
+
+
+def test_weights_and_biases_keeps_the_runs_of_another_study(store, tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="the library of Weights & Biases is not installed")
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    for written in (4, 0):
+        for trials in (trials_of(load_study(store)), of_another_study(store)):
+            assert wandb.export(trials, tmp_path, "all").startswith(f"{written} offline runs written")
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 8
 
 
 def wandb_rows(folder):

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from analysis import load_study
+from analysis.report.facts import unfinished
 from search_spaces.errors import StudyError
 from search_spaces.plan import make_plan
 from tests.support.own_code import STUDY, TRAIN, write_package
@@ -26,6 +27,7 @@ from tune_app.tuning.rehearsal import rehearse
 from tune_app.tuning.runner import run_study
 from tune_app.tuning.store.writer import ResultsStore
 from tune_app.user_code import code_source
+from tune_app.web.summaries import reason_of
 
 pytestmark = pytest.mark.slow
 
@@ -350,6 +352,10 @@ def test_an_error_has_the_last_lines_of_the_log(tmp_path):
     assert first.endswith("in train: ValueError: the data has no column 'age'")
     assert "The last lines of context.log:\nepoch 1 xxx" in rest
     assert str(failed.error).count("The last lines") == 1
+    reason, place = reason_of(failed.to_dict() | {"status": "failed"})
+    assert (reason, place.split(", ")[0]) == ("ValueError: the data has no column 'age'", first.split(", ")[0])
+    (listed,) = unfinished(load_study(tmp_path / "results/own"))
+    assert listed["why"] == first
 
 
 def test_lines_written_before_an_interruption_stay(tmp_path, monkeypatch):

@@ -219,11 +219,12 @@ def test_a_lost_gpu_counts_as_an_attempt_and_its_text_leaves_the_row_of_the_next
 
 def test_a_trial_that_ray_gives_up_is_failed(make, store, job, tmp_path):
     recorder = make()
-    (tmp_path / "error.txt").write_text("the actor died\n")
+    noted = [f"Failure # {number} (occurred at 2026-01-01_00-00-00)\nthe actor died, {number}\n" for number in (1, 2)]
+    (tmp_path / "error.txt").write_text("".join(noted))
     trial = SimpleNamespace(trial_id="t", config={"job": job.to_json()}, error_file=str(tmp_path / "error.txt"))
     recorder.on_trial_start(0, [], trial)
     recorder.on_trial_error(0, [], trial)
-    assert row_of(store, job)["error"] == "the actor died"
+    assert row_of(store, job)["error"] == "the actor died, 2"
 
 
 @pytest.mark.parametrize(

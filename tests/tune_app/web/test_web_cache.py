@@ -2,16 +2,18 @@
 
 import threading
 import time
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 
 from bench.make_store import write_store
-from tune_app.storage import Folder
+from tune_app.storage import Folder, StorageError
 from tune_app.web import answers
 from tune_app.web.answers import Answers
 from tune_app.web.cache import Cache
 from tune_app.web.index import StudyIndex
+from tune_app.web.problems import ProblemError
 from tune_app.web.run_models import RunSubmission
 from tune_app.web.tokens import Identity
 
@@ -85,6 +87,48 @@ def test_effects_that_take_long_are_shown_as_they_were_until_the_new_ones_are_th
     assert found.latest(study) == "effects of 2"
     study.finished_version = "3"
     assert found.effects(study, None) == "effects of 3"
+
+
+@pytest.mark.parametrize("error", [ProblemError(500, "no memory"), StorageError("no answer")])
+def test_effects_that_cannot_be_computed_in_the_background_say_so_until_they_can(error, tmp_path, monkeypatch):
+    study, asked, fails = SimpleNamespace(name="s", finished_version="1"), [], [False]
+
+    def compute(study, metric):
+        asked.append(study.finished_version)
+        if fails[0]:
+            raise error
+        return f"effects of {study.finished_version}"
+
+    def until(holds):
+        end = time.monotonic() + 60
+        while not holds():
+            assert time.monotonic() < end
+
+    monkeypatch.setattr(answers, "compute_effects", compute)
+    monkeypatch.setattr(answers, "metric_of", lambda study: SimpleNamespace(name="m"))
+    monkeypatch.setattr(answers, "missing_cells", lambda study: 0)
+    monkeypatch.setattr(answers, "QUICK_SECONDS", -1.0)
+    study.plan, study.trials = "plan", {"trial": {}}
+    found = Answers(tmp_path)
+    assert found.latest(study) == "effects of 1"
+    study.finished_version, fails[0] = "2", True
+    assert found.latest(study) == "effects of 1"
+    until(lambda: found.latest_version(study) == f"1 {error}" and not found._pending)
+    for _ in range(3):
+        with pytest.raises(ProblemError, match=str(error)):
+            found.latest(study)
+        assert found.known_statement(study) is None
+        until(lambda: not found._pending)
+    assert (asked.count("2") == 1) == isinstance(error, ProblemError), "what may pass is tried again"
+    fails[0] = False
+    if isinstance(error, ProblemError):
+        study.finished_version = "3"
+        assert found.latest(study) == "effects of 1"
+    else:
+        with suppress(ProblemError):
+            found.latest(study)
+    until(lambda: found.latest_version(study) == study.finished_version)
+    assert found.latest(study) == f"effects of {study.finished_version}"
 
 
 def test_a_report_is_written_again_when_a_landscape_was_computed(tmp_path, monkeypatch):

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
+from datetime import timedelta
 
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from bench.make_store import write_store
 from tune_app.storage import Folder, StorageError
+from tune_app.tuning.store.merging import merge_files, read_part
 from tune_app.web import files
 from tune_app.web.index import StudyIndex
+from tune_app.web.problems import ProblemError
 from tune_app.web.summaries import detail
 from tune_app.web.tables import Table, trial_rows
 
@@ -85,7 +91,97 @@ def test_a_file_that_would_take_too_much_memory_is_left_out(store, monkeypatch):
     name = change(store, "error", pa.array(["x" * 10_000_000]))
     study = opened(store)
     assert study.damaged == (name,)
-    assert len(pq.read_table(pa.BufferReader(files.content(study, "trials.parquet")[0]))) == 7
+    refused(409, f"trials/{name} is damaged (it would take", study)
+
+
+def refused(status, words, study, name="trials.parquet"):
+    with pytest.raises(ProblemError) as error:
+        files.content(study, name)
+    assert (error.value.status, words in error.value.detail) == (status, True), error.value.detail
+
+
+def downloaded(study, table):
+    """Return a table as a client gets it, by trial."""
+    found = pd.read_csv(io.BytesIO(files.content(study, f"{table}.csv")[0]))
+    pd.testing.assert_frame_equal(
+        found[["digest", "fingerprint"]],
+        pd.read_parquet(io.BytesIO(files.content(study, f"{table}.parquet")[0]))[["digest", "fingerprint"]],
+        check_dtype=False,
+    )
+    return found.set_index(["digest", "fingerprint"])
+
+
+@pytest.mark.parametrize(
+    ("column", "values"), [("digest", None), ("seed", pa.array(["one"])), ("finished_at", pa.array(["yesterday"]))]
+)
+def test_a_table_with_a_damaged_file_is_not_sent_without_its_rows(column, values, store):
+    name = change(store, column, values)
+    refused(409, f"trials/{name} is damaged", opened(store))
+
+
+def test_a_table_of_which_a_file_cannot_be_read_for_a_moment_is_not_sent_without_it(store, monkeypatch):
+    study = opened(store)
+    monkeypatch.setattr(Folder, "read", lambda folder, name: fail(OSError(errno.EMFILE, "Too many open files")))
+    refused(503, "Too many open files", study)
+    monkeypatch.setattr(Folder, "read", lambda folder, name: fail(StorageError("no answer")))
+    with pytest.raises(StorageError):
+        files.content(study, "trials.parquet")
+
+
+@pytest.mark.parametrize("table", ["trials", "epochs"])
+def test_a_table_that_is_merged_while_it_is_read_has_all_its_rows(table, store, monkeypatch):
+    study, read, folder = opened(store), Folder.read, Folder(str(store)) / table
+    before, names = downloaded(study, table), folder.names(".parquet")
+
+    def merged(own, name):
+        monkeypatch.setattr(Folder, "read", read)
+        merge_files(folder, table, {name: read_part(folder, name) for name in names})
+        return read(own, name)
+
+    monkeypatch.setattr(Folder, "read", merged)
+    pd.testing.assert_frame_equal(downloaded(study, table).sort_index(), before.sort_index())
+    assert [name[:8] for name in folder.names(".parquet")] == ["compact-"]
+    monkeypatch.setattr(Folder, "read", lambda own, name: fail(FileNotFoundError(name)))
+    refused(503, "ask for it again", study)
+
+
+def test_a_trial_that_is_in_several_files_is_sent_once_by_the_rule_of_the_pages(store):
+    own = sorted((store / "trials").iterdir())
+    before = {table: downloaded(opened(store), table) for table in ("trials", "epochs")}
+    for path, day, seconds in ((own[0], 0, 1.0), (own[1], 0, 2.0), (own[1], 1, 3.0)):
+        row = pq.read_table(path)
+        row = put(row, "finished_at", pc.add(row["finished_at"], timedelta(days=day)))
+        pq.write_table(
+            put(row, "seconds", pa.array([seconds])), store / "trials" / f"compact-{9 - seconds:.0f}.parquet"
+        )
+    own[1].unlink()
+    epochs = pq.read_table(store / "epochs" / own[0].name)
+    pq.write_table(put(epochs, "val_loss", pa.array([7.0] * len(epochs))), store / "epochs" / "compact-0.parquet")
+    study = opened(store)
+    trials = downloaded(study, "trials")
+    first, second = (tuple(path.stem.split("-")) for path in own[:2])
+    assert len(trials) == 8
+    assert trials.loc[first, "seconds"] == before["trials"].loc[first, "seconds"]
+    assert trials.loc[second, "seconds"] == 3.0
+    assert {name: row["seconds"] for name, row in study.trials.items()} == {
+        "-".join(pair): pytest.approx(value) for pair, value in trials["seconds"].items()
+    }
+    pd.testing.assert_frame_equal(downloaded(study, "epochs").sort_index(), before["epochs"].sort_index())
+
+
+def test_epochs_of_another_run_than_the_trial_s_own_row_are_not_sent(store):
+    own = sorted((store / "trials").iterdir())[0]
+    for table in ("trials", "epochs"):
+        rows = pq.read_table(store / table / own.name)
+        pq.write_table(put(rows, "run_id", pa.array(["new"] * len(rows), pa.string())), store / table / own.name)
+    stale = put(rows, "run_id", pa.array(["old"] * len(rows), pa.string()))
+    pq.write_table(put(stale, "epoch", pa.array([8, 9])), store / "epochs" / "compact-0.parquet")
+    found = downloaded(opened(store), "epochs")
+    assert (len(found), found["epoch"].max()) == (16, 2)
+
+
+def put(table, name, values):
+    return table.set_column(table.schema.get_field_index(name), name, values)
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), StorageError("no answer")])

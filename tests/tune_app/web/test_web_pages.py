@@ -117,8 +117,8 @@ def test_every_page_shows(visit, site):
         assert answer.status_code == 200, path
         assert words in answer.text, path
         assert not re.search(r"<script(?![^>]*src=)|\sstyle=|\son\w+=", answer.text), path
-    for failed in visit.get("/api/v1/studies/invented/trials?status=failed").json()["trials"]:
-        assert "Why it did not complete" in visit.get(f"/studies/invented/trials/{failed['key']}").text
+    (failed,) = visit.get("/api/v1/studies/invented/trials?status=failed").json()["trials"]
+    assert "Why it did not complete" in visit.get(f"/studies/invented/trials/{failed['key']}").text
 
 
 def test_a_page_that_is_not_there_says_so_as_a_page(visit):

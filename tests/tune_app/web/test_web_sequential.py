@@ -33,6 +33,7 @@ def test_when_all_arms_stopped_the_study_is_complete_with_the_cells_that_it_took
     assert study["statement"] == f"all {len(trials)} cells are finished"
     effects = asked(make_site, trained, "/effects")
     assert effects["decided"]
+    assert {row["arm"] for row in effects["rows"]} == set(trials["arm"]) - {effects["rows"][0]["reference"]}
     assert all("look" in row["words"] for row in effects["rows"])
     plan = asked(make_site, trained, "/plan")
     assert sum(arm["cells"] - arm["done"] for arm in plan["arms"]) == plan["missing"] == 0

@@ -11,13 +11,15 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from analysis import load_study
+from analysis.plots.curves import curve_data
 from analysis.stats.effects import effects
 from bench.make_store import Truth, write_store
 from tune_app.storage import Folder
 from tune_app.tuning.store.live import LiveWriter, RunningTrial
-from tune_app.web import answers
+from tune_app.web import answers, summaries
 from tune_app.web.curves import mean_and_interval, spread
 from tune_app.web.tables import Table, stamps, trial_rows
 
@@ -59,10 +61,31 @@ def test_a_study_has_a_cell_for_each_arm_and_seed(get, stores):
     assert [failure["arm"] for failure in study["failures"]] == ["norm=none"]
 
 
+def test_failures_are_those_of_the_current_plan_and_those_left_out_are_counted(make_site, tmp_path, monkeypatch):
+    statuses = {("norm=none", 1): "failed", ("norm=none", 2): "failed", ("norm=group", 0): "diverged"}
+    results = tmp_path / "results"
+    store = write_store(results / "invented", truth=Truth(statuses=statuses), extras=False)
+    client = make_site(results).client()
+    found = client.get(f"{API}/invented").json()["failures"]
+    assert {(failure["arm"], failure["seed"]) for failure in found} == statuses.keys()
+    assert " more: " not in client.get("/studies/invented").text
+    monkeypatch.setattr(summaries, "MAX_FAILURES", 1)
+    client = make_site(results).client()
+    assert len(client.get(f"{API}/invented").json()["failures"]) == 1
+    assert "and 2 more: " in client.get("/studies/invented").text
+    monkeypatch.undo()
+    study = yaml.safe_load((store / "study.yaml").read_text())
+    study["factors"]["model.norm"] = ["batch", "group"]
+    (store / "study.yaml").write_text(yaml.safe_dump(study))
+    (left,) = make_site(results).client().get(f"{API}/invented").json()["failures"]
+    assert left["arm"] == "norm=group"
+
+
 def test_effects_are_those_of_the_analysis_package(get, stores):
     found = get("/invented/effects")
     expected = effects(load_study(stores / "invented")).set_index("arm")
     assert found["decided"]
+    assert sorted(row["arm"] for row in found["rows"]) == sorted(expected.index)
     for row in found["rows"]:
         assert row["difference"] == pytest.approx(expected.loc[row["arm"], "difference"])
         assert row["verdict"] == expected.loc[row["arm"], "verdict"]
@@ -163,6 +186,7 @@ def test_a_trial_shows_what_differs_from_the_baseline(get):
 def test_arm_curves_are_the_mean_over_trials_with_a_t_interval(get, stores):
     found = get("/invented/curves", metric="val_loss")
     rows = load_study(stores / "invented").epochs
+    assert sorted(curve["arm"] for curve in found["curves"]) == sorted(rows["arm"].unique())
     for curve in found["curves"]:
         by_epoch = rows[rows["arm"] == curve["arm"]].groupby("epoch")["val_loss"]
         np.testing.assert_allclose(curve["values"], by_epoch.mean(), rtol=1e-5)
@@ -171,6 +195,29 @@ def test_arm_curves_are_the_mean_over_trials_with_a_t_interval(get, stores):
         )
     assert found["metric"]["unit"] == "nats"
     assert len(get("/invented/curves", group="trial", arm="norm=group")["curves"]) == 5
+
+
+def test_arm_curves_leave_out_trials_that_did_not_complete_as_the_report_does(make_site, tmp_path):
+    statuses = {("norm=none", 1): "diverged", ("norm=none", 3): "pruned"}
+    truth = Truth(statuses={**statuses, **{("batch_size=32", seed): "diverged" for seed in range(5)}})
+    store = write_store(tmp_path / "results" / "invented", truth=truth, extras=False)
+    client = make_site(tmp_path / "results").client()
+    found = client.get(f"{API}/invented/curves", params={"metric": "val_loss"}).json()
+    expected = curve_data(load_study(store).epochs, ["val_loss"])
+    means = expected[expected["kind"] == "mean"].set_index("arm")
+    shown = {curve["arm"]: curve for curve in found["curves"] if curve["seed"] is None}
+    assert shown.keys() == set(means.index) == {"baseline", "norm=group", "norm=none"}
+    for arm, curve in shown.items():
+        assert curve["n"] == means.loc[arm, "n"].max()
+        for name, column in (("values", "value"), ("low", "low"), ("high", "high")):
+            np.testing.assert_allclose(curve[name], means.loc[arm, column], rtol=1e-4)
+    single = {(curve["arm"], curve["seed"]): curve for curve in found["curves"] if curve["seed"] is not None}
+    assert {place: curve["state"] for place, curve in single.items()} == truth.statuses
+    assert single["norm=none", 1]["epochs"] == [1, 2, 3, 4, 5]
+    assert found["total"] == len(found["curves"]) == 10
+    few = client.get(f"{API}/invented/curves", params={"metric": "val_loss", "limit": 4}).json()
+    assert [curve["seed"] is None for curve in few["curves"]].count(True) == 3
+    assert (len(few["curves"]), few["total"]) == (4, 10)
 
 
 def test_the_interval_is_the_t_interval_by_hand():

@@ -89,8 +89,8 @@
     if (found.total > found.curves.length) parts.push(`${found.curves.length} of ${found.total} curves are shown.`);
     if (found.points_left_out) parts.push("Long curves are thinned to 300 epochs.");
     const isMeans = found.group === "arm";
-    if (isMeans && found.curves.some((curve) => curve.seed === null)) parts.push("Bands are 95 % t intervals of the mean over finished trials.");
-    if (isMeans && found.curves.some((curve) => curve.seed !== null)) parts.push("Thin lines are running trials.");
+    if (isMeans && found.curves.some((curve) => curve.seed === null)) parts.push("Bands are 95 % t intervals of the mean over completed trials.");
+    if (isMeans && found.curves.some((curve) => curve.seed !== null)) parts.push("Thin lines are trials that run or did not complete.");
     if (chart) { chart.destroy(); chart = null; }
     holder.replaceChildren();
     if (note) note.textContent = parts.join(" ");
