@@ -18,6 +18,21 @@ import s3fs
 
 from tests.support.processes import wait_until
 
+_SERVER = """
+import threading
+from moto.s3.responses import S3Response
+from moto.server import main
+
+lock, put = threading.Lock(), S3Response.put_object
+
+def in_one_step(self):  # as S3: moto looks for the file first and writes it later, so that two may create it
+    with lock:
+        return put(self)
+
+S3Response.put_object = in_one_step
+main()
+"""
+
 
 def free_port() -> int:
     with socket.socket() as one:
@@ -30,7 +45,7 @@ def moto_server() -> Iterator[int]:
     """Run a server in a process of its own; yields its port."""
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)],
+        [sys.executable, "-c", _SERVER, "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
