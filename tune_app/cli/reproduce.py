@@ -46,13 +46,14 @@ def reproduce(
     from analysis import load_study
     from analysis.reproduction.page import write_reproduction
     from search_spaces.metrics import LANDSCAPE_METRICS
+    from tune_app.tuning.interruption import termination_is_interruption
     from tune_app.tuning.landscape.compute import compute_landscapes
     from tune_app.tuning.landscape.task import SurfaceSpec
     from tune_app.tuning.runner import run_study
     from tune_app.tuning.session import ray_session
 
     screen, folder, failed = console(), Folder(results) / size, 0
-    with ray_session(address):
+    with termination_is_interruption(), ray_session(address):
         for number, spec in enumerate(specs, start=1):
             screen.print(f"[{number}/{len(specs)}] {spec.name}: {spec.question}")
             summary = run_study(spec, folder.url, address)

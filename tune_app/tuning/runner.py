@@ -22,6 +22,7 @@ from tune_app.tuning.cell import TrialSettings
 from tune_app.tuning.code_versions import accepted_code, keep_archive
 from tune_app.tuning.environment import describe_environment
 from tune_app.tuning.executor import Batch, Executor, Stopping
+from tune_app.tuning.interruption import termination_is_interruption
 from tune_app.tuning.jobs import Job, cell_job
 from tune_app.tuning.passes import Passes, RunSummary
 from tune_app.tuning.phases import Phases
@@ -90,7 +91,7 @@ def run_study(
     store.prepare()
     listeners = (TensorBoard(store),) if tensorboard else ()
     chosen = make_executor(executor, address, shared_folder) if isinstance(executor, str) else executor
-    with hold(store.folder) as lease:
+    with termination_is_interruption(), hold(store.folder) as lease:
         store.require_held = lease.require
         store.sweep()
         source = code or code_source(spec, ship=chosen.needs_archive)
