@@ -104,6 +104,15 @@ def test_the_summary_is_shown_before_the_executor_ends(tiny_tree, tmp_path):
     assert summary.trained == 4
 
 
+@pytest.mark.parametrize(("is_cluster", "ends"), [(False, "is auto)"), (True, "lets a cluster start GPU nodes)")])
+def test_only_a_run_on_a_cluster_is_told_how_to_get_gpu_nodes(tiny_tree, tmp_path, monkeypatch, is_cluster, ends):
+    monkeypatch.setattr(Recorded, "needs_archive", is_cluster)
+    monkeypatch.setattr(Recorded, "gpu_share", lambda *arguments: 0.0)
+    (note,) = run_study(study_from(tiny_tree), str(tmp_path), executor=Recorded()).notes
+    assert note.startswith("no GPU here")
+    assert note.endswith(ends)
+
+
 def test_a_large_ablation_is_trained_in_batches(tiny_tree, tmp_path, monkeypatch, capsys):
     executor, estimated = Recorded(), []
     monkeypatch.setattr(runner, "TRIALS_PER_BATCH", 3)
