@@ -59,12 +59,10 @@ def test_ctrl_c_twice_ends_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["results/tiny/.holder", "results/tiny/study.yaml", "ray/ta-*/r/session_2*"])
+@pytest.mark.parametrize("moment", [".holder", "study.yaml"])
 def test_an_interruption_before_anything_is_trained_is_no_success(tmp_path, number, moment):
-    root, pattern = moment.split("/", 1)
     with driver(study(epochs=2000), tmp_path) as run:
-        folder = {"results": tmp_path, "ray": run.ray}[root]
-        wait_until(lambda: next(folder.glob(pattern), None))
+        wait_until(lambda: (tmp_path / "tiny" / moment).exists())
         run.process.send_signal(number)
         code, out = run.wait(60)
         wait_until(lambda: run.family() == [])

@@ -1,6 +1,7 @@
 """What a run does before its first trial and after its last one: what it imports, starts, and shows."""
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -134,6 +135,21 @@ def test_a_ray_that_does_not_start_is_one_message(monkeypatch):
     with pytest.raises(StudyError, match=r"Ray did not start on this machine \(The current node timed out"):
         session.ray_session(preload=("json", "csv")).__enter__()
     assert session._PRELOAD not in os.environ
+
+
+def test_a_termination_while_ray_starts_is_an_interruption_and_rays_own_handler_does_not_stay(monkeypatch):
+    def init(**options):
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))  # as Ray does
+        if options["is_ended"]:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(session.ray, "init", init)
+    before = signal.getsignal(signal.SIGTERM)
+    session._init(is_ended=False)
+    assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(KeyboardInterrupt):
+        session._init(is_ended=True)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_ray_is_started_as_without_the_dashboards_packages_and_only_then():
