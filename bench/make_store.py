@@ -50,12 +50,11 @@ def write_store(
     ...).
     """
     truth = truth or Truth()
-    chosen = {"space": dict(space)} if space else {"factors": dict(factors or FACTORS), "design": {"kind": design}}
-    if not space and not isinstance(design, str):
-        chosen["design"] = dict(design)
+    kind = {"kind": design} if isinstance(design, str) else dict(design)
+    ablation = {"mode": "ablation", "factors": dict(factors or FACTORS), "design": kind, "seeds": seeds}
+    chosen = {"mode": "search", "space": dict(space)} if space else ablation
     study = StudySpec.model_validate(
-        {"name": "invented", "mode": "search" if space else "ablation", "seeds": seeds, **chosen, **spec}
-        | {"baseline": {"epochs": epochs, **spec.get("baseline", {})}}
+        {"name": "invented", **chosen, **spec} | {"baseline": {"epochs": epochs, **spec.get("baseline", {})}}
     )
     rng = np.random.default_rng(rng_seed)
     cells = _search_cells(study, truth, trials, rng) if space else _ablation_cells(study, truth)

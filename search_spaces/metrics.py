@@ -59,6 +59,11 @@ class Metric:
         """The unit of a difference: percentages differ by points."""
         return "points" if self.unit == "%" else self.unit
 
+    def amount(self, difference: float, style: str = "g") -> str:
+        """Return a stored difference as text, with its unit: "0.5 points", "1 point"."""
+        shown = f"{difference * self.scale:{style}}"
+        return f"{shown} {'point' if (shown, self.difference) == ('1', 'points') else self.difference}".rstrip()
+
     def has_unit_of(self, other: Metric) -> bool:
         """Return whether a difference in this metric can be compared with one in another: same quantity or unit."""
         own = (self.unit, self.scale)

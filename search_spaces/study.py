@@ -259,6 +259,8 @@ class StudySpec(Part):
             raise must(needed, getattr(self, needed), f"given and not empty in a study of mode {self.mode}")
         if self.mode == "search" and self.tune is not None:
             raise must("tune", "given", "left out in a study of mode search: an ablation tunes its arms")
+        if self.training_version is None:  # stores of earlier releases may have what has no effect
+            self._refuse_without_effect()
         if self.tune is not None and (taken := {"repeat", "trial", "is_final"} & set(self.metrics)):
             raise refused("metrics", sorted(taken), f"has {min(taken)!r}, a column of tuned ablations; rename it")
         if self.baseline.seed:
@@ -269,6 +271,17 @@ class StudySpec(Part):
             raise must("search.asha.grace_period", asha.grace_period, f"at most the {self.baseline.epochs} epochs")
         check_published(self)
         return self
+
+    def _refuse_without_effect(self) -> None:
+        """Refuse what is written and has no effect in the study's mode."""
+        if self.mode == "ablation" and self.search != Search():
+            what = "is given, but has no effect in a study of mode ablation; leave it out, or say `mode: search`"
+            raise refused("search", None, what)
+        if self.mode == "search" and self.design != Design():
+            raise refused("design", None, "is given, but has no effect in a study of mode search; leave it out")
+        if self.mode == "search" and "seeds" in self.model_fields_set and len(self.seeds) > 1:
+            rule = "one seed in a study of mode search, which trains each configuration once"
+            raise must("seeds", list(self.seeds), f"{rule}; `tune-app confirm` trains the best ones with more seeds")
 
     def metric_records(self) -> dict[str, Metric]:
         """Return every metric that this study can be about, by name: those of its task, and the declared ones."""

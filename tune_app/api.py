@@ -29,14 +29,16 @@ def run(
     size: str | None = None,
     overrides: Sequence[str] = (),
     address: str | None = None,
+    shared_folder: bool = False,
     accept_code: bool = False,
 ) -> StudyResults:
     """Train what the results store of a study lacks, and return the loaded results.
 
     ``study``: a file, a ready study's name, plain data, or a `StudySpec`. In plain data, ``task.run``, ``model.family``
     and ``data.source`` may be function objects. ``executor``: ``ray``, or ``inline`` for this process: a debugger
-    works, Ray is not needed, the figures are the same. ``address``: a Ray to join. Other arguments are those of the
-    command line. Raises StudyError for mistakes, and where every trial failed.
+    works, Ray is not needed, the figures are the same. ``address``: a Ray to join; ``shared_folder``: every node of it
+    sees ``results``. Other arguments are those of the command line. Raises StudyError for mistakes, and where every
+    trial failed.
     """
     from analysis import load_study
     from tune_app.tuning.runner import run_study
@@ -44,7 +46,15 @@ def run(
     if executor not in ("ray", "inline"):
         raise StudyError(f"`executor` is {executor!r}, but must be 'ray' or 'inline'")
     spec, source = _read(study, size, overrides)
-    summary = run_study(spec, str(results), address, executor=executor, code=source, accept_code=accept_code)
+    summary = run_study(
+        spec,
+        str(results),
+        address,
+        shared_folder=shared_folder,
+        executor=executor,
+        code=source,
+        accept_code=accept_code,
+    )
     if summary.budget_spent:
         message = f"the budget is spent ({summary.budget_spent}); raise `budget` and run again to train the rest"
         warnings.warn(message, stacklevel=2)
@@ -64,6 +74,7 @@ def confirm(
     size: str | None = None,
     overrides: Sequence[str] = (),
     address: str | None = None,
+    shared_folder: bool = False,
 ) -> StudyResults:
     """Train the ``top`` best configurations of a stored search again, with fresh ``seeds``, against its baseline.
 
@@ -76,7 +87,9 @@ def confirm(
 
     spec, source = _read(study, size, overrides)
     confirmation = confirmation_study(spec, load_study(f"{results}/{spec.name}"), top, seeds)
-    summary = run_study(confirmation, str(results), address, executor=executor, code=source)
+    summary = run_study(
+        confirmation, str(results), address, shared_folder=shared_folder, executor=executor, code=source
+    )
     return load_study(summary.store)
 
 

@@ -67,7 +67,7 @@ def _caption(rows: pd.DataFrame, metric: Metric, rope: float, replicate: str) ->
         kind += f" ({EQUIVALENT_NOTE})"
     if np.isfinite(rows["max_t_low"]).any():
         kind += "; thin lines: simultaneous 95 % intervals (max-t), which hold for all arms at once"
-    shaded = f" Shaded: too small to matter (within {rope * metric.scale:g} {metric.difference})." if rope else ""
+    shaded = f" Shaded: too small to matter (within {metric.amount(rope)})." if rope else ""
     return (
         f"Mean difference in {metric.label} from “{reference}”, paired by {replicate} (n = {span(rows['n'])} pairs), "
         f"with {kind}.{shaded}"

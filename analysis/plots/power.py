@@ -39,7 +39,7 @@ def draw_power(
     ax = figure.subplots()
     ax.axhline(80, color=theme.muted, linewidth=0.7, linestyle="--")
     for place, (difference, line) in enumerate(powers.groupby("difference", sort=False)):
-        name = f"{float(str(difference)) * metric.scale:.2g} {metric.difference}"
+        name = metric.amount(float(str(difference)), ".2g")
         color = theme.palette[place % len(theme.palette)]
         ax.plot(line["n"], line["power"] * 100, color=color, linestyle=DASHES[place % len(DASHES)], label=name)
     ax.set(xlabel="seeds (pairs) n", ylabel="power (%)", ylim=(0, 102))
@@ -49,6 +49,6 @@ def draw_power(
         figure,
         "How many seeds it takes",
         f"Chance that a paired t test at {family} finds a true difference, if paired differences have a standard "
-        f"deviation of {sd * metric.scale:.2g} {metric.difference}. Dashed: 80 %.",
+        f"deviation of {metric.amount(sd, '.2g')}. Dashed: 80 %.",
         f"Power against the number of seeds for {powers['difference'].nunique()} differences.",
     )

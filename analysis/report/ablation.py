@@ -69,7 +69,7 @@ def ablation_context(results: StudyResults, table: pd.DataFrame) -> dict[str, An
             (f"{sentence_case(results.replicate)}s", str(results.trials["seed"].nunique())),
             ("Verdicts about", metric.label),
             ("Epochs chosen by", results.metric_record(results.choose_by).label),
-            ("Too small to matter", f"within {rope * metric.scale:g} {metric.difference}" if rope else "not set"),
+            ("Too small to matter", f"within {metric.amount(rope)}" if rope else "not set"),
         ],
     }
 

@@ -156,7 +156,7 @@ def method(results: StudyResults, rope: float) -> list[tuple[str, str]]:
             "Holm's method. A verdict of “equivalent” has the 90 % interval and the p of its own test, two one-sided t "
             "tests, corrected in the same way.",
         ),
-        ("Verdicts", f"Region of practical equivalence: ±{rope * metric.scale:g} {metric.difference}. {VERDICT_RULE}"),
+        ("Verdicts", f"Region of practical equivalence: ±{metric.amount(rope)}. {VERDICT_RULE}"),
         ("Missing values", " ".join(missing_rule(results))),
     ]
 

@@ -162,8 +162,7 @@ def _size(c: Comparison, value: float) -> str:
 
 
 def _rope(c: Comparison) -> str:
-    unit = c.metric
-    return f"{(c.rope or 0) * unit.scale:g} {unit.difference}".rstrip()
+    return c.metric.amount(c.rope or 0)
 
 
 def _interval(c: Comparison) -> str:

@@ -92,6 +92,7 @@ def test_a_stopped_job_ends_in_order(cli, tmp_path):
     wait_until(lambda: list(Path(tmp_path / "tiny").rglob("last.pt")))
     stopped = cli("stop", "long")
     assert stopped.stdout == "long: STOPPED\n", stopped.stdout + stopped.stderr
+    assert "interrupted: run the same command again" in cli("logs", "long").stdout
     assert not list((tmp_path / "tiny").rglob("*.tmp"))
 
 

@@ -98,6 +98,8 @@ def test_a_compaction_killed_at_any_moment_loses_nothing(store, monkeypatch, mom
             compact(store)
         except KeyboardInterrupt:
             assert len(done) == moment
+        else:
+            assert moment == len(done)  # it had ended before
     same(before, load_study(store.folder.url))
     assert len(store.finished()) == 5
     compact(store)

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from drivers import driver, finished_at, study, wait_until
@@ -50,22 +49,26 @@ def test_ctrl_c_twice_ends_at_once(tmp_path):
     with driver(study(epochs=2000), tmp_path) as run:
         wait_until(lambda: list((tmp_path / "tiny").rglob("last.pt")))
         run.interrupt()
-        time.sleep(0.05)
+        wait_until(lambda: "stopping" in run.out.read_text())
         run.interrupt()
         code, out = run.wait(30)
         wait_until(lambda: run.family() == [])
     assert code == 130, out
+    assert "interrupted: run the same command again" not in out  # what an end in order says
     assert "Traceback" not in out
 
 
-def test_a_termination_before_anything_is_trained_is_no_success(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", [".holder", "study.yaml"])
+def test_an_interruption_before_anything_is_trained_is_no_success(tmp_path, number, moment):
     with driver(study(epochs=2000), tmp_path) as run:
-        wait_until(lambda: (tmp_path / "tiny" / "study.yaml").exists())
-        run.process.send_signal(signal.SIGINT)
+        wait_until(lambda: (tmp_path / "tiny" / moment).exists())
+        run.process.send_signal(number)
         code, out = run.wait(60)
         wait_until(lambda: run.family() == [])
     assert code == 130, out
     assert "Traceback" not in out
+    assert not [name for name in (".holder", ".lease") if (tmp_path / "tiny" / name).exists()]
 
 
 def test_a_second_run_says_who_holds_the_store(tmp_path):

@@ -170,7 +170,7 @@ def test_study_as_written_by_the_store_reads_back_the_same():
     }
     spec = study_from(tree)
     assert study_from(spec.model_dump(mode="json")) == spec
-    search = study_from({"name": "x", "mode": "search", "space": ["learning_rate", "depth"]})
+    search = study_from({"name": "x", "mode": "search", "space": ["learning_rate", "depth"], "seeds": 1})
     assert study_from(search.model_dump(mode="json")) == search
 
 

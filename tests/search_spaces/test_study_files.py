@@ -93,8 +93,8 @@ def test_overrides_add_to_names_from_the_catalog(tmp_path):
 
 
 def test_overrides_reach_into_what_the_file_leaves_out_or_shortens(file):
-    spec = read_study(file, None, ["search.asha.grace_period=2", "design.generator=4", "baseline.batch_size=8"])
-    assert (spec.search.asha.grace_period, spec.design.generator, spec.baseline.batch_size) == (2, 4, 8)
+    spec = read_study(file, None, ["probes.norm_inputs=true", "design.generator=4", "baseline.batch_size=8"])
+    assert (spec.probes.norm_inputs, spec.design.generator, spec.baseline.batch_size) == (True, 4, 8)
     assert spec.design.kind == "full_factorial"
 
 

@@ -120,6 +120,10 @@ def refusal(tree) -> str:
         ),
         ({"factors": {"model.groups": [8, 16]}}, "would train the very same thing"),
         ({"factors": {"optimizer.lr": [1, 1.0]}}, "would train the very same thing"),
+        (
+            {"search": {"trials": 3}},
+            "`search` is given, but has no effect in a study of mode ablation; leave it out, or",
+        ),
         ({"space": {"batch_size": [1]}}, '`space` is ["batch_size"], but must be left out in a study of mode ablation'),
         ({"reference": {"source": "Z"}}, "`reference.source` is 'Z', but must be one of A, B, C, D, E"),
         ({"reference": {"source": "A", "figures": [{"arm": "x"}]}}, "`reference.figures[0].value` is missing"),
@@ -207,6 +211,8 @@ def test_mistakes_in_a_study_name_place_value_and_remedy(part, message):
             "`search.asha.grace_period` is 11, but must be at most the 10 epo",
         ),
         ({"search": {"searcher": "tpee"}}, "(did you mean 'tpe'?)"),
+        ({"seeds": 5}, "`seeds` is [0, 1, 2, 3, 4], but must be one seed in a study of mode search"),
+        ({"design": "full_factorial"}, "`design` is given, but has no effect in a study of mode search; leave it out"),
         (
             {"search": {"searcher": "grid"}, "space": {"optimizer.lr": {"uniform": [0.1, 1]}}},
             "`space.optimizer.lr` is continuous, but a grid needs a list",
@@ -223,6 +229,14 @@ def test_mistakes_in_a_study_name_place_value_and_remedy(part, message):
 )
 def test_mistakes_in_a_search_name_place_value_and_remedy(part, message):
     assert message in refusal(SEARCH | part)
+
+
+def test_stored_studies_may_have_what_has_no_effect_and_a_search_without_seeds_is_right():
+    assert study_from(SEARCH).seeds[0] == 0
+    assert study_from(SEARCH | {"seeds": [7]}).seeds == (7,)
+    stored = {"training_version": 2}
+    assert len(study_from_store(SEARCH | stored | {"seeds": 5, "design": "full_factorial"}).seeds) == 5
+    assert study_from_store(STUDY | stored | {"search": {"trials": 3}}).search.trials == 3
 
 
 def test_every_mistake_is_told_on_a_line_of_its_own():

@@ -116,7 +116,7 @@ def test_no_bytecode_of_a_users_package_is_written(tmp_path, monkeypatch):
 
 
 def test_a_continuous_domain_of_a_whole_number_is_refused_though_its_ends_are_whole():
-    search = {"mode": "search", "factors": None, "space": {"args.width": {"loguniform": [16, 256]}}}
+    search = {"mode": "search", "factors": None, "space": {"args.width": {"loguniform": [16, 256]}}, "seeds": 1}
     with pytest.raises(StudyError, match=r"`args.width` is \d+\.\d+, but must be a whole number .*space.args.width"):
         tune_app.run(STUDY | search, executor="inline")
 

@@ -9,7 +9,7 @@ import typer
 
 from tune_app.cli.common import Results, Set, Size, Study, console, read_study
 from tune_app.cli.report import store_of
-from tune_app.cli.run import conclude, show_summary
+from tune_app.cli.run import Address, Inline, SharedFolder, conclude, show_summary
 
 
 def confirm(
@@ -19,8 +19,9 @@ def confirm(
     results: Results = "results",
     top: Annotated[int, typer.Option(help="How many of the best configurations.")] = 3,
     seeds: Annotated[int, typer.Option(help="Seeds for each, other than those of the search.")] = 5,
-    address: Annotated[str | None, typer.Option(help="Ray to join: auto, or HOST:PORT.")] = None,
-    inline: Annotated[bool, typer.Option("--inline", help="Train in this process, without Ray.")] = False,
+    address: Address = None,
+    shared_folder: SharedFolder = False,
+    inline: Inline = False,
 ) -> None:
     """Train the best configurations of a search again, with fresh seeds, against its baseline.
 
@@ -38,6 +39,7 @@ def confirm(
     out = console()
     out.print(f"{confirmation.name}: {confirmation.question}", soft_wrap=True)
     executor = "inline" if inline else "ray"
-    summary = run_study(confirmation, results, address, executor=executor, show=partial(show_summary, out=out))
+    show = partial(show_summary, out=out)
+    summary = run_study(confirmation, results, address, shared_folder=shared_folder, executor=executor, show=show)
     conclude(summary)
     out.print(f"`tune-app report {spec.name}` begins with the verdicts", soft_wrap=True)

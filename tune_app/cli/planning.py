@@ -111,6 +111,7 @@ def _show_search(
     trials = spec.planned_trials()
     done = min(trials, _searched(spec, store, task, shared))
     out.print(f"{trials} trials by {spec.search.searcher} out of {size}, {done} done; {stop}")
+    out.print(f"each trial is trained with seed {spec.seeds[0]}")
     if spec.search.searcher == "grid" and space.size and spec.search.trials < space.size:
         left = space.size - spec.search.trials
         out.print(f"note: {left} configs of the grid are not tried: raise `search.trials` to {space.size}")

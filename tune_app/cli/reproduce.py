@@ -11,6 +11,7 @@ from rich.console import Console
 
 from search_spaces.errors import StudyError
 from tune_app.cli.common import Results, Set, console, read_study
+from tune_app.cli.run import Address, SharedFolder
 from tune_app.storage import Folder
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def reproduce(
     results: Results = "results",
     out: Annotated[Path, typer.Option(help="Folder for the page and the tables.")] = Path("reproduction"),
     set_: Set = None,
-    address: Annotated[str | None, typer.Option(help="Ray to join, as for `run`.")] = None,
+    address: Address = None,
+    shared_folder: SharedFolder = False,
 ) -> None:
     """Train the studies of published experiments, then write each claim with its verdict and each published result.
 
@@ -46,16 +48,17 @@ def reproduce(
     from analysis import load_study
     from analysis.reproduction.page import write_reproduction
     from search_spaces.metrics import LANDSCAPE_METRICS
+    from tune_app.tuning.interruption import termination_is_interruption
     from tune_app.tuning.landscape.compute import compute_landscapes
     from tune_app.tuning.landscape.task import SurfaceSpec
     from tune_app.tuning.runner import run_study
     from tune_app.tuning.session import ray_session
 
     screen, folder, failed = console(), Folder(results) / size, 0
-    with ray_session(address):
+    with termination_is_interruption(), ray_session(address):
         for number, spec in enumerate(specs, start=1):
             screen.print(f"[{number}/{len(specs)}] {spec.name}: {spec.question}")
-            summary = run_study(spec, folder.url, address)
+            summary = run_study(spec, folder.url, address, shared_folder=shared_folder)
             failed += len(summary.failed)
             _print_summary(screen, summary.trained, summary.already, summary.failed)
             if summary.interrupted:
@@ -86,7 +89,9 @@ def read_all(studies: Sequence[str], size: str, overrides: Sequence[str]) -> lis
         raise StudyError(
             f"`--size` is {size!r}, but no ready study has a size of that name; use smoke, small, medium or full"
         )
-    specs = [read_study(name, size, overrides) for name in names]
+    but_seeds = [text for text in overrides if text.partition("=")[0].strip() != "seeds"]
+    searches = {name for name, spec in ready.items() if spec.mode == "search"}  # which have one seed
+    specs = [read_study(name, size, but_seeds if name in searches else overrides) for name in names]
     for spec in specs:
         data = spec.baseline.data if isinstance(spec.baseline, TrialConfig) else None
         if data is not None and data.source in NEEDS_PATH and data.path is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from search_spaces.errors import StudyError, headline
+from search_spaces.errors import headline
 from tune_app.cli.common import Results, Set, Size, Study, console, read_study
 
 if TYPE_CHECKING:
@@ -52,8 +52,6 @@ def run(
 
     out = console()
     out.print(f"{spec.name}: {spec.question}", soft_wrap=True)
-    if inline and address is not None:
-        raise StudyError("`--inline` trains in this process, so it takes no --address; leave one of them out")
     executor = "inline" if inline else "ray"
     show = partial(show_summary, out=out)
     conclude(

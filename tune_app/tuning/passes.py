@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
 
@@ -27,6 +27,9 @@ from tune_app.tuning.running_effects import RunningEffects
 from tune_app.tuning.store.live import LiveWriter
 from tune_app.tuning.store.rows import TrialRecord, running_trial
 from tune_app.tuning.store.writer import ResultsStore
+
+_ENDED = ("completed", "pruned", "diverged")
+"""How a trial ends that the trials after it are compared with."""
 
 
 @dataclass
@@ -73,7 +76,8 @@ class Passes:
         listeners: tuple[object, ...] = (),
     ) -> None:
         """Take what the batches of a run share; ``summary.already`` is known by now."""
-        objective_name, self._mode = objective(spec)
+        self._objective, self._mode = objective(spec)
+        self._curves: list[dict[int, float]] = []
         self._spec, self._store, self._executor = spec, store, executor
         self._shared, self._settings = shared, settings
         self._summary = summary
@@ -81,7 +85,7 @@ class Passes:
         self.recorder = Recorder(spec, store, executor.gpus)
         if spec.budget is not None:
             self.recorder.use(total(Usage.of(trial.seconds, trial.gpus, trial.cpus) for trial in store.trials()))
-        self._progress = Progress(0, summary.already, objective_name, self._mode, sys.stdout)
+        self._progress = Progress(0, summary.already, self._objective, self._mode, sys.stdout)
         self._live = LiveWriter(store.folder, spec.name)
         self._clock = RunClock(spec, settings.task, executor_name(executor), self._slots, summary.began)
         self._outlet = Outlet(self.recorder, self._progress, store, listeners)
@@ -127,7 +131,8 @@ class Passes:
                 some = [job for job in jobs if job.gpus == gpus]
                 alone = any(job.history[-1].startswith("out of memory") for job in some)
                 queue = QueueSearcher(partial(list, some))
-                self._run(Batch(queue, len(some), gpus, alone=alone))
+                stopping = replace(batch.stopping, known=[*batch.stopping.known, *self._curves])
+                self._run(Batch(queue, len(some), gpus, stopping, alone))
 
     def _run(self, batch: Batch) -> None:
         if self.recorder.should_stop:
@@ -137,6 +142,8 @@ class Passes:
     def _on_change(self, record: TrialRecord, event: str) -> None:
         self._progress.update(record, event)
         self._clock.update(record, event)
+        if self._spec.mode == "search" and event in _ENDED:
+            self._curves.append(record.curve(self._objective))
         digest = record.job.digest
         if self._progress.effects is not None and event == "completed":
             self._progress.effects.add(digest, self.recorder.results[digest])

@@ -22,6 +22,7 @@ from tune_app.tuning.cell import TrialSettings
 from tune_app.tuning.code_versions import accepted_code, keep_archive
 from tune_app.tuning.environment import describe_environment
 from tune_app.tuning.executor import Batch, Executor, Stopping
+from tune_app.tuning.interruption import termination_is_interruption
 from tune_app.tuning.jobs import Job, cell_job
 from tune_app.tuning.passes import Passes, RunSummary
 from tune_app.tuning.phases import Phases
@@ -52,8 +53,10 @@ TRIALS_PER_BATCH = 2_000
 
 
 def make_executor(name: str, address: str | None = None, shared_folder: bool = False) -> Executor:
-    """Return the executor of that name: ``ray`` or ``inline``."""
+    """Return the executor of that name: ``ray`` or ``inline``, which refuses an address by a StudyError."""
     if name == "inline":
+        if address is not None:
+            raise StudyError("`--inline` trains in this process, so it takes no --address; leave one of them out")
         from tune_app.tuning.inline import InlineExecutor
 
         return InlineExecutor()
@@ -86,11 +89,11 @@ def run_study(
     """
     began = time.monotonic()
     check_version(spec)
+    chosen = make_executor(executor, address, shared_folder) if isinstance(executor, str) else executor
     store = ResultsStore(results, spec.name)
     store.prepare()
     listeners = (TensorBoard(store),) if tensorboard else ()
-    chosen = make_executor(executor, address, shared_folder) if isinstance(executor, str) else executor
-    with hold(store.folder) as lease:
+    with termination_is_interruption(), hold(store.folder) as lease:
         store.require_held = lease.require
         store.sweep()
         source = code or code_source(spec, ship=chosen.needs_archive)
@@ -219,9 +222,8 @@ class _Run:
         self._executor.check_folder(self._store.folder)
         share = self._executor.gpu_share(self._spec)
         if not share and self._spec.resources.gpu == "auto":
-            self._summary.notes.append(
-                "no GPU here: trials run on the CPU (`resources.gpu` is auto; a number lets a cluster start GPU nodes)"
-            )
+            on_cluster = "; a number lets a cluster start GPU nodes" if self._executor.needs_archive else ""
+            self._summary.notes.append(f"no GPU here: trials run on the CPU (`resources.gpu` is auto{on_cluster})")
         return share
 
     def _fingerprint(self, config: Config) -> str:

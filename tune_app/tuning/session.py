@@ -35,6 +35,7 @@ import ray  # noqa: E402  (Ray reads the environment when it is imported)
 
 from search_spaces.errors import StudyError, headline  # noqa: E402
 from search_spaces.files import require_writable_place  # noqa: E402
+from tune_app.tuning.interruption import termination_is_interruption  # noqa: E402
 from tune_app.tuning.session_folder import own_token, session_folder  # noqa: E402
 
 _PRELOAD = "RAY_preload_python_modules"
@@ -69,7 +70,7 @@ def ray_session(address: str | None = None, preload: Sequence[str] = ()) -> Iter
                 ray.shutdown()
         return
     try:
-        ray.init(address=address, **_SILENT)
+        _init(address=address)
     except ConnectionError as error:
         raise StudyError(
             f"`--address` is {address!r}, but no Ray answers there: {str(error).splitlines()[0]}"
@@ -80,11 +81,20 @@ def ray_session(address: str | None = None, preload: Sequence[str] = ()) -> Iter
         ray.shutdown()
 
 
+def _init(**options: Any) -> None:
+    """Start or join Ray. It handles SIGTERM from then on, by an exit with code 15: take that back."""
+    with termination_is_interruption():
+        try:
+            ray.init(**options, **_SILENT)
+        except SystemExit:
+            raise KeyboardInterrupt from None
+
+
 def _start_ray(folder: Path, preload: Sequence[str]) -> None:
     os.environ[_PRELOAD] = ",".join(preload)
     try:
         with _without_dashboard():
-            ray.init(address="local", include_dashboard=False, _temp_dir=str(folder), **_SILENT)
+            _init(address="local", include_dashboard=False, _temp_dir=str(folder))
     except Exception as error:  # Ray raises a plain Exception where one of its processes does not start
         ray.shutdown()
         raise StudyError(
@@ -169,20 +179,3 @@ def interruptible(on_interrupt: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def termination_is_interruption() -> Iterator[None]:
-    """Let SIGTERM raise KeyboardInterrupt inside, as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

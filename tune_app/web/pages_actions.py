@@ -68,7 +68,14 @@ def again_of(service: Service, found: StudyIndex) -> RunSubmission:
             return submitted
     if found.spec is None:
         raise ProblemError(409, "; ".join(found.problems) or "the study's file cannot be read")
-    dumped = found.spec.model_dump(mode="json", exclude_defaults=True, exclude={"training_version", "code"})
+    is_search = found.spec.mode == "search"
+    left_out = {"training_version", "code", "design" if is_search else "search"}  # earlier releases took either
+    whole = found.spec.model_dump(mode="json", exclude=left_out)
+    dumped = found.spec.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
+    for short, full in ((dumped, whole), (dumped.get("tune", {}), whole["tune"])):
+        short.update({name: full[name] for name in ("space", "extra") if name in short})  # a domain's kind is a default
+    if is_search and "seeds" in dumped:
+        dumped["seeds"] = dumped["seeds"][:1]
     tree: dict[str, Any] = {"name": found.name, **dumped}
     if found.spec.code is not None:
         root = stored_code(found, service.settings.state_folder / "code")

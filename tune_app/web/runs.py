@@ -44,7 +44,8 @@ class Runs:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database, self._settings = database, settings
         self._folder = settings.state_folder / "runs"
-        self._signals: dict[str, int] = {}
+        stopping = database.rows("SELECT id FROM runs WHERE state = 'stopping'")
+        self._signals = {str(row["id"]): 1 for row in stopping}  # by the server before this one
         self._wake, self._end = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 

@@ -164,6 +164,7 @@ def test_words_of_undecided_equivalent_and_identical(results: StudyResults):
         "equivalent: the difference of +0.10 points is real but smaller than 0.5 points"
     )
     assert "90 % interval" in words["norm=group"]
+    assert "smaller than 1 point," in effects(shifted, rope=0.01).set_index("arm")["words"]["norm=group"]
     assert words["batch_size=32"].startswith("cannot tell with 5 seeds")
     assert (
         "with 80 % power these seeds detect a difference of about 5.52 points (3.31 to 15.86" in words["batch_size=32"]

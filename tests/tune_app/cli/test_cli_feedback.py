@@ -53,6 +53,7 @@ def test_a_second_run_is_estimated_from_the_first_and_the_report_prints_the_best
     assert "the report is of the study as it was last run; search differ from it" in " ".join(report.split())
     plan = tune_app("plan", study, "--set", "search.trials=12")
     assert "12 trials by random out of infinitely many configs, 9 done; no early stopping" in plan
+    assert "each trial is trained with seed 0" in plan
     assert "on this machine" in plan
     assert "on this machine" not in tune_app("plan", study, "--set", "search.trials=9")
     shown = [float(value) for _, _, value in rows]

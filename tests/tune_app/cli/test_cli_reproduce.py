@@ -107,6 +107,11 @@ def test_all_ready_studies_of_a_size_are_meant_where_none_is_named():
     assert {spec.baseline.data.path for spec in specs} == {"images"}
 
 
+def test_seeds_for_all_ready_studies_leave_a_search_its_one():
+    seeds = {spec.mode: len(spec.seeds) for spec in read_all((), "smoke", ["seeds=2"])}
+    assert seeds == {"ablation": 2, "search": 1}
+
+
 def test_a_missing_data_folder_and_an_unknown_size_are_said_before_anything_is_trained():
     with pytest.raises(StudyError, match=r"`--data` is missing: a-block-details at size small reads a parquet source"):
         read_all((), "small", ())

@@ -10,6 +10,8 @@ from analysis import effects, load_study
 from search_spaces.errors import StudyError
 from tests.support.sequential_study import write_study
 from tune_app.cli import app
+from tune_app.tuning import runner
+from tune_app.tuning.inline import InlineExecutor
 
 pytestmark = pytest.mark.slow
 
@@ -83,6 +85,24 @@ def test_confirm_trains_the_best_configurations_with_fresh_seeds_and_the_report_
 def report(tune_app, study):
     tune_app("report", study, "--out", "page.html")
     return Path("page.html").read_text(encoding="utf-8")
+
+
+def test_confirm_takes_the_options_of_run_about_a_cluster(tune_app, tmp_path, monkeypatch):
+    study = write_study(tmp_path, **SEARCH)
+    tune_app("run", study, "--inline")
+    with pytest.raises(StudyError, match="`--inline` trains in this process, so it takes no --address"):
+        tune_app("confirm", study, "--inline", "--address", "auto")
+    given = []
+
+    def chosen(name, address, shared_folder):
+        given.append((name, address, shared_folder))
+        return InlineExecutor()
+
+    monkeypatch.setattr(runner, "make_executor", chosen)
+    tune_app("confirm", study, "--top", 1, "--seeds", 2, "--address", "auto", "--shared-folder")
+    api.confirm(str(study), "results", top=1, seeds=2, address="auto", shared_folder=True)
+    api.run(str(study), "results", address="auto", shared_folder=True)
+    assert given == [("ray", "auto", True)] * 3
 
 
 def test_confirm_refuses_what_it_cannot_confirm(tune_app, tmp_path):

@@ -1,6 +1,7 @@
 """What a run does before its first trial and after its last one: what it imports, starts, and shows."""
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -104,6 +105,15 @@ def test_the_summary_is_shown_before_the_executor_ends(tiny_tree, tmp_path):
     assert summary.trained == 4
 
 
+@pytest.mark.parametrize(("is_cluster", "ends"), [(False, "is auto)"), (True, "lets a cluster start GPU nodes)")])
+def test_only_a_run_on_a_cluster_is_told_how_to_get_gpu_nodes(tiny_tree, tmp_path, monkeypatch, is_cluster, ends):
+    monkeypatch.setattr(Recorded, "needs_archive", is_cluster)
+    monkeypatch.setattr(Recorded, "gpu_share", lambda *arguments: 0.0)
+    (note,) = run_study(study_from(tiny_tree), str(tmp_path), executor=Recorded()).notes
+    assert note.startswith("no GPU here")
+    assert note.endswith(ends)
+
+
 def test_a_large_ablation_is_trained_in_batches(tiny_tree, tmp_path, monkeypatch, capsys):
     executor, estimated = Recorded(), []
     monkeypatch.setattr(runner, "TRIALS_PER_BATCH", 3)
@@ -125,6 +135,21 @@ def test_a_ray_that_does_not_start_is_one_message(monkeypatch):
     with pytest.raises(StudyError, match=r"Ray did not start on this machine \(The current node timed out"):
         session.ray_session(preload=("json", "csv")).__enter__()
     assert session._PRELOAD not in os.environ
+
+
+def test_a_termination_while_ray_starts_is_an_interruption_and_rays_own_handler_does_not_stay(monkeypatch):
+    def init(**options):
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))  # as Ray does
+        if options["is_ended"]:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(session.ray, "init", init)
+    before = signal.getsignal(signal.SIGTERM)
+    session._init(is_ended=False)
+    assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(KeyboardInterrupt):
+        session._init(is_ended=True)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_ray_is_started_as_without_the_dashboards_packages_and_only_then():

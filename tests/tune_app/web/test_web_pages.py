@@ -15,6 +15,7 @@ import yaml
 import tune_app.web
 from bench.make_store import write_store
 from search_spaces.errors import StudyError
+from search_spaces.study_files import study_from, study_to_store
 from tests.support.own_code import TRAIN, write_package
 from tune_app import user_code
 from tune_app.studies import read_study
@@ -269,6 +270,43 @@ def test_a_stored_study_is_started_again_from_its_store(visit, site):
     assert run.study == "invented"
     plan = visit.post("/api/v1/plan", json={"study": site.service.runs.source(run.id)}).json()
     assert (plan["cells"], plan["new_cells"], plan["removed_cells"]) == (20, 0, 0)
+
+
+RATES = {"optimizer.lr": {"loguniform": [0.001, 1.0]}, "batch_size": [32, 64]}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"mode": "search", "space": RATES},
+        {
+            "factors": {"model.norm": ["batch", "none"]},
+            "tune": {"space": RATES, "extra": {"norm=none": {"epochs": [3, 4]}}},
+        },
+    ],
+)
+def test_a_stored_study_with_domains_is_started_again_from_its_store(make_site, tmp_path, parts):
+    assert started_again(make_site, tmp_path, study_to_store(study_from({"name": "hunt"} | parts)))["name"] == "hunt"
+
+
+def test_a_search_that_an_earlier_release_stored_with_seeds_and_a_design_is_started_again(make_site, tmp_path):
+    stored = study_to_store(study_from({"name": "hunt", "mode": "search", "space": RATES}))
+    again = started_again(make_site, tmp_path, stored | {"seeds": [3, 4], "design": {"kind": "full_factorial"}})
+    assert (again["seeds"], again.get("design")) == ([3], None)
+
+
+def started_again(make_site, tmp_path, stored):
+    """The study that is in the queue when the one of a store is started again."""
+    folder = tmp_path / "results" / "hunt"
+    folder.mkdir(parents=True)
+    (folder / "study.yaml").write_text(yaml.safe_dump(stored))
+    site = make_site(tmp_path / "results")
+    client = site.client()
+    client.headers.update(BROWSER)
+    answer = client.post("/studies/hunt/start")
+    assert answer.status_code == 303, answer.text
+    (run,) = site.service.runs.listed()
+    return yaml.safe_load(site.service.runs.source(run.id))
 
 
 def test_a_study_that_was_run_elsewhere_since_its_submission_goes_on_as_its_store_has_it(make_site, tmp_path):

@@ -257,6 +257,22 @@ def test_a_run_that_does_not_stop_is_signalled_again_and_then_killed():
     assert next_signal(100.0, 3, now=999.0) is None
 
 
+def test_a_server_that_is_started_again_sends_no_second_signal_before_its_time(queue, monkeypatch):
+    run = submit(queue, "one")
+    until(queue, lambda: "started" in log(queue, run)["text"])
+    sent = []
+    monkeypatch.setattr(processes, "signal_run", lambda folder, number: sent.append(number) or True)
+    queue.client("run").post(f"{API}/runs/{run}/stop")
+    queue.service.runs.tick()
+    queue.service.close()
+    after = again(queue).service
+    after.runs.tick()
+    assert sent == [signal.SIGINT]
+    after.database.execute("UPDATE runs SET stop_at = stop_at - ?", (processes.STOP_SECONDS,))
+    after.runs.tick()
+    assert sent == [signal.SIGINT, signal.SIGTERM]
+
+
 def test_options_cannot_be_smuggled_into_the_command():
     command = command_of("study.yaml", Settings(), "--results=/etc", ["--address=evil"], "job")
     assert command[3:] == ["run", "study.yaml", "--results=results", "--size=--results=/etc", "--set=--address=evil"]

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tune_app.tuning.session import ray_session, termination_is_interruption  # isort: skip  (before Ray)
+from tune_app.tuning.session import ray_session  # isort: skip  (before Ray)
 
 import ray
 from pydantic import ValidationError
@@ -25,6 +25,7 @@ from search_spaces.study_parts import Resources
 from tune_app.data import ImageArrays, load_source, source_key
 from tune_app.training.landscape import evaluation_images, read_best
 from tune_app.tuning.code_versions import stored_code
+from tune_app.tuning.interruption import termination_is_interruption
 from tune_app.tuning.landscape.chosen import chosen_trials, current_arms
 from tune_app.tuning.landscape.progress import LandscapeProgress
 from tune_app.tuning.landscape.task import SurfaceSpec, landscape_part
@@ -91,7 +92,7 @@ def compute_landscapes(
     """
     began, spec = time.monotonic(), spec or SurfaceSpec()
     store = ResultsStore(results, study)
-    with hold(store.folder):
+    with termination_is_interruption(), hold(store.folder):
         there = {f"{table}/{name}" for table in TABLES for name in (store.folder / table).names(".parquet")}
         arms = current_arms(store) if cell is None else None
         trials = chosen_trials(store.trials(), cell, all_seeds, arms)
@@ -100,7 +101,7 @@ def compute_landscapes(
         summary = LandscapeSummary(store.folder.url, spec.name, already=found * spec.points, models=len(landscapes))
         missing = [landscape for landscape in landscapes if landscape.jobs]
         if missing:
-            with ray_session(address), termination_is_interruption():
+            with ray_session(address):
                 _compute(store, missing, summary, _gpus(store, address, trials))
     summary.seconds = time.monotonic() - began
     return summary

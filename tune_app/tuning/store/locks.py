@@ -30,9 +30,9 @@ def hold(folder: Folder) -> Iterator[Lease]:
     """
     with _locked(folder):
         lease = Lease(folder)
-        lease.acquire()
-        lease.keep()
         try:
+            lease.acquire()
+            lease.keep()
             yield lease
         finally:
             lease.release()

@@ -48,11 +48,15 @@ class TrialRecord:
         self.correct = report.get("correct") or self.correct
         self.columns |= report["trial"]
 
+    def curve(self, metric: str) -> dict[int, float]:
+        """Return a metric by epoch, finite values alone."""
+        values = {epoch: row.get(metric) for epoch, row in self.epochs.items()}
+        return {epoch: value for epoch, value in values.items() if value is not None and math.isfinite(value)}
+
     @property
     def best_epoch(self) -> int | None:
         """The epoch that is best by ``choose_by``, the earliest of equals; None where none has a finite value."""
-        values = {epoch: row.get(self.choose_by) for epoch, row in self.epochs.items()}
-        finite = {epoch: value for epoch, value in values.items() if value is not None and math.isfinite(value)}
+        finite = self.curve(self.choose_by)
         sign = 1 if self.higher_is_better else -1
         return max(finite, key=lambda epoch: (sign * finite[epoch], -epoch), default=None)
 
