@@ -144,7 +144,7 @@ def _two_ray_workers(settings: Settings) -> Mapping[str, Measured]:
     ray.init(address="local", include_dashboard=False, log_to_driver=False)
     try:
         holders = [ray.remote(num_gpus=QUARTER)(Holder).remote(torch.device("cuda", 0), QUARTER) for _ in range(2)]
-        taken = ray.get([holder.size.remote() for holder in holders])
+        taken = ray.get([holder.size.remote() for holder in holders])  # type: ignore[attr-defined]
     finally:
         ray.shutdown()
     return _shares(taken, settings.device)
