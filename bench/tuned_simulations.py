@@ -21,14 +21,14 @@ DEPTH = 40.0
 def tuned_verdicts(*, studies: int, arms: int = 3, trials: int = 8, repeats: int = 5, seed: int = 0) -> Change:
     """Return how often any arm is called better or worse: from the untuned comparison, and from the tuned one."""
     rng = np.random.default_rng([seed, arms, trials, repeats])
-    before = after = 0
+    before, after = np.zeros(studies), np.zeros(studies)
     for study in range(studies):
         optima = rng.random(arms + 1)
         untuned, tuned = _study(rng, optima, study, trials, repeats)
         pairs = [(arm, 0) for arm in range(1, arms + 1)]
-        before += bool(np.isin(judge(untuned, pairs).effects.verdict, DIRECTED).any())
-        after += bool(np.isin(judge(tuned, pairs).effects.verdict, DIRECTED).any())
-    return Change(Rate(before, studies), Rate(after, studies))
+        before[study] = np.isin(judge(untuned, pairs).effects.verdict, DIRECTED).any()
+        after[study] = np.isin(judge(tuned, pairs).effects.verdict, DIRECTED).any()
+    return Change(Rate.of(before), Rate.of(after))
 
 
 def _study(

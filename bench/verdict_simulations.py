@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from analysis.stats.claims import OUTCOMES, claim_outcome
 from analysis.stats.collapse import find_collapses
@@ -26,18 +26,22 @@ COLLAPSE_SHARE, COLLAPSE_DEPTH = 0.15, 8.0
 
 @dataclass(frozen=True)
 class Rate:
-    """A share of simulated studies with its Monte-Carlo standard error."""
+    """A share of simulated outcomes with its Monte-Carlo standard error."""
 
-    hits: float
-    studies: int
+    rate: float
+    error: float
 
-    @property
-    def rate(self) -> float:
-        return self.hits / self.studies
+    @classmethod
+    def of(cls, hits: ArrayLike, outcomes: ArrayLike = 1) -> Self:
+        """Return the share over all studies from the hits and the outcomes of each.
 
-    @property
-    def error(self) -> float:
-        return float(np.sqrt(max(self.rate * (1 - self.rate), 1 / self.studies) / self.studies))
+        Outcomes of one study depend on each other: its arms share a reference, and Holm's method. So the error is that
+        of a ratio of sums over studies; with as many outcomes in each it is the standard error of the studies' shares.
+        """
+        hit, of = np.broadcast_arrays(np.asarray(hits, float), np.asarray(outcomes, float))
+        rate = float(hit.sum() / of.sum())
+        residuals = (hit - rate * of) / of.mean()
+        return cls(rate, max(float(residuals.std(ddof=1) / np.sqrt(len(residuals))), 1 / float(of.sum())))
 
     def __str__(self) -> str:
         return f"{self.rate:.3f} ± {self.error:.3f}"
@@ -117,15 +121,14 @@ def rates(noise: Noise, *, n: int, arms: int, studies: int, seed: int = 0) -> Er
     values = np.stack([noise(rng, arms, n) for _ in range(studies)])
     low, high, wrong = _t_tests(values)
     trusted = np.array([not find_collapses(table).any for table in values])[:, None] & np.ones((1, arms), bool)
-    after = 0
+    after = np.zeros(studies)
     for study in np.flatnonzero(wrong):  # The rules only ever withhold a verdict, so other studies need not be judged.
         judged = judge(values[study], _against_first(arms))
-        after += bool(np.isin(judged.effects.verdict, DIRECTED).any())
+        after[study] = np.isin(judged.effects.verdict, DIRECTED).any()
         trusted[study] &= [not why for why in judged.withheld]
     holds = (low <= 0) & (high >= 0)
-    kept = int(trusted.sum())
-    kept_rate = Rate(int((holds & trusted).sum()), kept) if kept >= 100 else None
-    return Errors(Rate(int(wrong.sum()), studies), Rate(after, studies), Rate(int(holds.sum()), holds.size), kept_rate)
+    kept = Rate.of((holds & trusted).sum(axis=1), trusted.sum(axis=1)) if trusted.sum() >= 100 else None
+    return Errors(Rate.of(wrong), Rate.of(after), Rate.of(holds.sum(axis=1), arms), kept)
 
 
 def _t_tests(values: Values) -> tuple[Values, Values, NDArray[np.bool_]]:
@@ -141,7 +144,7 @@ def _t_tests(values: Values) -> tuple[Values, Values, NDArray[np.bool_]]:
 
 def least_collapse_error(
     *, n: int, arms: int, studies: int, collapsing_arms: int | None = None, power_lost: float = 0.05, seed: int = 0
-) -> Rate:
+) -> float:
     """Return the least error under collapsing noise of any test that loses at most ``power_lost`` of power.
 
     Where no run collapses, which has the probability (1 - 0.15)^(n * collapsing arms), the table is one of normal noise
@@ -154,49 +157,49 @@ def least_collapse_error(
     values[:, 1 : which + 1] += COLLAPSE_SHARE * COLLAPSE_DEPTH
     called = _t_tests(values)[2].mean()
     unseen = (1 - COLLAPSE_SHARE) ** (n * which)
-    return Rate(unseen * max(float(called) - power_lost, 0.0) * studies, studies)
+    return float(unseen * max(float(called) - power_lost, 0.0))
 
 
 def power(effect: float, *, n: int, arms: int, studies: int, noise: Noise = normal, seed: int = 0) -> Change:
     """Return how often an arm that is better by ``effect`` standard deviations of normal noise is called better."""
     rng = np.random.default_rng([seed, n, arms])
-    before = after = 0
-    for _ in range(studies):
+    before, after = np.zeros(studies), np.zeros(studies)
+    for study in range(studies):
         values = noise(rng, arms, n)
         values[1:] += effect
-        before += int((compare_differences(values[1:] - values[0]).verdict == "better").sum())
-        after += int((judge(values, _against_first(arms)).effects.verdict == "better").sum())
-    return Change(Rate(before, studies * arms), Rate(after, studies * arms))
+        before[study] = (compare_differences(values[1:] - values[0]).verdict == "better").sum()
+        after[study] = (judge(values, _against_first(arms)).effects.verdict == "better").sum()
+    return Change(Rate.of(before, arms), Rate.of(after, arms))
 
 
 def equivalence_claims(*, studies: int, seed: int = 0, share: float = 0.8, n: int = 8, sd: float = 0.6) -> Change:
     """Return how often a true claim of equivalence is contradicted: difference 0.8 rope, sd 0.6 rope, 8 seeds."""
     rng = np.random.default_rng(seed)
-    before = after = 0
-    for _ in range(studies):
+    before, after = np.zeros(studies), np.zeros(studies)
+    for study in range(studies):
         found = compare_differences(rng.normal(share, sd, (1, n)), rope=1.0)
-        before += found.verdict[0] in DIRECTED
+        before[study] = found.verdict[0] in DIRECTED
         shown: dict[str, Any] = {
             "gain": float(found.difference[0]),
             "differs": bool(found.p_holm[0] < ALPHA),
             "equivalent": bool(found.equivalent_holm[0] < ALPHA),
             "beyond": bool(found.beyond_holm[0] < ALPHA),
         }
-        after += claim_outcome("equivalent", **shown) == OUTCOMES[2]
-    return Change(Rate(before, studies), Rate(after, studies))
+        after[study] = claim_outcome("equivalent", **shown) == OUTCOMES[2]
+    return Change(Rate.of(before), Rate.of(after))
 
 
 def false_equivalence(*, n: int, arms: int, studies: int, noise: Noise = normal, seed: int = 0) -> Change:
     """Return how often a study calls an arm equivalent whose true difference is just the rope (1 sd)."""
     rng = np.random.default_rng([seed, n, arms])
-    before = after = 0
-    for _ in range(studies):
+    before, after = np.zeros(studies), np.zeros(studies)
+    for study in range(studies):
         values = noise(rng, arms, n)
         values[1:] += 1.0
         if "equivalent" in compare_differences(values[1:] - values[0], rope=1.0).verdict:
-            before += 1
-            after += "equivalent" in judge(values, _against_first(arms), rope=1.0).effects.verdict
-    return Change(Rate(before, studies), Rate(after, studies))
+            before[study] = 1
+            after[study] = "equivalent" in judge(values, _against_first(arms), rope=1.0).effects.verdict
+    return Change(Rate.of(before), Rate.of(after))
 
 
 def lost_runs(side: str, *, studies: int, n: int = 10, share: float = 0.4, seed: int = 0) -> Change:
@@ -205,16 +208,16 @@ def lost_runs(side: str, *, studies: int, n: int = 10, share: float = 0.4, seed:
     ``side``: "arm" or "reference".
     """
     rng = np.random.default_rng(seed)
-    before = after = 0
+    before, after = np.zeros(studies), np.zeros(studies)
     row = {"reference": 0, "arm": 1}[side]
-    for _ in range(studies):
+    for study in range(studies):
         values, lost = rng.normal(size=(2, n)), np.zeros((2, n), bool)
         lost[row, np.argsort(values[row])[: int(share * n)]] = True
         values[lost] = np.nan
         if compare_differences(values[1:] - values[0]).verdict[0] in DIRECTED:
-            before += 1
-            after += judge(values, [(1, 0)], lost=lost).effects.verdict[0] in DIRECTED
-    return Change(Rate(before, studies), Rate(after, studies))
+            before[study] = 1
+            after[study] = judge(values, [(1, 0)], lost=lost).effects.verdict[0] in DIRECTED
+    return Change(Rate.of(before), Rate.of(after))
 
 
 def _against_first(arms: int) -> list[tuple[int, int]]:

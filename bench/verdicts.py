@@ -9,6 +9,7 @@ studies changed. A further table is one more `Section`.
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import json
 import sys
@@ -31,12 +32,24 @@ from bench.verdict_simulations import NOISES, Change  # noqa: E402
 PAGE, CACHE = ROOT / "docs" / "verdicts.md", ROOT / ".cache" / "verdicts.json"
 BEGIN, END = "<!-- tables: begin (written by make verdicts) -->", "<!-- tables: end -->"
 SEEDS, ARMS = (3, 5, 10), (1, 2, 3, 6)
-_VERDICTS = ("bench/verdict_simulations.py", "analysis/stats/paired.py", "analysis/stats/verdicts.py",
-             "analysis/stats/collapse.py", "analysis/stats/robust.py")  # fmt: skip
-_TUNED = (*_VERDICTS, "bench/tuned_simulations.py", "search_spaces/tune.py")
-_FINDINGS = ("bench/verdict_findings.py", "analysis/stats/paired.py", "analysis/stats/power.py",
-             "analysis/stats/simultaneous.py")  # fmt: skip
-_SEQUENTIAL = ("bench/verdict_findings.py", "analysis/stats/sequential.py", "analysis/stats/spending.py")
+
+
+def imported(modules: Iterable[str]) -> tuple[Path, ...]:
+    """Return the files of these modules and of all that they import, directly or not, of what decides rates."""
+    found: dict[str, Path] = {}
+    left = list(modules)
+    while left:
+        name = left.pop()
+        if name not in found:
+            found[name] = ROOT / f"{name.replace('.', '/')}.py"
+            nodes = ast.walk(ast.parse(found[name].read_text(encoding="utf-8")))
+            names = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+            left += [name for name in names if name.startswith(("bench.", "analysis.stats.", "search_spaces.tune"))]
+    return tuple(sorted(found.values()))
+
+
+CODE = imported(("bench.verdict_simulations", "bench.verdict_findings", "bench.tuned_simulations"))
+"""The files that lines depend on, one set for all of them."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +58,10 @@ class Line:
 
     labels: tuple[str, ...]
     simulate: Callable[..., Sequence[str]]
-    files: tuple[str, ...]
 
     def key(self, title: str, studies: int) -> str:
         """Return what identifies the line, the code that it depends on included."""
-        code = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in self.files)).hexdigest()[:16]
+        code = hashlib.sha256(b"".join(file.read_bytes() for file in CODE)).hexdigest()[:16]
         return " | ".join([title, *self.labels, str(studies), code])
 
 
@@ -68,9 +80,7 @@ def errors(name: str, n: int, arms: int, *, studies: int) -> list[str]:
     least = "–"
     if "collapsing" in name:
         only = 1 if name.startswith("one") else None
-        least = (
-            f"{simulations.least_collapse_error(n=n, arms=arms, studies=10 * studies, collapsing_arms=only).rate:.3f}"
-        )
+        least = f"{simulations.least_collapse_error(n=n, arms=arms, studies=10 * studies, collapsing_arms=only):.3f}"
     kept = str(found.kept_coverage) if found.kept_coverage else "–"
     return [str(found.before), str(found.after), least, str(found.coverage), kept]
 
@@ -86,61 +96,57 @@ def _error_lines() -> Iterable[Line]:
         for n in SEEDS:
             for arms in ARMS:
                 if arms > 1 or not name.startswith("one"):
-                    yield Line((name, str(n), str(arms)), partial(errors, name, n, arms), _VERDICTS)
+                    yield Line((name, str(n), str(arms)), partial(errors, name, n, arms))
 
 
-def _change_line(finding: str, setting: str, simulate: Callable[..., Change], files: tuple[str, ...]) -> Line:
-    return Line((finding, setting), partial(change, simulate), files)
+def _change_line(finding: str, setting: str, simulate: Callable[..., Change]) -> Line:
+    return Line((finding, setting), partial(change, simulate))
 
 
 def _verdict_lines() -> Iterable[Line]:
     claim = "true equivalence claim contradicted"
-    yield _change_line(claim, "difference 0.8 rope, sd 0.6 rope, n = 8", simulations.equivalence_claims, _VERDICTS)
+    yield _change_line(claim, "difference 0.8 rope, sd 0.6 rope, n = 8", simulations.equivalence_claims)
     for side in ("arm", "reference"):
         setting = f"the {side} loses its worst 4 of 10 runs"
         lost = partial(simulations.lost_runs, side)
-        yield _change_line("equal arm called better or worse", setting, lost, _VERDICTS)
+        yield _change_line("equal arm called better or worse", setting, lost)
     for name in ("normal", "lognormal", "collapsing (15 % of runs)"):
         setting = f"{name} noise, 3 arms, difference just the rope of 1 sd, n = 20"
         same = partial(simulations.false_equivalence, n=20, arms=3, noise=NOISES[name])
-        yield _change_line("false equivalence", setting, same, _VERDICTS)
+        yield _change_line("false equivalence", setting, same)
     setting = "3 arms, 8 trials, n = 5; before: untuned, after: tuned"
-    yield _change_line("equal tuned arms called different", setting, tuned_verdicts, _TUNED)
+    yield _change_line("equal tuned arms called different", setting, tuned_verdicts)
     for n, effect in ((3, 6.0), (5, 3.0), (10, 1.5)):
         for arms in (1, 6):
             setting = f"{arms} {'arm' if arms == 1 else 'arms'}, {effect:g} sd better, n = {n}"
             found = partial(simulations.power, effect, n=n, arms=arms)
-            yield _change_line("power, normal noise", setting, found, _VERDICTS)
+            yield _change_line("power, normal noise", setting, found)
     for name, effect in (("lognormal", 2.0), ("collapsing (15 % of runs)", 6.0)):
         found = partial(simulations.power, effect, n=10, arms=6, noise=NOISES[name])
-        yield _change_line(f"power, {name}", f"6 arms, {effect:g} sd better, n = 10", found, _VERDICTS)
+        yield _change_line(f"power, {name}", f"6 arms, {effect:g} sd better, n = 10", found)
 
 
 def _finding_lines() -> Iterable[Line]:
     for looks in ((3, 5), (3, 5, 8, 12)):
         setting = f"seeds added after a look at {', '.join(map(str, looks))}: t test at each look; by the rule"
         added = partial(findings.added_seeds, looks)
-        yield _change_line("equal arm called better or worse", setting, added, _SEQUENTIAL)
+        yield _change_line("equal arm called better or worse", setting, added)
     for correlation in (0.0, 0.17, 0.5, 0.8):
         setting = f"difference 2 sd, n = 5, correlation {correlation:g}: Welch's test; paired test"
-        yield _change_line("power", setting, partial(findings.pairing, correlation), _FINDINGS)
+        yield _change_line("power", setting, partial(findings.pairing, correlation))
     yield _change_line(
         "coverage of 95 % intervals",
         "half of the variance is due to the split: one split; a split for each seed, n = 5",
         findings.split_of_the_data,
-        _FINDINGS,
     )
-    yield _change_line(
-        "all intervals of a table hold the truth", "6 arms, n = 5: single; max-t", findings.whole_table, _FINDINGS
-    )
+    yield _change_line("all intervals of a table hold the truth", "6 arms, n = 5: single; max-t", findings.whole_table)
     for n in (3, 5):
         coverage = partial(findings.bootstrap_coverage, n=n)
-        yield _change_line("coverage of 95 % intervals", f"n = {n}: BCa; t", coverage, _FINDINGS)
+        yield _change_line("coverage of 95 % intervals", f"n = {n}: BCa; t", coverage)
     yield _change_line(
         "smallest difference that seeds can detect is right",
         "n = 3: the figure, within 20 %; its interval",
         findings.smallest_difference_coverage,
-        _FINDINGS,
     )
 
 
@@ -149,7 +155,7 @@ def _sequential_lines() -> Iterable[Line]:
     rules += [(name, effects) for name in ("fixed", "default") for effects in ((0.0,) * 6, (0, 0, 0, 4, 4, 4))]
     for name, effects in rules:
         labels = name, ", ".join(f"{effect:g}" for effect in effects)
-        yield Line(labels, partial(findings.sequential_line, name, effects), _SEQUENTIAL)
+        yield Line(labels, partial(findings.sequential_line, name, effects))
 
 
 SECTIONS = (

@@ -21,8 +21,17 @@ def draw_convergence(report: FactorizationReport, *, width: float = COLUMN, them
     """Draw the objective's gap to the optimum against half-steps, one line a start, with the predicted slope."""
     figure = new_figure(width, 0.85 * width)
     ax = figure.subplots()
-    gaps, floor, unit = relative_gaps(report)
-    for index, (trace, gap) in enumerate(zip(report.traces, gaps, strict=True)):
+    found, floor, unit = relative_gaps(report)
+    gaps = [gap for gap in found if len(gap)]
+    if not gaps:
+        ax.set_axis_off()
+        said = "no run has a finite objective"
+        figure.text(0.5, 0.5, said, ha="center", va="center", color=theme.muted)
+        caption = f"ALS at rank {report.svd.rank} from {len(report.traces)} random starts: {said}."
+        return Picture(figure, "Random starts against the optimum", caption, f"No lines: {said}.")
+    for index, (trace, gap) in enumerate(zip(report.traces, found, strict=True)):
+        if not len(gap):  # a run that broke down in its first half-step
+            continue
         color = theme.palette[index % len(theme.palette)]
         dash = DASHES[index // len(theme.palette) % len(DASHES)]
         marker = "." if len(gap) <= 20 else None

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from analysis.plots.interaction import levels_in_order, pair_sizes
+from analysis.plots.interaction import level_ticks, levels_in_order, pair_sizes
 from analysis.plots.picture import Picture
 from analysis.plots.style import LIGHT, PAGE, Theme, new_figure, shorten, themed
 from analysis.store._rows import rows_of
@@ -41,7 +41,7 @@ def draw_heat_map(
             ax.text(j + 0.5, i + 0.74, f"n = {counts[i, j]}", ha="center", va="center", color=ink, fontsize=5.5)
         else:
             ax.text(j + 0.5, i + 0.5, "–", ha="center", va="center", color=theme.muted)
-    ax.set_xticks(np.arange(len(columns)) + 0.5, [shorten(level, 14) for level in columns])
+    level_ticks(ax, np.arange(len(columns)) + 0.5, [shorten(level, 14) for level in columns])
     ax.set_yticks(np.arange(len(rows)) + 0.5, [shorten(level, 20) for level in rows])
     ax.set(xlabel=shorten(second, 40), ylabel=shorten(first, 24))
     ax.invert_yaxis()

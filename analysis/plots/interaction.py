@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from analysis.plots._words import span
 from analysis.plots.picture import Picture
@@ -63,7 +66,7 @@ def draw_interaction(
         half = ((line["high"] - line["low"]) / 2).fillna(0) * metric.scale
         look = {"color": theme.palette[hue], "linestyle": DASHES[turn % len(DASHES)], "marker": MARKERS[hue]}
         ax.errorbar(x, line["mean"] * metric.scale, yerr=half, elinewidth=0.9, capsize=0, label=shorten(level), **look)
-    ax.set_xticks(range(len(places)), [shorten(level, 16) for level in places])
+    level_ticks(ax, range(len(places)), [shorten(level, 16) for level in places])
     ax.set_xlim(-0.4, len(places) - 0.6)
     ax.set_xlabel(shorten(first, 40))
     ax.set_ylabel(metric.axis)
@@ -76,6 +79,12 @@ def draw_interaction(
         "Parallel lines mean that the two do not interact.",
         f"Interaction plot of {first} and {second}: {said}.",
     )
+
+
+def level_ticks(ax: Axes, at: Sequence[float] | np.ndarray, names: Sequence[str]) -> None:
+    """Write levels along the axis, at an angle where there are so many that they could overlap."""
+    turned = len(names) >= 4
+    ax.set_xticks(at, names, rotation=45 if turned else 0, ha="right" if turned else "center")
 
 
 def pair_sizes(pairs: pd.DataFrame) -> str:

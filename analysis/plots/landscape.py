@@ -16,6 +16,8 @@ from analysis.plots.style import COLUMN, LIGHT, PAGE, Theme, literal, new_figure
 _TITLE = 17
 """Characters in a line of a title, when four maps are side by side."""
 
+NO_LOSS = "no point has a finite loss"
+
 
 def loss_levels(loss: np.ndarray, number: int = 14) -> np.ndarray:
     """Return rising contour levels, evenly spaced by their logarithm from the smallest to the largest finite loss."""
@@ -70,7 +72,11 @@ def draw_landscape_surface(
     """Draw `analysis.stats.flatness.surface_data` in three dimensions; the height is the logarithm of the loss."""
     figure = new_figure(width, width * 0.9)
     ax: Any = figure.add_subplot(projection="3d")
-    height = np.log10(np.where(loss > 0, loss, np.nan))
+    height = np.log10(np.where(np.isfinite(loss) & (loss > 0), loss, np.nan))
+    if np.isnan(height).all():
+        ax.set_axis_off()
+        figure.text(0.5, 0.5, NO_LOSS, ha="center", va="center", color=theme.muted)
+        return Picture(figure, f"Loss surface around {name}", _caption(loss), _alt(loss, "Surface"))
     low, high = np.nanmin(height), np.nanmax(height)
     faces = mpl.colormaps["viridis"](np.nan_to_num((height - low) / (high - low if high > low else 1.0)))
     mesh = ax.plot_surface(
@@ -136,4 +142,7 @@ def _caption(loss: np.ndarray) -> str:
 
 
 def _alt(loss: np.ndarray, kind: str) -> str:
-    return f"{kind} of the loss, from {np.nanmin(loss):.3g} nats at its lowest point to {np.nanmax(loss):.3g}."
+    finite = loss[np.isfinite(loss)]
+    if not len(finite):
+        return f"{kind} of the loss: {NO_LOSS}."
+    return f"{kind} of the loss, from {finite.min():.3g} nats at its lowest point to {finite.max():.3g}."

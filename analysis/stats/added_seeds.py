@@ -1,7 +1,7 @@
 """The error of a study to which seeds were added after its results could be seen (optional stopping).
 
 Whoever tests at n_1 seeds, adds seeds where nothing is significant, and tests again, calls a difference that is not
-there in more than 5 % of studies (Armitage, McPherson and Rowe 1969): 8 % with 3 and then 5 seeds, 14 % with 3, 5, 8
+there in more than 5 % of studies (Armitage, McPherson and Rowe 1969): 8.5 % with 3 and then 5 seeds, 14 % with 3, 5, 8
 and 12.
 """
 

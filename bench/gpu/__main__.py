@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.gpu.packages import provide
@@ -43,16 +44,18 @@ def main() -> int:
     given.out.mkdir(parents=True, exist_ok=True)
     if given.one_part:
         return _run_part(given, end)
+    broken = []
     for part in given.parts:
         left = end - time.time()
         if left < RESERVE_SECONDS:
             break
         command = [sys.executable, "-m", "bench.gpu", *sys.argv[1:], f"--minutes={left / 60}", f"--one-part={part}"]
         try:
-            subprocess.run(command, timeout=left + RESERVE_SECONDS, check=False)
+            if (code := subprocess.run(command, timeout=left + RESERVE_SECONDS, check=False).returncode) != 0:
+                broken.append(f"{part}: its process ended with exit code {code}")
         except subprocess.TimeoutExpired:
             print(f"{part}: stopped at the time limit", flush=True)
-    return _finish(given)
+    return _finish(given, broken)
 
 
 def _arguments() -> argparse.Namespace:
@@ -109,15 +112,15 @@ def _run_part(given: argparse.Namespace, end: float) -> int:
     return 0
 
 
-def _finish(given: argparse.Namespace) -> int:
-    """Write the page beside the table; return 1 where a check failed."""
+def _finish(given: argparse.Namespace, broken: Sequence[str]) -> int:
+    """Write the page beside the table; return 1 where a check failed or the process of a part did."""
     from bench.gpu.page import PAGE, page
     from bench.gpu.results import Results
 
     results = Results(given.out, given.earlier)
     results.save()
     (given.out / "gpu.md").write_text(page(results.rows, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    failed = [f"{row.part}: {row.name}" for row in results.rows if row.passed is False]
+    failed = [*broken, *(f"{row.part}: {row.name}" for row in results.rows if row.passed is False)]
     print("\n".join([f"{len(results.rows)} figures in {given.out}", *(f"FAILED {name}" for name in failed)]))
     return 1 if failed else 0
 

@@ -1,6 +1,6 @@
 """Part `memory`: too little GPU memory ends a trial and not the process, and shares of the memory are limits.
 
-python -m bench.gpu.memory DEVICE SHARE     allocate until out of memory; print the bytes that were had
+python -m bench.gpu.memory DEVICE SHARE     allocate until out of memory; print the bytes, hold them until a line comes
 """
 
 from __future__ import annotations
@@ -8,20 +8,21 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import io
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from functools import partial
 from typing import Any
 
 import pyarrow.parquet as pq
 import torch
 
+from bench.gpu.children import children, ready_lines
 from bench.gpu.results import Check, Measured, at_least, at_most
 from bench.gpu.settings import Settings, small_config
 from search_spaces.config.base import Config
+from search_spaces.plan import make_plan
 from search_spaces.study_files import study_from
 from tune_app.tasks.base import EpochReport, TrialSetup
 from tune_app.tasks.image_classification import ImageClassification
@@ -32,6 +33,7 @@ from tune_app.tuning.inline import InlineExecutor
 from tune_app.tuning.runner import run_study
 
 QUARTER = 0.25
+SMALL_WIDTH = 4
 BLOCK = 64 << 20
 TRAINING_IMAGES = 800
 """Images of the synthetic source that are trained on."""
@@ -51,11 +53,11 @@ def checks(settings: Settings) -> Iterator[Check]:
 
 
 class Starved(ImageClassification):
-    """Image classification on the CPU where a trial with less than half a GPU runs out of memory."""
+    """Image classification on the CPU where a wide network with less than half a GPU runs out of memory."""
 
     def train(self, config: Config, shared: Mapping[str, Any], setup: TrialSetup) -> Iterator[EpochReport]:
         """Raise what torch raises, or train."""
-        if setup.gpus < 0.5 and config.seed == 0:
+        if setup.gpus < 0.5 and config.get("model.width") > SMALL_WIDTH:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return super().train(config, shared, setup)
 
@@ -82,24 +84,29 @@ class SmallShare(InlineExecutor):
 
 
 def _out_of_memory(settings: Settings) -> Mapping[str, Measured]:
-    """Run a study of two arms inline: one whose activations exceed a small share of the memory, and a tiny one."""
+    """Run a study of two arms inline: a tiny one, and one whose activations exceed a small share of the memory."""
     on_cuda = settings.device.type == "cuda"
-    width, share = (_width_for(settings.device), 1 / 64) if on_cuda else (4, 0.25)
-    values = {"epochs": 1, "batch_size": TRAINING_IMAGES if on_cuda else 32}
+    width, share = (_width_for(settings.device), 1 / 64) if on_cuda else (2 * SMALL_WIDTH, 0.25)
+    values = {"epochs": 1, "batch_size": TRAINING_IMAGES if on_cuda else 32, "model.width": SMALL_WIDTH}
     baseline = small_config(settings, values).model_dump(mode="json")
     baseline["data"] |= {"source": "synthetic"}
     tree = {
         "name": "memory",
         "baseline": {key: baseline[key] for key in ("data", "model", "optimizer", "batch_size", "epochs", "precision")},
-        "factors": {"model.width": [width, 4] if on_cuda else [width, 8]},
+        "factors": {"model.width": [width]},
         "seeds": 1,
         "max_failures": 0,
     }
+    spec = study_from(tree)
     with tempfile.TemporaryDirectory() as folder:
         with redirect_stdout(io.StringIO()):
-            summary = run_study(study_from(tree), folder, executor=SmallShare(share))
-        attempts = pq.read_table(f"{folder}/memory/trials", columns=["attempts"])["attempts"].to_pylist()
-    return {": completed": at_least(summary.counts["completed"], 2), ": attempts": at_least(max(attempts), 2)}
+            summary = run_study(spec, folder, executor=SmallShare(share))
+        trials = pq.read_table(f"{folder}/memory/trials", columns=["is_baseline", "attempts"]).to_pylist()
+    for cell, error in summary.failed:
+        print(f"{cell}: {error}", flush=True)
+    attempts = max(trial["attempts"] for trial in trials if not trial["is_baseline"])
+    planned = len(make_plan(spec).cells)
+    return {": completed": at_least(summary.counts["completed"], planned), ": attempts": at_least(attempts, 2)}
 
 
 def _width_for(device: torch.device) -> int:
@@ -126,9 +133,9 @@ def _shares(taken: list[int], device: torch.device) -> Mapping[str, Measured]:
 
 
 def _two_processes(settings: Settings) -> Mapping[str, Measured]:
-    command = [sys.executable, "-m", "bench.gpu.memory", str(settings.device), str(QUARTER)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    return _shares([int(process.communicate()[0].split()[-1]) for process in processes], settings.device)
+    with children(["-m", "bench.gpu.memory", str(settings.device), str(QUARTER)], 2) as processes:
+        taken = [int(line) for line in ready_lines(processes)]
+    return _shares(taken, settings.device)
 
 
 def _two_ray_workers(settings: Settings) -> Mapping[str, Measured]:
@@ -136,23 +143,30 @@ def _two_ray_workers(settings: Settings) -> Mapping[str, Measured]:
 
     ray.init(address="local", include_dashboard=False, log_to_driver=False)
     try:
-        remote = ray.remote(num_gpus=QUARTER)(allocate)
-        taken = ray.get([remote.remote(torch.device("cuda", 0), QUARTER) for _ in range(2)])
+        holders = [ray.remote(num_gpus=QUARTER)(Holder).remote(torch.device("cuda", 0), QUARTER) for _ in range(2)]
+        taken = ray.get([holder.size.remote() for holder in holders])  # type: ignore[attr-defined]
     finally:
         ray.shutdown()
     return _shares(taken, settings.device)
 
 
-def allocate(device: torch.device, share: float) -> int:
-    """Limit this process to a share of a GPU's memory, allocate until there is no more, return the bytes."""
-    limit_memory(device, share)
-    blocks = []
-    try:
-        while True:
-            blocks.append(torch.empty(BLOCK, dtype=torch.uint8, device=device))
-    except torch.OutOfMemoryError:
-        return len(blocks) * BLOCK
+class Holder:
+    """Limits this process to a share of a GPU's memory, allocates until there is no more, and holds it."""
+
+    def __init__(self, device: torch.device, share: float) -> None:
+        """Allocate."""
+        limit_memory(device, share)
+        self._blocks: list[torch.Tensor] = []
+        with suppress(torch.OutOfMemoryError):
+            while True:
+                self._blocks.append(torch.empty(BLOCK, dtype=torch.uint8, device=device))
+
+    def size(self) -> int:
+        """Return the bytes that are held."""
+        return len(self._blocks) * BLOCK
 
 
 if __name__ == "__main__":
-    print(allocate(torch.device(sys.argv[1]), float(sys.argv[2])))
+    held = Holder(torch.device(sys.argv[1]), float(sys.argv[2]))
+    print(held.size(), flush=True)
+    sys.stdin.readline()

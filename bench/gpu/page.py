@@ -71,9 +71,8 @@ def _cells(rows: Sequence[Row]) -> list[str]:
         arms: dict[str, list[str]] = {}
         for row in sorted((row for row in rows if row.name.startswith(f"{study}, ")), key=lambda row: row.name):
             arm, _, seed = row.name.removeprefix(f"{study}, ").rpartition(", seed ")
-            arms.setdefault(arm, []).append(
-                f"{seed}: {row.value:.4f}" if row.value is not None else f"{seed}: diverged"
-            )
+            lacking = "failed" if row.error else "diverged"
+            arms.setdefault(arm, []).append(f"{seed}: {lacking if row.value is None else format(row.value, '.4f')}")
         for arm, values in arms.items():
             stated = f"{published[arm].value:.4f}" if arm in published else ""
             lines.append(f"| {study} | {arm} | {epochs} | {stated} | {', '.join(values)} |")

@@ -117,11 +117,12 @@ class _RemoteRunner:
         if self._process is None or not self._process.is_alive():
             context = multiprocessing.get_context("spawn")
             self._connection, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs, *self._given), daemon=True)
+            self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
             self._process.start()
             theirs.close()
-        with suppress(OSError):  # a process that has ended already: `step` reports it
-            self._connection.send(job.to_json())
+            # Not as an argument: `start` would wait for ever for a process that ends before it has read all images.
+            self._send(self._given)
+        self._send(job.to_json())
 
     def step(self) -> dict[str, Any]:
         """Return the next report; that of a failure if the process ended, that of no epoch if the end comes first."""
@@ -150,8 +151,7 @@ class _RemoteRunner:
 
     def close(self) -> None:
         """End the training."""
-        with suppress(OSError):
-            self._connection.send(None)
+        self._send(None)
 
     def end(self) -> None:
         """End the process."""
@@ -160,15 +160,22 @@ class _RemoteRunner:
             self._process.join(10)
             self._process.kill()
 
+    def _send(self, message: object) -> None:
+        with suppress(OSError):  # a process that has ended already: `step` reports it
+            self._connection.send(message)
+
     def _kill(self) -> None:
         self._process.kill()
         self._process.join()
 
 
-def _serve(connection: Connection, shared: Mapping[str, Any], settings: TrialSettings) -> None:
-    """Do what comes: a job to begin, "" for a step, None to end the training."""
+def _serve(connection: Connection) -> None:
+    """Take what the trials share, then do what comes: a job to begin, "" for a step, None to end the training."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    runner = CellRunner(shared, settings)
+    try:
+        runner = CellRunner(*connection.recv())
+    except EOFError:
+        return
     while True:
         try:
             message = connection.recv()

@@ -11,7 +11,7 @@ import os
 import tempfile
 import threading
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -30,6 +30,7 @@ from tune_app.tuning.store.writer import ResultsStore
 PART = "reproduction"
 STUDIES = {"e-resnet-depth": 50, "e-plain-depth": 50, "b-normalization": 100}
 """Study -> epochs. The studies of depth have 182 epochs at size full; those with the longest trials come first."""
+WHAT = "test accuracy of one trial, by the model of the epoch of the best validation accuracy"
 SLOTS = 8
 STORES, CHECKPOINTS = "stores.zip", "checkpoints.zip"
 PIECE_BYTES = 15 << 20
@@ -46,11 +47,12 @@ def reproduce(settings: Settings, results: Results) -> None:
             unpack(folder, home)
         pack(home, settings.out)  # a call that is killed loses nothing of those before
         stores = home / settings.size
+        failed: dict[str, str] = {}
         try:
-            _train(settings, specs, stores)
+            _train(settings, specs, stores, failed)
         finally:
             pack(home, settings.out)
-            rows = list(cell_rows(settings, specs, stores))
+            rows = [*cell_rows(settings, specs, stores), *failed_rows(settings, failed)]
             results.replace(rows, {(row.part, row.check) for row in rows})
             results.save()
 
@@ -72,15 +74,19 @@ def read_specs(settings: Settings) -> list[StudySpec]:
     return specs
 
 
-def _train(settings: Settings, specs: Sequence[StudySpec], stores: Path) -> None:
-    """Run all studies at once; they share the slots, so none waits for the last trial of another."""
+def _train(settings: Settings, specs: Sequence[StudySpec], stores: Path, failed: dict[str, str]) -> None:
+    """Run all studies at once; they share the slots, so none waits for the last trial of another.
+
+    ``failed`` gets the error of each cell that failed in this call.
+    """
     slots = 2 if settings.smoke else min(SLOTS, os.cpu_count() or 1)
     free = threading.Semaphore(slots)
     share = 1 / slots if settings.device.type == "cuda" else 0.0
     end = settings.end - (0 if settings.smoke else PACKING_SECONDS)
 
     def train(spec: StudySpec) -> None:
-        run_study(spec, str(stores), executor=ProcessExecutor(slots, share, free, end))
+        summary = run_study(spec, str(stores), executor=ProcessExecutor(slots, share, free, end))
+        failed.update((f"{spec.name}, {cell}", error) for cell, error in summary.failed)
 
     with redirect_stdout(io.StringIO()), ThreadPoolExecutor(max(1, len(specs))) as pool:
         for done in [pool.submit(train, spec) for spec in specs]:
@@ -89,14 +95,21 @@ def _train(settings: Settings, specs: Sequence[StudySpec], stores: Path) -> None
 
 def cell_rows(settings: Settings, specs: Sequence[StudySpec], stores: Path) -> Iterator[Row]:
     """Yield the test accuracy of each cell that is done."""
-    what = "test accuracy of one trial, by the model of the epoch of the best validation accuracy"
+    where = device_name(settings.device)
     for spec in specs:
         for trial in ResultsStore(str(stores), spec.name).finished().values():
             name = f"{spec.name}, {trial.arm}, seed {trial.seed}"
             value = trial.metrics.get("test_accuracy")
-            where = device_name(settings.device)
             seconds = trial.seconds or 0.0
-            yield Row(PART, name, name, what, value, "", "", None, seconds, where, versions(), settings.size)
+            yield Row(PART, name, name, WHAT, value, "", "", None, seconds, where, versions(), settings.size)
+
+
+def failed_rows(settings: Settings, failed: Mapping[str, str]) -> Iterator[Row]:
+    """Print and yield each cell that failed. A later call trains it again and replaces its row."""
+    where = device_name(settings.device)
+    for name, error in failed.items():
+        print(f"{PART}: {name}: FAILED {error}", flush=True)
+        yield Row(PART, name, name, WHAT, None, "", "", False, 0.0, where, versions(), settings.size, error[:2000])
 
 
 def pack(home: Path, out: Path) -> None:

@@ -5,7 +5,6 @@ python -m bench.gpu.side_by_side DEVICE SIZE SECONDS    one trial: waits for a l
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from bench.gpu.children import children, ready_lines
 from bench.gpu.results import Check, Measured
 from bench.gpu.settings import Settings
 from bench.gpu.speed import resnet
@@ -25,7 +25,8 @@ from tune_app.training.state import start
 
 def checks(settings: Settings) -> Iterator[Check]:
     """Yield a measurement for each number of trials."""
-    what = "images per second of all trials together, each `fit` of a ResNet-14 at batch 128 in a process of its own"
+    what = "images per second of all trials together, each `fit` of a ResNet-14 at batch 128 in a process of its own, "
+    what += "validation included"
     for trials in (1, 2) if settings.smoke else (1, 2, 4, 8, 16):
         yield Check(f"{trials} at once", what, partial(_together, settings, trials))
 
@@ -33,22 +34,14 @@ def checks(settings: Settings) -> Iterator[Check]:
 def _together(settings: Settings, trials: int) -> Mapping[str, Measured]:
     """Start the trials, wait until each has trained an epoch, and let all of them train for the same time."""
     seconds = 0.2 if settings.smoke else 8.0
-    command = [sys.executable, "-m", "bench.gpu.side_by_side", str(settings.device), settings.size, str(seconds)]
-    processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(trials)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        if process.stdout.readline() != "ready\n":
-            raise RuntimeError(f"a trial of {trials} at once ended before it trained")
-    speeds = []
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    for process in processes:
-        output, _ = process.communicate()
-        speeds.append(float(output))
+    arguments = ["-m", "bench.gpu.side_by_side", str(settings.device), settings.size, str(seconds)]
+    with children(arguments, trials) as processes:
+        ready_lines(processes)
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        speeds = [float(line) for line in ready_lines(processes)]
     return {
         "": Measured(sum(speeds), "images/s"),
         ": slowest over fastest": Measured(min(speeds) / max(speeds)),

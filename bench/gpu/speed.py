@@ -46,7 +46,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     """Yield the measurements of speed."""
     yield Check("copy", "bandwidth of a copy on the device: bytes read and written", partial(_copy, settings))
     what = "training speed on noise images, crop and flip, SGD, torch's batch norm, precision auto; the textbook loop: "
-    what += "DataLoader workers, float32, the loss read after each step"
+    what += "DataLoader workers, torch's default precision (TF32 in convolutions), the loss read after each step"
     for depth in (8,) if settings.smoke else (14, 56):
         for batch in (16,) if settings.smoke else STEPS:
             yield Check(f"ResNet-{depth}, batch {batch}", what, partial(_loops, settings, depth, batch))

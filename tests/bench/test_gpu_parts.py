@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 import warnings
 from dataclasses import replace
@@ -12,12 +14,14 @@ import torch
 from torch import nn
 
 from bench import norms
-from bench.gpu import agreement, memory, repeats, reproduction, results, side_by_side, speed, waits
+from bench.gpu import agreement, memory, processes, repeats, reproduction, results, side_by_side, speed, waits
+from bench.gpu.children import children, ready_lines
 from bench.gpu.page import results_text
 from bench.gpu.results import Check, Measured, Results, at_least, at_most, run_checks
 from bench.gpu.settings import Settings, variants
 from bench.gpu.speed import bytes_of_step
 from bench.training import synthetic_arrays
+from tune_app.tasks.image_classification import ImageClassification
 from tune_app.training.state import start
 
 pytestmark = pytest.mark.slow
@@ -153,6 +157,65 @@ def test_cells_go_on_in_the_next_call_and_their_stores_are_packed(settings, monk
     monkeypatch.setattr(results, "_cudnn", lambda: "9")
     made = reproduction.cell_rows(settings, reproduction.read_specs(settings), tmp_path / "again" / "smoke")
     assert "| e-plain-depth | depth=8 | 50 |" in results_text([replace(row, size="full") for row in made])
+
+
+def test_a_large_trial_that_never_has_enough_memory_fails_the_check_at_every_size(settings, monkeypatch):
+    class NeverEnough(ImageClassification):
+        def train(self, config, shared, setup):
+            if config.get("model.width") == 2 * memory.SMALL_WIDTH:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().train(config, shared, setup)
+
+    monkeypatch.setattr(memory, "Starved", NeverEnough)
+    (check,) = memory.checks(replace(settings, size="full"))
+    found = check.run()
+    assert (found[": completed"].value, found[": completed"].passed) == (1, False)
+
+
+def test_processes_of_a_check_do_not_outlive_it():
+    waiting = ["-c", "import sys; print('here', flush=True); sys.stdin.readline()"]
+    with children(waiting, 2) as processes:
+        assert ready_lines(processes) == ["here", "here"]
+        assert [process.poll() for process in processes] == [None, None]
+    assert [process.returncode for process in processes] == [-signal.SIGKILL] * 2
+
+
+def test_a_process_that_ends_before_its_line_is_an_error():
+    with children(["-c", "exit(3)"], 1) as processes, pytest.raises(RuntimeError, match="ended with exit code 3"):
+        ready_lines(processes)
+
+
+def test_memory_is_allocated_until_there_is_no_more(monkeypatch):
+    room = iter(range(3))
+
+    def empty(*_, **__):
+        if next(room, None) is None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return object()
+
+    monkeypatch.setattr(torch, "empty", empty)
+    assert memory.Holder(CPU, 0.25).size() == 3 * memory.BLOCK
+
+
+def test_a_cell_that_fails_is_a_failed_row_with_its_error_until_it_is_trained(settings, monkeypatch, capsys):
+    monkeypatch.setattr(reproduction, "STUDIES", {"e-plain-depth": 50})
+    with monkeypatch.context() as broken:
+        broken.setattr(processes, "_serve", _leave)
+        reproduction.reproduce(settings, Results(settings.out))
+    rows = Results(settings.out).rows
+    cells = ["e-plain-depth, depth=14, seed 0", "e-plain-depth, depth=8, seed 0"]
+    assert sorted(row.name for row in rows) == cells
+    assert {(row.value, row.passed, row.error) for row in rows} == {
+        (None, False, "the trial's process ended with exit code 3")
+    }
+    assert capsys.readouterr().out.count("FAILED the trial's process ended with exit code 3") == 2
+    reproduction.reproduce(settings, Results(settings.out))
+    again = Results(settings.out).rows
+    assert sorted((row.name, row.passed, row.error) for row in again) == [(name, None, "") for name in cells]
+
+
+def _leave(*_: object) -> None:
+    os._exit(3)
 
 
 @pytest.mark.gpu

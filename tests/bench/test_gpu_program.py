@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import subprocess
@@ -70,6 +71,17 @@ def test_a_process_that_ends_fails_its_trial_and_no_other(tmp_path, monkeypatch)
     summary = run_study(study_from(TREE), str(tmp_path), executor=executor())
     assert dict(summary.counts) == {"failed": 2}
     assert all("ended with exit code 3" in error for _, error in summary.failed)
+
+
+@pytest.mark.timeout(100, method="thread")
+def test_a_process_that_dies_at_its_import_fails_its_trial_although_the_images_fill_the_pipe(tmp_path, monkeypatch):
+    source = "import multiprocessing, os\ndef serve(*_): ...\n"
+    source += "if multiprocessing.current_process().name != 'MainProcess': os._exit(3)\n"
+    (tmp_path / "dies_at_import.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(processes, "_serve", importlib.import_module("dies_at_import").serve)
+    summary = run_study(study_from(TREE), str(tmp_path / "results"), executor=executor())
+    assert [error for _, error in summary.failed] == ["the trial's process ended with exit code 3"] * 2
 
 
 def test_an_epoch_that_goes_beyond_the_end_is_cut_off_and_trained_by_the_next_call(tmp_path, monkeypatch):
@@ -161,9 +173,10 @@ def test_the_list_of_packages_is_what_a_training_without_ray_imports():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     found = {name.lower().replace("_", "-") for name in done.stdout.split()}
-    assert not found & {"ray", "optuna", "pandas", "matplotlib", "scikit-learn", "scipy", "statsmodels", "typer"}
+    left_out = {"ray", "optuna", "pandas", "matplotlib", "scikit-learn", "scipy", "statsmodels", "typer", "jsonschema"}
+    assert not found & left_out
     needed = {name.lower() for name in packages.PACKAGES.values()}
-    assert {"pydantic", "jsonschema", "torch", "rich", "filelock", "fsspec", "pyyaml"} <= found & needed
+    assert {"pydantic", "torch", "rich", "filelock", "fsspec", "pyyaml"} <= found & needed
 
 
 def test_a_device_that_is_not_there_is_a_mistake_with_a_remedy(tmp_path):
@@ -172,6 +185,13 @@ def test_a_device_that_is_not_there_is_a_mistake_with_a_remedy(tmp_path):
     assert done.returncode == 2
     assert "--device cpu --size smoke" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_part_whose_process_ends_with_an_error_fails_the_call(tmp_path):
+    command = [sys.executable, "-m", "bench.gpu", "--device=cpu", "--parts=reproduction", f"--out={tmp_path / 'out'}"]
+    done = subprocess.run([*command, f"--data={tmp_path / 'nowhere'}"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "FAILED reproduction: its process ended with exit code 1" in done.stdout
 
 
 def test_results_of_a_cpu_or_of_a_tiny_size_say_nothing_about_cuda():
@@ -186,6 +206,8 @@ def test_the_page_has_each_figure_with_its_verdict_and_the_cells_by_seed():
         replace(ROW, name="b", bound="<= 1", passed=False, error="RuntimeError: it | broke\nhere"),
         replace(cell, name="b-normalization, norm=none, seed 0", value=0.86),
         replace(cell, name="b-normalization, norm=none, seed 1", value=0.87),
+        replace(cell, name="b-normalization, norm=none, seed 2", value=None),
+        replace(cell, name="b-normalization, norm=none, seed 3", value=None, error="out of memory"),
     ]
     text = page(rows, f"head\n{BEGIN}\nold\n{END}\ntail\n")
     assert text.startswith("head\n")
@@ -194,7 +216,7 @@ def test_the_page_has_each_figure_with_its_verdict_and_the_cells_by_seed():
     assert "1 checks have a bound: 0 passed, 1 failed." in text
     assert "| a | 2 images/s |  |  |" in text
     assert "| b | 2 images/s | <= 1 | **no** (RuntimeError: it / broke) |" in text
-    assert "| b-normalization | norm=none | 100 | 0.8677 | 0: 0.8600, 1: 0.8700 |" in text
+    assert "| b-normalization | norm=none | 100 | 0.8677 | 0: 0.8600, 1: 0.8700, 2: diverged, 3: failed |" in text
 
 
 def test_the_page_in_the_repository_is_what_its_table_says():

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -87,7 +87,8 @@ class Driver:
 
     def end(self):
         for process in self.family():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # ended since
+                process.kill()
         self.process.wait()
         shutil.rmtree(self.ray, ignore_errors=True)
 

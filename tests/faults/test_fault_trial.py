@@ -6,8 +6,8 @@ import os
 import signal
 import subprocess
 import threading
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import psutil
 import pytest
@@ -263,8 +263,15 @@ def test_a_stopped_study_does_not_call_its_running_trials_pruned(tmp_path):
     def block():
         place = wait_until(lambda: next((store / "checkpoints").iterdir(), None))
         wait_until(lambda: (place / "last.pt").exists())
-        Folder(store).remove(f"checkpoints/{place.name}")
-        Path(place).write_text("a file where a folder must be")
+
+        def blocked():  # the trial makes its folder again when it writes between the two
+            with suppress(OSError):
+                Folder(store).remove(f"checkpoints/{place.name}")
+                place.write_text("a file where a folder must be")
+                return True
+            return False
+
+        wait_until(blocked, every=0.0)
 
     thread = threading.Thread(target=block)
     thread.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ def processes_of(home: Path) -> list[psutil.Process]:
 def end_processes(home: Path) -> None:
     """Kill the processes of a home folder and wait until they have ended."""
     for process in processes_of(home):
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # ended since
+            process.kill()
     psutil.wait_procs(processes_of(home), timeout=20)
 
 

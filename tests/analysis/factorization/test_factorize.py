@@ -73,6 +73,18 @@ def test_matrices_without_a_slope_or_a_rate_are_drawn_too(X, rank, tmp_path):
     assert "predicted slope" not in [line.get_label() for line in draw_convergence(report).figure.axes[0].lines]
 
 
+@pytest.mark.parametrize("broken", [1, 3])
+def test_starts_that_break_down_at_once_have_no_line_and_the_picture_says_where_all_do(matrix, broken):
+    report = check_factorization(matrix, 3, starts=3)
+    nothing = np.array([np.inf])
+    traces = [dataclasses.replace(trace, objectives=nothing) for trace in report.traces[:broken]]
+    picture = draw_convergence(dataclasses.replace(report, traces=(*traces, *report.traces[broken:])))
+    picture.figure.draw_without_rendering()
+    lines = [line.get_label() for line in picture.figure.axes[0].lines]
+    assert lines == ([] if broken == 3 else ["seed 1", "seed 2", "predicted slope"])
+    assert ("no run has a finite objective" in picture.caption) is (broken == 3)
+
+
 def test_the_spectrum_marks_the_rank(matrix):
     axes = draw_spectrum(check_factorization(matrix, 3, starts=1)).figure.axes[0]
     kept, dropped, cut = axes.lines

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,8 @@ from analysis.plots._words import replicate_count, sentence_case
 from analysis.plots.confusion import confusion_data
 from analysis.plots.cost import cost_data
 from analysis.plots.curves import curve_caption, curve_data, draw_arms
-from analysis.plots.interaction import levels_in_order, two_factor_data
+from analysis.plots.heatmap import draw_heat_map
+from analysis.plots.interaction import draw_interaction, levels_in_order, two_factor_data
 from analysis.plots.quantiles import draw_quantiles, quantile_data
 from analysis.plots.reported import draw_reported
 from analysis.plots.studies import studies_data
@@ -221,3 +224,21 @@ def test_seeds_are_counted_in_words(counts: list[int], words: str) -> None:
 
 def test_only_the_first_letter_is_made_a_capital() -> None:
     assert sentence_case("test macro F1 (%)") == "Test macro F1 (%)"
+
+
+@pytest.mark.parametrize("draw", [draw_interaction, draw_heat_map])
+def test_labels_of_many_levels_are_turned_and_those_of_few_do_not_overlap(draw):
+    rotations = {}
+    for number in (3, 6):
+        levels = [f"batch_instance_{index}" for index in range(number)]
+        rows = [
+            {"first": a, "second": b, "n": 3, "mean": 0.8, "low": 0.79, "high": 0.81} for a in levels for b in levels
+        ]
+        figure = draw(pd.DataFrame(rows), "model.norm", "other", metric=IMAGE_METRICS["test_accuracy"]).figure
+        figure.draw_without_rendering()
+        labels = figure.axes[0].get_xticklabels()
+        rotations[number] = {label.get_rotation() for label in labels}
+        if number == 3:
+            boxes = [label.get_window_extent() for label in labels]
+            assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
+    assert rotations == {3: {0.0}, 6: {45.0}}

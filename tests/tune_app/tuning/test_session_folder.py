@@ -4,7 +4,9 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -44,18 +46,20 @@ def test_no_other_user_can_enter_it_and_nothing_is_left(parent, umask):
     assert list(parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("wanted", ["", "/tmp", "/tmp/" + 23 * "x", "/tmp/" + 60 * "x", "/no/such/folder"])
-def test_a_socket_in_it_has_a_path_that_unix_allows(wanted, monkeypatch):
-    monkeypatch.setenv("RAY_TMPDIR", wanted)
-    made = Path(wanted) if wanted.startswith("/tmp/x") else None
-    if made:
-        made.mkdir()
-    try:
-        with session_folder() as folder:
-            assert len(os.fsencode(folder / SESSION)) <= LONGEST_SOCKET
-    finally:
-        if made:
-            made.rmdir()
+@pytest.fixture
+def long_folder():
+    """Return a function that makes a folder in /tmp with a name of this many characters; all are removed."""
+    with ExitStack() as stack:
+        yield lambda length: stack.enter_context(TemporaryDirectory(prefix=(length - 8) * "x", dir="/tmp"))
+
+
+@pytest.mark.parametrize("wanted", ["", "/tmp", 23, 60, "/no/such/folder"])
+def test_a_socket_in_it_has_a_path_that_unix_allows(wanted, long_folder, monkeypatch):
+    folder = long_folder(wanted) if isinstance(wanted, int) else wanted
+    assert not isinstance(wanted, int) or len(folder) == len("/tmp/") + wanted
+    monkeypatch.setenv("RAY_TMPDIR", folder)
+    with session_folder() as made:
+        assert len(os.fsencode(made / SESSION)) <= LONGEST_SOCKET
 
 
 @pytest.fixture
