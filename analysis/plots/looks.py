@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -33,7 +35,7 @@ def draw_paths(
         for sign in (1, -1):
             ax.plot(path["seeds"], sign * edge, color=theme.muted, linewidth=0.9, linestyle="--", marker="_")
         shown = path["t"].clip(-limit, limit)
-        look = {"marker": style.marker, "markersize": 3.5, "color": style.color(theme)}
+        look: dict[str, Any] = {"marker": style.marker, "markersize": 3.5, "color": style.color(theme)}
         line = ax.plot(path["seeds"], shown, clip_on=False, zorder=3, **look)[0]
         style.tag(line)
         ax.axhline(0, color=theme.grid, linewidth=0.8, zorder=0)
