@@ -35,7 +35,7 @@ import ray  # noqa: E402  (Ray reads the environment when it is imported)
 
 from search_spaces.errors import StudyError, headline  # noqa: E402
 from search_spaces.files import require_writable_place  # noqa: E402
-from tune_app.tuning.interruption import termination_is_interruption  # noqa: E402
+from tune_app.tuning.interruption import interruption_at_the_end  # noqa: E402
 from tune_app.tuning.session_folder import own_token, session_folder  # noqa: E402
 
 _PRELOAD = "RAY_preload_python_modules"
@@ -61,33 +61,38 @@ def ray_session(address: str | None = None, preload: Sequence[str] = ()) -> Iter
     if address is None:
         with session_folder() as folder, own_token(folder):
             beside = threading.Thread(target=import_module, args=("pandas",))  # which Ray Tune imports
-            beside.start()
-            _start_ray(folder, preload)
-            beside.join()
             try:
+                with interruption_at_the_end():
+                    beside.start()
+                    _start_ray(folder, preload)
+                    beside.join()
                 yield
             finally:
                 ray.shutdown()
         return
+    try:
+        with interruption_at_the_end():
+            _join(address)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _join(address: str) -> None:
     try:
         _init(address=address)
     except ConnectionError as error:
         raise StudyError(
             f"`--address` is {address!r}, but no Ray answers there: {str(error).splitlines()[0]}"
         ) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _init(**options: Any) -> None:
-    """Start or join Ray. It handles SIGTERM from then on, by an exit with code 15: take that back."""
-    with termination_is_interruption():
-        try:
-            ray.init(**options, **_SILENT)
-        except SystemExit:
-            raise KeyboardInterrupt from None
+    """Start or join Ray. From then on it ends this process at SIGTERM; `interruption_at_the_end` takes that back."""
+    try:
+        ray.init(**options, **_SILENT)
+    except SystemExit:
+        raise KeyboardInterrupt from None
 
 
 def _start_ray(folder: Path, preload: Sequence[str]) -> None:
@@ -96,7 +101,6 @@ def _start_ray(folder: Path, preload: Sequence[str]) -> None:
         with _without_dashboard():
             _init(address="local", include_dashboard=False, _temp_dir=str(folder))
     except Exception as error:  # Ray raises a plain Exception where one of its processes does not start
-        ray.shutdown()
         raise StudyError(
             f"Ray did not start on this machine ({headline(str(error))}): is the machine overloaded, or are its memory "
             f"or the disk of {folder.parents[1]} full? Run the same command again"

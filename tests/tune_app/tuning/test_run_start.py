@@ -15,6 +15,7 @@ from search_spaces.study_files import study_from
 from tune_app.tuning import runner, session, tuner
 from tune_app.tuning.executor import Batch
 from tune_app.tuning.inline import InlineExecutor
+from tune_app.tuning.interruption import interruption_at_the_end
 from tune_app.tuning.queues import QueueSearcher
 from tune_app.tuning.ray_executor import RayExecutor
 from tune_app.tuning.runner import run_study
@@ -145,11 +146,53 @@ def test_a_termination_while_ray_starts_is_an_interruption_and_rays_own_handler_
 
     monkeypatch.setattr(session.ray, "init", init)
     before = signal.getsignal(signal.SIGTERM)
-    session._init(is_ended=False)
+    with interruption_at_the_end():
+        session._init(is_ended=False)
     assert signal.getsignal(signal.SIGTERM) is before
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), interruption_at_the_end():
         session._init(is_ended=True)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("address", [None, "auto"])
+def test_an_interruption_is_not_lost_while_ray_starts(number, address, monkeypatch, capfd):
+    """Ray forks within: an exception raised in the callbacks of a fork is printed, and the run went on."""
+    started, ended = [], []
+
+    def init(**options):
+        os.register_at_fork(before=lambda: len(started) == 0 and signal.raise_signal(number))
+        subprocess.run([sys.executable, "-c", ""], check=True, preexec_fn=lambda: None)
+        started.append(options)
+
+    monkeypatch.setattr(session.ray, "init", init)
+    monkeypatch.setattr(session.ray, "shutdown", lambda: ended.append(1))
+    with pytest.raises(KeyboardInterrupt), session.ray_session(address):
+        pytest.fail("the run went on")
+    assert (len(started), len(ended)) == (1, 1)
+    assert "stopping once Ray has started" in capfd.readouterr().err
+
+
+def test_a_second_interruption_while_ray_starts_is_one_at_once():
+    def start():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("it went on")
+
+    with pytest.raises(KeyboardInterrupt), interruption_at_the_end():
+        start()
+
+
+def test_an_error_while_ray_starts_is_the_interruption_that_was_asked_for():
+    with pytest.raises(StudyError), interruption_at_the_end():
+        raise StudyError("on its own")
+
+    def start():
+        signal.raise_signal(signal.SIGINT)
+        raise StudyError("as Ray was told to end")
+
+    with pytest.raises(KeyboardInterrupt), interruption_at_the_end():
+        start()
 
 
 def test_ray_is_started_as_without_the_dashboards_packages_and_only_then():
