@@ -17,6 +17,7 @@ from analysis.stats.sequential import SequentialPlan, corrected_estimate, decide
 from analysis.stats.stopping import course_of
 from search_spaces.published import Reference
 from tests.support.sequential_study import EFFECTS, write_study
+from tests.support.stored_trials import remove_trials
 from tune_app.studies import read_study
 from tune_app.tuning.runner import run_study
 
@@ -45,9 +46,7 @@ def whole(tmp_path_factory):
 
 def without(store, tmp_path, is_gone):
     shutil.copytree(store, tmp_path / "copy")
-    for row in load_study(store).trials.itertuples():
-        if is_gone(row):
-            (tmp_path / "copy" / "trials" / f"{row.digest}-{row.fingerprint}.parquet").unlink()
+    remove_trials(tmp_path / "copy", is_gone)
     return load_study(tmp_path / "copy")
 
 
@@ -95,12 +94,12 @@ def test_results_beyond_the_stop_of_an_arm_change_no_verdict(store, tmp_path):
 
 
 def test_a_study_that_goes_on_says_so(store, tmp_path):
-    results = without(store, tmp_path, lambda row: row.seed >= 5)
+    results = without(store, tmp_path, lambda row: row["seed"] >= 5)
     words = effects(results).set_index("arm").words
     going_on = [one for one in words if "not yet decided: look 2 of 12, with 5 of 20 seeds, was not the last" in one]
     assert going_on
     assert "2 of 12 looks are made" in write_report(results, tmp_path).read_text()
-    nothing = without(store, tmp_path / "more", lambda row: row.seed >= 2)
+    nothing = without(store, tmp_path / "more", lambda row: row["seed"] >= 2)
     assert effects(nothing).words.str.contains("not yet decided: the first of 12 looks is at 4 seeds").all()
     write_report(nothing, tmp_path / "more")
 
@@ -123,7 +122,7 @@ def test_a_claim_has_the_verdict_of_the_looks_and_none_before_the_last(store, tm
     assert found["verdict"][: len(ARMS)].tolist() == expected
     assert found["n"][: len(ARMS)].tolist() == table.n.tolist()
     assert found["p_claim"][: len(ARMS)].isna().all()
-    early = claims(with_claims(without(store, tmp_path, lambda row: row.seed >= 5)))
+    early = claims(with_claims(without(store, tmp_path, lambda row: row["seed"] >= 5)))
     assert set(early["verdict"]) == {"undecided at this scale"}
     assert early["words"].str.contains("the study needs further looks").all()
 
@@ -146,7 +145,7 @@ def test_an_arm_that_stopped_and_whose_verdict_is_withheld_is_said_to_be_withhel
 
 def test_an_interval_without_zero_is_explained_by_the_level_of_the_look(store, tmp_path):
     for last in range(4, 12):
-        results = without(store, tmp_path / str(last), lambda row, last=last: row.seed >= last)
+        results = without(store, tmp_path / str(last), lambda row, last=last: row["seed"] >= last)
         table = effects(results)
         open_ones = table[(table.verdict == "undecided") & (table.low > 0)]
         if len(open_ones):

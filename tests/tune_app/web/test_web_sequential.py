@@ -6,6 +6,7 @@ import pytest
 
 from analysis import load_study
 from tests.support.sequential_study import write_study
+from tests.support.stored_trials import remove_trials
 from tune_app.studies import read_study
 from tune_app.tuning.runner import run_study
 
@@ -42,9 +43,7 @@ def test_when_all_arms_stopped_the_study_is_complete_with_the_cells_that_it_took
 @pytest.mark.parametrize(("seeds", "stage"), [(2, "look 1 of 12"), (5, "look 3 of 12")])
 def test_between_looks_it_says_which_look_is_next_and_shows_no_figure(make_site, trained, tmp_path, seeds, stage):
     shutil.copytree(trained, tmp_path / "copy")
-    for row in load_study(trained / "drawn").trials.itertuples():
-        if row.seed >= seeds:
-            (tmp_path / "copy/drawn/trials" / f"{row.digest}-{row.fingerprint}.parquet").unlink()
+    remove_trials(tmp_path / "copy/drawn", lambda row: row["seed"] >= seeds)
     study = asked(make_site, tmp_path / "copy")
     assert study["state"] == "incomplete"
     assert study["statement"].startswith(f"{stage}; not yet decided: ")
