@@ -154,6 +154,15 @@ def test_a_termination_while_ray_starts_is_an_interruption_and_rays_own_handler_
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C raises KeyboardInterrupt, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("address", [None, "auto"])
 def test_an_interruption_is_not_lost_while_ray_starts(number, address, monkeypatch, capfd):
@@ -165,6 +174,7 @@ def test_an_interruption_is_not_lost_while_ray_starts(number, address, monkeypat
         subprocess.run([sys.executable, "-c", ""], check=True, preexec_fn=lambda: None)
         started.append(options)
 
+    monkeypatch.setattr(session, "is_running", lambda: False)
     monkeypatch.setattr(session.ray, "init", init)
     monkeypatch.setattr(session.ray, "shutdown", lambda: ended.append(1))
     with pytest.raises(KeyboardInterrupt), session.ray_session(address):
@@ -173,6 +183,7 @@ def test_an_interruption_is_not_lost_while_ray_starts(number, address, monkeypat
     assert "stopping once Ray has started" in capfd.readouterr().err
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_interruption_while_ray_starts_is_one_at_once():
     def start():
         signal.raise_signal(signal.SIGINT)
@@ -183,6 +194,7 @@ def test_a_second_interruption_while_ray_starts_is_one_at_once():
         start()
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_error_while_ray_starts_is_the_interruption_that_was_asked_for():
     with pytest.raises(StudyError), interruption_at_the_end():
         raise StudyError("on its own")
