@@ -107,7 +107,7 @@ def test_the_summary_is_shown_before_the_executor_ends(tiny_tree, tmp_path):
 
 
 @pytest.mark.parametrize(("is_cluster", "ends"), [(False, "is auto)"), (True, "lets a cluster start GPU nodes)")])
-def test_only_a_run_on_a_cluster_is_told_how_to_get_gpu_nodes(tiny_tree, tmp_path, monkeypatch, is_cluster, ends):
+def test_only_a_run_on_a_cluster_has_the_note_about_gpu_nodes(tiny_tree, tmp_path, monkeypatch, is_cluster, ends):
     monkeypatch.setattr(Recorded, "needs_archive", is_cluster)
     monkeypatch.setattr(Recorded, "gpu_share", lambda *arguments: 0.0)
     (note,) = run_study(study_from(tiny_tree), str(tmp_path), executor=Recorded()).notes
@@ -201,7 +201,7 @@ def test_an_error_while_ray_starts_is_the_interruption_that_was_asked_for():
 
     def start():
         signal.raise_signal(signal.SIGINT)
-        raise StudyError("as Ray was told to end")
+        raise StudyError("because Ray was ended")
 
     with pytest.raises(KeyboardInterrupt), interruption_at_the_end():
         start()

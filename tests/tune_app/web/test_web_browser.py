@@ -261,7 +261,7 @@ def test_what_is_written_in_the_editor_is_kept_when_the_session_ends(browser: An
     page.context.close()
 
 
-def test_a_study_that_is_no_longer_there_is_told_so(browser: Any, served: Served) -> None:
+def test_a_study_that_is_no_longer_there_has_a_notice(browser: Any, served: Served) -> None:
     store = write_store(served.results / "gone", name="gone", extras=False)
     page = sign_in(browser, served)
     page.goto(served.url("/studies/gone"))
