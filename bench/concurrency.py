@@ -32,11 +32,11 @@ SECONDS_EACH = 12.0
 
 
 class SleepRunner(NoWorkRunner):
-    """A trial that sleeps for as many milliseconds as its config has training images."""
+    """A trial that sleeps for as many hundredths of a second as its config has training images."""
 
     def step(self) -> dict[str, Any]:
         assert isinstance(self.job.config, TrialConfig)
-        seconds = (self.job.config.data.train_size or 0) / 1000
+        seconds = (self.job.config.data.train_size or 0) / 100
         time.sleep(seconds)
         report = super().step()
         report["trial"]["seconds"] = seconds
@@ -72,17 +72,18 @@ def measure() -> dict[str, float]:
         for mode in ("ablation", "search"):
             for seconds in TRIAL_SECONDS:
                 count = max(2 * slots, round(SECONDS_EACH * slots / seconds / 2) * 2)
-                found = running_at_once(_trials(_study(mode, seconds, count), place))
+                found = running_at_once(_trials(study(mode, seconds, count), place))
                 busy = sum(k * t for k, t in found.items()) / sum(found.values())
                 figures[f"concurrency.{place}.{mode}.{seconds:g}s"] = busy / slots
     return figures
 
 
-def _study(mode: str, seconds: float, count: int) -> dict[str, Any]:
+def study(mode: str, seconds: float, count: int) -> dict[str, Any]:
+    """Return a study of ``count`` trials that sleep for ``seconds`` each."""
     tree: dict[str, Any] = {
         "name": "sleep",
         "mode": mode,
-        "baseline": {"data": {"source": "digits", "train_size": round(1000 * seconds)}, "epochs": 1},
+        "baseline": {"data": {"source": "digits", "train_size": round(100 * seconds)}, "epochs": 1},
         "resources": {"gpu": 0.0},
     }
     if mode == "ablation":
