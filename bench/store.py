@@ -1,4 +1,4 @@
-"""Measure the time and the memory to read a large results store: 10,000 trials of 100 epochs.
+"""Measure the time and the memory to read a large results store: 10,000 trials, 1,000 arms of 10 seeds, of 100 epochs.
 
 ``python -m bench.store`` prints the figures; each is measured in a separate process, imports not counted in the time
 and counted in the memory.
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from analysis import load_study
 from analysis.report.study import write_report
@@ -19,7 +20,7 @@ from bench.make_store import write_store
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-TRIALS, EPOCHS, SEEDS = 10_000, 100, 5
+TRIALS, EPOCHS, SEEDS = 10_000, 100, 10
 _READ = """
 import json, sys, time
 from analysis import load_study
@@ -48,18 +49,14 @@ def measure(trials: int = TRIALS, epochs: int = EPOCHS, files: bool = True) -> d
     return found
 
 
-def _write(folder: Path, trials: int, epochs: int, compact: bool) -> None:
+def study(trials: int) -> dict[str, Any]:
+    """Return the factors, seeds and baseline of a study of ``trials`` trials."""
     rates = [0.001 * (1 + level) for level in range(trials // SEEDS)]
-    baseline = {"optimizer": {"lr": rates[0]}}
-    write_store(
-        folder,
-        factors={"optimizer.lr": rates},
-        seeds=SEEDS,
-        epochs=epochs,
-        baseline=baseline,
-        compact=compact,
-        extras=False,
-    )
+    return {"factors": {"optimizer.lr": rates}, "seeds": SEEDS, "baseline": {"optimizer": {"lr": rates[0]}}}
+
+
+def _write(folder: Path, trials: int, epochs: int, compact: bool) -> None:
+    write_store(folder, epochs=epochs, compact=compact, extras=False, **study(trials))
 
 
 def _report(folder: Path) -> float:
