@@ -130,7 +130,8 @@ def parse_json(text: str, place: str) -> Any:
         raise StudyError(f"{place}: more than {MAX_DEPTH} levels") from None
     except ValueError as error:
         raise StudyError(f"{place}: not valid JSON: {error}") from None
-    if _depth_exceeds(found, MAX_DEPTH):
+    # As many opening brackets as levels, at least: counting them is much quicker than going through the levels.
+    if text.count("{") + text.count("[") > MAX_DEPTH and _depth_exceeds(found, MAX_DEPTH):
         raise StudyError(f"{place}: more than {MAX_DEPTH} levels")
     return found
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from search_spaces.config.base import Config
+from search_spaces.config.base import Config, digest_of
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,11 @@ class Arm:
     levels: Mapping[str, str]
     is_baseline: bool
     config: Config
+
+    @cached_property
+    def canonical(self) -> dict[str, Any]:
+        """What determines the results of its config, whose seed its cells replace."""
+        return self.config.canonical()
 
 
 @dataclass(frozen=True)
@@ -86,4 +92,4 @@ class Plan:
 def seeded(arm: Arm, seed: int) -> Cell:
     """Return an arm's cell of a seed."""
     config = arm.config.model_copy(update={"seed": seed})
-    return Cell(arm, config, config.digest())
+    return Cell(arm, config, digest_of({**arm.canonical, "seed": seed}))

@@ -36,6 +36,8 @@ from search_spaces.metrics import Metric
 
 MOST_ARMS = 12
 """Arms drawn into one picture of curves."""
+MOST_ROWS = 60
+"""Arms drawn one below the other: about a screen and a half."""
 MOST_PAIRS = 3
 """Pairs of factors drawn together."""
 MOST_SURFACES = 8
@@ -59,9 +61,19 @@ class Gallery:
 def ablation_gallery(results: StudyResults, table: pd.DataFrame, styles: Styles, rope: float) -> Gallery:
     """Return the pictures of an ablation; ``table`` is that of `analysis.stats.effects.effects`."""
     gallery, metric = Gallery(), results.metric_record()
-    if len(table):
-        gallery.add(draw_effects(table, styles, metric=metric, rope=rope, replicate=results.replicate))
-    seeds = seed_data(results.trials, metric.name)
+    rows = table
+    if len(table) > MOST_ROWS:
+        rows = table.loc[table["difference"].abs().nlargest(MOST_ROWS).index.sort_values()]
+    if len(rows):
+        gallery.add(draw_effects(rows, styles, metric=metric, rope=rope, replicate=results.replicate))
+    trials = results.trials
+    if len(rows) < len(table):
+        trials = trials[trials["arm"].isin([results.reference_arm, *rows["arm"]])]
+        gallery.limits.append(
+            f"Differences and seeds are drawn for {len(rows)} of {len(table)} arms, those that differ most from the "
+            "reference arm. The tables have all of them."
+        )
+    seeds = seed_data(trials, metric.name)
     if seeds["value"].notna().any():
         gallery.add(draw_seeds(seeds, styles, metric=metric, replicate=results.replicate))
     _add_power(gallery, table, metric, rope)

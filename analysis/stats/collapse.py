@@ -15,13 +15,13 @@ there to estimate it from.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.stats.paired import Floats
-from analysis.stats.robust import welch
+from analysis.stats.robust import welch_test
 
 GAP = 3.25
 _ALLOWANCE = 3.0
@@ -76,14 +76,33 @@ class Collapses:
         does not differ from the arm's at 5 % (Fisher's exact test). Arms that train differently well when they do not
         collapse say nothing about each other's collapses.
         """
+        n, mean, variance = self._moments
+        is_tested = (np.minimum(n, n[arm]) >= 2) & (_spread(variance, n) + _spread(variance, n)[arm] > 1e-24)
+        others = np.flatnonzero(is_tested)
+        same: Bools = np.ones(len(n), bool)
+        if len(others):
+            p, _, _ = welch_test(mean[others] - mean[arm], (variance[others], variance[arm]), (n[others], n[arm]))
+            same[others[p < _DIFFERENT]] = False
         own = int(self.count[arm]), int(self.runs[arm])
-        alike = [
-            not welch(row, self.survivors[arm])[0] < _DIFFERENT
-            and share_p(int(count), int(runs), *own) >= _UNEQUAL_SHARES
-            for row, count, runs in zip(self.survivors, self.count, self.runs, strict=True)
-        ]
-        same: Bools = np.array(alike, bool) | (np.arange(len(self.runs)) == arm)
+        shares = list(zip(self.count.tolist(), self.runs.tolist(), strict=True))
+        alike = {share: share_p(*share, *own) >= _UNEQUAL_SHARES for share in set(shares)}
+        same &= np.array([alike[share] for share in shares], bool)
+        same[arm] = True
         return same
+
+    @cached_property
+    def _moments(self) -> tuple[NDArray[np.int64], Floats, Floats]:
+        """For each arm how many runs did not collapse, their mean and their unbiased variance; 0 without any."""
+        finite = np.isfinite(self.survivors)
+        n = finite.sum(axis=1)
+        mean = np.where(finite, self.survivors, 0.0).sum(axis=1) / np.maximum(n, 1)
+        squares = np.where(finite, self.survivors - mean[:, None], 0.0) ** 2
+        return n, mean, squares.sum(axis=1) / np.maximum(n - 1, 1)
+
+
+def _spread(variance: Floats, n: NDArray[np.int64]) -> Floats:
+    """Return the biased variances."""
+    return variance * (n - 1) / np.maximum(n, 1)
 
 
 def find_collapses(values: Floats, higher_is_better: bool | None = True) -> Collapses:

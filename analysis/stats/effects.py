@@ -245,6 +245,7 @@ def _words(
     results: StudyResults, table: pd.DataFrame, judged: Judged, metric: str, rope: float | None, *, by_rule: bool
 ) -> list[str]:
     family = int(np.isfinite(judged.effects.p_t).sum())
+    chance_known = chance_level(results, metric) is not None
     sentences = []
     for row in table.to_dict("records"):
         figures = {name: row[name] for name in Comparison.__dataclass_fields__ if name in row}
@@ -254,7 +255,7 @@ def _words(
             rope=rope,
             family=family,
             study_collapsed=judged.study_collapsed,
-            chance_known=chance_level(results, metric) is not None,
+            chance_known=chance_known,
             replicate=results.replicate,
             by_rule=by_rule,
         )

@@ -6,6 +6,7 @@ Pure functions of arrays. What follows from them for a verdict is in `analysis.s
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,12 +51,22 @@ def welch(x: Floats, y: Floats, alpha: float = 0.05) -> tuple[float, float, floa
     x, y = x[np.isfinite(x)], y[np.isfinite(y)]
     if min(len(x), len(y)) < 2 or x.var() + y.var() <= 1e-24:
         return (float("nan"),) * 3
-    parts = np.array([x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)])
-    se = float(np.sqrt(parts.sum()))
-    freedom = parts.sum() ** 2 / (parts**2 / [len(x) - 1, len(y) - 1]).sum()
     difference = float(x.mean() - y.mean())
-    half = float(t_isf(alpha / 2, freedom)) * se
-    return float(2 * t_sf(abs(difference) / se, freedom)), difference - half, difference + half
+    p, se, freedom = welch_test(difference, (x.var(ddof=1), y.var(ddof=1)), (len(x), len(y)))
+    half = float(t_isf(alpha / 2, freedom) * se)
+    return float(p), difference - half, difference + half
+
+
+def welch_test(difference: Any, variances: tuple[Any, Any], counts: tuple[Any, Any]) -> tuple[Any, Any, Any]:
+    """Return p, the standard error and the degrees of freedom of Welch's test, element by element.
+
+    ``difference``: of the means of two arms; ``variances``: unbiased, and ``counts``: those of their values.
+    """
+    parts = [variance / n for variance, n in zip(variances, counts, strict=True)]
+    squared = parts[0] + parts[1]
+    freedom = squared**2 / sum(part**2 / (n - 1) for part, n in zip(parts, counts, strict=True))
+    se = np.sqrt(squared)
+    return 2 * t_sf(np.abs(difference) / se, freedom), se, freedom
 
 
 def correlation(x: Floats, y: Floats) -> float:

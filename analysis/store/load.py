@@ -133,7 +133,10 @@ def _joined(raw: pa.Table, name: str, trials: pd.DataFrame, seen: set[str], prob
         problems.add(f"{len(unknown)} trials have rows in `{name}` but none in `trials` (unfinished): left out")
     raw, position = _of_the_same_run(raw, position, name, trials, problems)
     columns = [column for column in raw.column_names if column not in ("digest", "fingerprint", "run_id", FILE)]
-    frame = raw.select(columns).to_pandas(split_blocks=True).assign(_trial=position)
+    raw = raw.select(columns)  # so that the memory of each column is freed as soon as it is in the frame
+    frame = raw.to_pandas(split_blocks=True, self_destruct=True)
+    del raw
+    frame["_trial"] = position
     frame = _in_order(frame if (position >= 0).all() else frame[position >= 0])
     identity = ["_trial", *(f.name for f in TABLES[name] if not f.nullable and f.name in columns)]
     if (frame[_order_of(frame)].diff() == 0).all(axis=1).any():
@@ -173,17 +176,25 @@ def _order_of(frame: pd.DataFrame) -> list[str]:
 
 def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows by trial and epoch, otherwise as they were."""
-    order = np.lexsort([frame[column] for column in reversed(_order_of(frame))])
-    return frame if (np.diff(order) == 1).all() else frame.iloc[order]
+    in_order = np.ones(max(len(frame) - 1, 0), bool)
+    for column in reversed(_order_of(frame)):
+        steps = np.diff(frame[column].to_numpy())
+        in_order = (steps > 0) | ((steps == 0) & in_order)
+    if in_order.all():
+        return frame
+    return frame.iloc[np.lexsort([frame[column] for column in reversed(_order_of(frame))])]
 
 
 def _expanded(trials: pd.DataFrame, problems: Problems) -> pd.DataFrame:
     """Add a column for each config field and each factor."""
     configs, levels = [], []
+    of_arm: dict[str, dict[str, Any]] = {}
     for row in rows_of(trials[["config", "levels", "arm", "seed"]]):
         place = f"{row.arm}, seed {row.seed}"
         configs.append(_from_json(row.config, "config", place, problems))
-        levels.append(_from_json(row.levels, "levels", place, problems))
+        found = of_arm.get(row.levels) or _from_json(row.levels, "levels", place, problems)
+        of_arm[row.levels] = found
+        levels.append(found)
     fields = {name: values for name, values in json_columns(configs).items() if name not in trials.columns}
     factors = {FACTOR + name: values for name, values in json_columns(levels).items()}
     return pd.concat([trials, pd.DataFrame(fields | factors, index=trials.index)], axis=1)

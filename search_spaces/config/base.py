@@ -101,12 +101,8 @@ class Config(Part):
         return canonical
 
     def digest(self) -> str:
-        """Return the 16 hexadecimal digits that identify this trial config.
-
-        SHA-256 over canonical JSON (sorted keys), cut to 64 bits: stable across processes, machines and key order.
-        """
-        text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """Return the 16 hexadecimal digits that identify this trial config."""
+        return digest_of(self.canonical())
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
         """Return a checked copy with dotted paths replaced: ``{"model.norm": "group"}``.
@@ -133,6 +129,15 @@ class Config(Part):
             else:
                 raise KeyError(path)
         return value
+
+
+def digest_of(canonical: Mapping[str, Any]) -> str:
+    """Return the digest of a config by its canonical form.
+
+    SHA-256 over canonical JSON (sorted keys), cut to 64 bits: stable across processes, machines and key order.
+    """
+    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def is_reference(value: object) -> bool:

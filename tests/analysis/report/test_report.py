@@ -198,9 +198,11 @@ def test_where_there_are_many_arms_some_are_drawn_and_the_page_says_so(
 ) -> None:
     monkeypatch.setattr(report_pictures, "MOST_ARMS", 2)
     monkeypatch.setattr(report_pictures, "MOST_RANKED", 2)
+    monkeypatch.setattr(report_pictures, "MOST_ROWS", 1)
     seen = words(write_report(small, tmp_path).read_text(encoding="utf-8"))
     assert "Curves are drawn for 2 of 3 arms" in seen
     assert "Ranks are drawn for up to 2 arms; this study has 3" in seen
+    assert "Differences and seeds are drawn for 1 of 2 arms" in seen
     assert all(arm in seen for arm in small.arms)
 
 

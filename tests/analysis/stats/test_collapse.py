@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from analysis.stats.collapse import find_collapses, share_p
+from analysis.stats.robust import welch
 
 NORMAL = np.random.default_rng(0).normal(size=(4, 6))
 
@@ -61,6 +62,23 @@ def test_unseen_collapses_are_what_comparable_arms_show_beyond_an_arms_own():
     broken = find_collapses(with_collapses(*((2, seed) for seed in range(5))))
     assert broken.comparable(0).tolist() == [True, True, False, True]
     assert broken.unseen(0) == (0, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_comparable_arms_are_those_of_welchs_test_of_each_pair_and_fishers(seed: int):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(rng.choice([0, 1, 3], (40, 1)), 1.0, (40, 5))
+    values[rng.random(values.shape) < 0.1] -= 40  # collapsed
+    values[rng.random(values.shape) < 0.2] = np.nan
+    values[0], values[1, 1:], values[2:4] = np.nan, np.nan, 7.0
+    found = find_collapses(values)
+    shares = list(zip(found.count.tolist(), found.runs.tolist(), strict=True))
+    for arm in range(40):
+        welchs = [not welch(row, found.survivors[arm])[0] < 0.01 for row in found.survivors]
+        fishers = [share_p(*share, *shares[arm]) >= 0.05 for share in shares]
+        expected = (np.array(welchs) & np.array(fishers)) | (np.arange(40) == arm)
+        assert found.comparable(arm).tolist() == expected.tolist()
+    assert not all(found.comparable(arm).all() for arm in range(40))
 
 
 def test_an_arm_whose_other_runs_are_at_another_level_shares_no_risk_of_collapse():
