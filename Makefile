@@ -88,7 +88,7 @@ gpu:
 # The service with 10,000 trials and 50 clients, beside optuna-dashboard; writes the table in docs/service.md.
 bench-service: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
-	$(BIN)/python -m bench.service
+	$(BIN)/python -m bench service
 
 # Trials that do no work: what the driver and the store can take; writes the table in docs/scaling.md.
 scale: setup

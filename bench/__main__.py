@@ -52,12 +52,15 @@ MEASUREMENTS: dict[str, tuple[Callable[[], dict[str, float]], str]] = {
         "What a further trial takes on Ray beyond its share of the trainings in one process; what a run takes once.",
     ),
     "factorization": (factorization.measure, "The time of ALS to reach the truncated SVD of a matrix, against ARPACK."),
-    "store": (store.measure, "Time and memory to read a store of 10,000 trials of 100 epochs."),
+    "store": (
+        store.measure,
+        "Time and memory to read a store of 10,000 trials of 100 epochs (1,000 arms of 10 seeds), and its report.",
+    ),
     "service": (service.measure, "The service with 10,000 trials and 50 clients."),
 }
 """Name -> the function that measures, and what its figures are."""
-ELSEWHERE = ("service",)
-"""Measurements whose figures are not on the page, since another page has them as tables."""
+ELSEWHERE: dict[str, Callable[[dict[str, float], float], None]] = {"service": service.write_page}
+"""Measurements whose figures another page has as tables -> the function that writes them there."""
 
 
 def main() -> None:
@@ -76,14 +79,17 @@ def main() -> None:
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, Ray {ray.__version__}"
     for name in arguments.only or MEASUREMENTS:
         print(f"measuring {name} ...", flush=True)
-        before = {"at": datetime.now(UTC).isoformat(), "load": os.getloadavg()[0]}
+        at, load = datetime.now(UTC).isoformat(), os.getloadavg()[0]
         # In a separate process: threads and retained memory of one measurement do not affect the next.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             figures = process.submit(MEASUREMENTS[name][0]).result()
-        results[name] = before | {"machine": f"{os.cpu_count()} cores, {versions}", "figures": figures}
+        machine = f"{os.cpu_count()} cores, {versions}"
+        results[name] = {"at": at, "load": load, "machine": machine, "figures": figures}
         for key, value in figures.items():
             print(f"  {key:45} {value:,.4g}", flush=True)
         arguments.out.write_text(json.dumps(results, indent=2) + "\n")
+        if name in ELSEWHERE:
+            ELSEWHERE[name](figures, load)
         about = {each: said for each, (_, said) in MEASUREMENTS.items() if each not in ELSEWHERE}
         arguments.page.write_text(page(results, about), encoding="utf-8")
     print(f"written to {arguments.page} and {arguments.out}")

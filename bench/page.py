@@ -49,6 +49,9 @@ GOALS: Sequence[Goal] = (
     Goal(r"estimate\..*_over_took", low=0.7, high=1.3),
     Goal(r"concurrency\..*", low=0.9),
     Goal(r"ray\.marginal_seconds_per_trial", high=0.03),
+    Goal(r"store\.load_seconds", high=1.0),
+    Goal(r"store\.load_peak_mb", high=500.0),
+    Goal(r"store\.report_seconds", high=15.0),
 )
 
 

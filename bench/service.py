@@ -1,6 +1,6 @@
 """The service with a study of 10,000 trials of 100 epochs and 50 clients, beside optuna-dashboard on as many trials.
 
-``python -m bench.service`` writes the tables in docs/service.md; ``make bench`` has the figures too. The server is
+``python -m bench service``, a part of ``make bench``, writes the tables in docs/service.md. The server is
 `tune-app serve` as a process of its own; clients ask every 2 s, as the pages do, while a run writes its live state once
 a second, so that what is shown changes all the time.
 """
@@ -8,7 +8,6 @@ a second, so that what is shown changes all the time.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import platform
 import socket
@@ -273,14 +272,8 @@ def _cells(found: Mapping[str, float], name: str) -> list[str]:
     return [f"{found[one]:,.0f}" if one in found else "" for one in names]
 
 
-def main() -> None:
-    load = os.getloadavg()[0]
-    found = measure()
-    print(json.dumps(found, indent=2))
+def write_page(found: Mapping[str, float], load: float) -> None:
+    """Write the figures into docs/service.md."""
     page = PAGE.read_text(encoding="utf-8")
     before, after = page.split(BEGIN)[0], page.split(END)[1]
     PAGE.write_text(f"{before}{BEGIN}\n{text(found, load)}\n{END}{after}", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
