@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+from matplotlib.collections import LineCollection
 
 from analysis.plots._words import replicate_count, sentence_case
 from analysis.plots.picture import Picture
@@ -30,9 +32,9 @@ def draw_seeds(
     rows = {arm: place for place, arm in enumerate(means["arm"])}
     figure = new_figure(width, 0.65 + 0.27 * max(len(rows), 2))
     ax = figure.subplots()
-    for _, pair in seeds.groupby("seed"):
-        values = pair.drop_duplicates("arm").set_index("arm")["value"].reindex(list(rows)) * metric.scale
-        ax.plot(values, range(len(rows)), color=theme.muted, linewidth=0.5, alpha=0.45, zorder=1)
+    by_seed = seeds.drop_duplicates(["seed", "arm"]).pivot(index="seed", columns="arm", values="value")
+    lines = [np.column_stack([x, range(len(rows))]) for x in by_seed[list(rows)].to_numpy() * metric.scale]
+    ax.add_collection(LineCollection(lines, colors=theme.muted, linewidths=0.5, alpha=0.45, zorder=1))
     for row in rows_of(means):
         style, place = styles[row.arm], rows[row.arm]
         values = seeds.loc[seeds["arm"] == row.arm, "value"].dropna() * metric.scale
