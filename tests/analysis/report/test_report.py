@@ -193,6 +193,18 @@ def test_a_single_completed_trial_is_reported_without_verdicts(study: StudyResul
     assert "nothing to compare it with yet" in seen
 
 
+def test_where_not_all_verdicts_are_at_the_top_those_that_are_decided_come_first(tmp_path: Path) -> None:
+    factors = {"optimizer.lr": [round(0.1 * step, 1) for step in range(1, 16)]}
+    truth = Truth({"optimizer.lr=1.3": -0.2, "optimizer.lr=1.5": 0.1})
+    baseline = {"optimizer": {"lr": 0.1}}
+    folder = write_store(tmp_path / "many", truth=truth, factors=factors, baseline=baseline, seeds=4, epochs=1)
+    page = write_report(load_study(folder), tmp_path).read_text(encoding="utf-8")
+    listed = re.findall(r'<li><span class="verdict (\w+)">(.*?)</span>', page)
+    assert len(listed) == 12
+    assert listed[:2] == [("worse", "lr=1.3"), ("better", "lr=1.5")]
+    assert [arm for _, arm in listed[2:5]] == ["lr=0.2", "lr=0.3", "lr=0.4"]
+
+
 def test_where_there_are_many_arms_some_are_drawn_and_the_page_says_so(
     small: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
