@@ -37,7 +37,7 @@ from search_spaces.metrics import Metric
 MOST_ARMS = 12
 """Arms drawn into one picture of curves."""
 MOST_ROWS = 60
-"""Arms drawn one below the other: about a screen and a half."""
+"""Arms drawn one below the other, a quarter of an inch each."""
 MOST_PAIRS = 3
 """Pairs of factors drawn together."""
 MOST_SURFACES = 8

@@ -77,8 +77,8 @@ class Collapses:
         collapse say nothing about each other's collapses.
         """
         n, mean, variance = self._moments
-        is_tested = (np.minimum(n, n[arm]) >= 2) & (_spread(variance, n) + _spread(variance, n)[arm] > 1e-24)
-        others = np.flatnonzero(is_tested)
+        spread = variance * (n - 1) / np.maximum(n, 1)
+        others = np.flatnonzero((np.minimum(n, n[arm]) >= 2) & (spread + spread[arm] > 1e-24))
         same: Bools = np.ones(len(n), bool)
         if len(others):
             p, _, _ = welch_test(mean[others] - mean[arm], (variance[others], variance[arm]), (n[others], n[arm]))
@@ -98,11 +98,6 @@ class Collapses:
         mean = np.where(finite, self.survivors, 0.0).sum(axis=1) / np.maximum(n, 1)
         squares = np.where(finite, self.survivors - mean[:, None], 0.0) ** 2
         return n, mean, squares.sum(axis=1) / np.maximum(n - 1, 1)
-
-
-def _spread(variance: Floats, n: NDArray[np.int64]) -> Floats:
-    """Return the biased variances."""
-    return variance * (n - 1) / np.maximum(n, 1)
 
 
 def find_collapses(values: Floats, higher_is_better: bool | None = True) -> Collapses:
